@@ -1,0 +1,144 @@
+/** The settings: every default and limit with its unit, and the schema that all of them pass. */
+import { z } from 'zod';
+import { jsonObject } from './json.ts';
+
+const SECOND = 1_000;
+const MINUTE = 60 * SECOND;
+const HOUR = 60 * MINUTE;
+
+/** No worker runs more cells than this, whatever it is asked. */
+export const CONCURRENCY_CAP = 50;
+
+export const DEFAULTS = {
+  prefix: 'cellpool',
+  ports: { from: 9000, to: 9999 },
+  timeoutMs: 30 * MINUTE,
+  tokenBudget: 50_000,
+  attempts: 3,
+  bootMs: 60 * SECOND,
+  setupMs: 10 * MINUTE,
+  testMs: 10 * MINUTE,
+  author: { name: 'cellpool', email: 'cellpool@localhost' },
+} as const;
+
+export const LIMITS = {
+  /** Longest time limit: JavaScript timers overflow at 24.8 days, and nobody watches an agent for a day. */
+  timeoutMs: 24 * HOUR,
+  attempts: 100,
+} as const;
+
+/** A port below 32768, where the range begins from which the kernel hands out ports by itself. */
+const PORT_MAX = 32_767;
+
+/** Environment variables are text; so are flags. */
+const numeric = <T extends z.ZodType>(schema: T) =>
+  z.preprocess(value => (typeof value === 'string' && /^\s*\d+\s*$/.test(value) ? Number(value) : value), schema);
+
+const names = z.preprocess(
+  value => {
+    if (typeof value !== 'string') return value;
+    const parts = value.split(',').map(name => name.trim());
+    return parts.filter(name => name !== '');
+  },
+  z.array(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'must be a list of environment variable names')),
+);
+
+const text = z
+  .string()
+  .refine(value => value.trim() !== '', 'may not be empty')
+  .refine(value => !value.includes('\0'), 'may not contain a NUL character');
+
+const ms = (fallback: number) => numeric(z.int().min(1).max(LIMITS.timeoutMs)).default(fallback);
+
+const port = z.int().min(1024).max(PORT_MAX);
+const ports = z.preprocess(
+  value => {
+    const range = typeof value === 'string' ? /^\s*(\d+)-(\d+)\s*$/.exec(value) : null;
+    return range === null ? value : { from: Number(range[1]), to: Number(range[2]) };
+  },
+  z
+    .strictObject({ from: port, to: port }, 'is written 9000-9999')
+    .refine(range => range.from <= range.to, 'must begin before it ends'),
+);
+
+export const settingsSchema = z.strictObject({
+  /** The state folder: private Redis, mirrors, cells, artifacts. */
+  home: text,
+  redisUrl: text.optional(),
+  /** First part of every Redis key. */
+  prefix: z.string().regex(/^[A-Za-z0-9_-]{1,64}$/, 'is made of letters, digits, "_" and "-", 64 at most'),
+  /** Name of this machine in Redis; ports are leased per host. */
+  host: z.string().regex(/^[A-Za-z0-9._-]{1,255}$/, 'is made of letters, digits, ".", "_" and "-", 255 at most'),
+  /** Cells at once; left out: as many as memory allows. */
+  concurrency: numeric(z.int().min(1).max(CONCURRENCY_CAP)).optional(),
+  ports: ports.default(DEFAULTS.ports),
+  opencodeBin: text.optional(),
+  /** `provider/model`. */
+  model: text.regex(/^[^/\s]+\/\S+$/, 'is written provider/model').optional(),
+  agent: text.optional(),
+  /** Shell command that judges the work. */
+  test: text.optional(),
+  /** Shell command run once in a fresh workspace, before the agent. */
+  setup: text.optional(),
+  limits: z.strictObject({
+    /** The agent's time in one attempt. */
+    timeoutMs: ms(DEFAULTS.timeoutMs),
+    /** Tokens of one attempt. */
+    tokenBudget: numeric(z.int().min(1)).default(DEFAULTS.tokenBudget),
+    attempts: numeric(z.int().min(1).max(LIMITS.attempts)).default(DEFAULTS.attempts),
+    /** Until the server of a cell must answer. */
+    bootMs: ms(DEFAULTS.bootMs),
+    setupMs: ms(DEFAULTS.setupMs),
+    testMs: ms(DEFAULTS.testMs),
+  }),
+  author: z.strictObject({
+    name: text.regex(/^[^<>\n]*$/, 'may not contain "<", ">" or a line break').default(DEFAULTS.author.name),
+    email: text.regex(/^[^<>\s]*$/, 'may not contain "<", ">" or white space').default(DEFAULTS.author.email),
+  }),
+  /** Merged into the opencode config of every cell. */
+  opencode: jsonObject.default({}),
+  /** Names of environment variables that reach the cell's server, and its setup and test commands. */
+  env: z.strictObject({ server: names.default([]), commands: names.default([]) }),
+  logLevel: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).optional(),
+});
+
+export type Settings = Readonly<z.output<typeof settingsSchema>>;
+
+export interface Leaf {
+  key: string;
+  /** The environment variable that sets it. */
+  env?: string;
+  /** Whether `cellpool.yaml` may hold it. */
+  file: boolean;
+}
+
+const ENTRIES = [
+  { key: 'home', env: 'CELLPOOL_HOME', file: false },
+  { key: 'redisUrl', env: 'REDIS_URL', file: false },
+  { key: 'prefix', env: 'CELLPOOL_PREFIX', file: false },
+  { key: 'host', env: 'CELLPOOL_HOST', file: false },
+  { key: 'concurrency', env: 'CELLPOOL_CONCURRENCY', file: true },
+  { key: 'ports', env: 'CELLPOOL_PORTS', file: false },
+  { key: 'opencodeBin', env: 'OPENCODE_BIN', file: false },
+  { key: 'model', env: 'CELLPOOL_MODEL', file: true },
+  { key: 'agent', env: 'CELLPOOL_AGENT', file: true },
+  { key: 'test', env: 'CELLPOOL_TEST', file: true },
+  { key: 'setup', env: 'CELLPOOL_SETUP', file: true },
+  { key: 'limits.timeoutMs', env: 'CELLPOOL_TIMEOUT_MS', file: true },
+  { key: 'limits.tokenBudget', env: 'CELLPOOL_TOKEN_BUDGET', file: true },
+  { key: 'limits.attempts', env: 'CELLPOOL_ATTEMPTS', file: true },
+  { key: 'limits.bootMs', env: 'CELLPOOL_BOOT_MS', file: true },
+  { key: 'limits.setupMs', env: 'CELLPOOL_SETUP_MS', file: true },
+  { key: 'limits.testMs', env: 'CELLPOOL_TEST_MS', file: true },
+  { key: 'author.name', env: 'CELLPOOL_AUTHOR_NAME', file: true },
+  { key: 'author.email', env: 'CELLPOOL_AUTHOR_EMAIL', file: true },
+  { key: 'opencode', file: true },
+  { key: 'env.server', env: 'CELLPOOL_SERVER_ENV', file: false },
+  { key: 'env.commands', env: 'CELLPOOL_COMMAND_ENV', file: false },
+  { key: 'logLevel', env: 'CELLPOOL_LOG_LEVEL', file: false },
+] as const satisfies readonly Leaf[];
+
+export type SettingKey = (typeof ENTRIES)[number]['key'];
+
+/** Every leaf of the settings, and where else than in a flag it may stand. */
+export const LEAVES: readonly (Leaf & { key: SettingKey })[] = ENTRIES;

@@ -1,0 +1,93 @@
+/**
+ * Every error cellpool raises on purpose is a `CellpoolError`: a code for programs, a sentence for people, facts
+ * for both, and a hint that names the next step. Whether a new attempt could help is a property of the code.
+ */
+
+/** `retryable`: a new attempt may end differently. `exit`: what a command that ends with it returns. */
+const CODES = {
+  INVALID_INPUT: { retryable: false, exit: 2 },
+  UNKNOWN_BASE: { retryable: false, exit: 2 },
+  NOT_A_REPOSITORY: { retryable: false, exit: 2 },
+  REDIS_UNAVAILABLE: { retryable: true, exit: 3 },
+  OPENCODE_MISSING: { retryable: false, exit: 3 },
+  GIT_MISSING: { retryable: false, exit: 3 },
+  STATE_FOLDER: { retryable: false, exit: 3 },
+  SPAWN_FAILED: { retryable: true, exit: 1 },
+  NO_FREE_PORT: { retryable: true, exit: 1 },
+  SETUP_FAILED: { retryable: true, exit: 1 },
+  SERVER_EXITED: { retryable: true, exit: 1 },
+  SESSION_FAILED: { retryable: true, exit: 1 },
+  PROVIDER_REFUSED: { retryable: false, exit: 1 },
+  TIMED_OUT: { retryable: true, exit: 1 },
+  STALLED: { retryable: true, exit: 1 },
+  OVER_BUDGET: { retryable: false, exit: 1 },
+  CANCELLED: { retryable: false, exit: 1 },
+  TESTS_FAILED: { retryable: true, exit: 1 },
+  COMMIT_FAILED: { retryable: true, exit: 1 },
+  BRANCH_CHECKED_OUT: { retryable: false, exit: 1 },
+  REVERT_FAILED: { retryable: true, exit: 1 },
+  LEASE_LOST: { retryable: true, exit: 1 },
+  GIT_FAILED: { retryable: true, exit: 1 },
+  INTERNAL: { retryable: true, exit: 1 },
+} as const;
+
+export type ErrorCode = keyof typeof CODES;
+
+export interface ErrorDetails {
+  /** What to do next, in one sentence. */
+  hint?: string;
+  /** Values a program may want; never a secret. */
+  facts?: Record<string, unknown>;
+  cause?: unknown;
+}
+
+export class CellpoolError extends Error {
+  override readonly name = 'CellpoolError';
+  readonly code: ErrorCode;
+  readonly hint: string | undefined;
+  readonly facts: Record<string, unknown>;
+
+  constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
+    super(message, details.cause === undefined ? undefined : { cause: details.cause });
+    this.code = code;
+    this.hint = details.hint;
+    this.facts = details.facts ?? {};
+  }
+
+  /** Whether a new attempt of the same task may end differently. */
+  get retryable(): boolean {
+    return CODES[this.code].retryable;
+  }
+
+  /** The exit code of a command that ends with this error. */
+  get exitCode(): number {
+    return CODES[this.code].exit;
+  }
+}
+
+/** One thing that is wrong with what somebody handed in, and where it stands. */
+export interface Fault {
+  /** File and line, flag or key: `tasks.jsonl:3`, `--model`, `cellpool.yaml limits.attempts`. */
+  where: string;
+  what: string;
+}
+
+/** Bad input, with every fault found, not only the first. Nothing was changed. */
+export class InvalidInput extends CellpoolError {
+  readonly faults: readonly Fault[];
+
+  constructor(faults: readonly Fault[], code: ErrorCode = 'INVALID_INPUT') {
+    super(code, faults.map(fault => `${fault.where}: ${fault.what}`).join('\n'), { facts: { faults } });
+    this.faults = faults;
+  }
+}
+
+/** The error as a `CellpoolError`; anything unforeseen becomes `INTERNAL` with its cause kept. */
+export function asCellpoolError(error: unknown): CellpoolError {
+  if (error instanceof CellpoolError) return error;
+  return new CellpoolError('INTERNAL', messageOf(error), { cause: error });
+}
+
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,28 @@
+/** The job: a task as it stands on the queue, with all a worker needs to know that is not a setting of its own. */
+import { z } from 'zod';
+import { jsonObject } from '../config.ts';
+import { attemptResultSchema } from './outcome.ts';
+import { taskSchema } from './task.ts';
+
+/** How the target repository wants its tasks worked; from flags and its `cellpool.yaml`, fixed at enqueue. */
+export const planSchema = z.strictObject({
+  /** Shell command run once in a fresh workspace before the agent. */
+  setup: z.string().optional(),
+  setupMs: z.int().positive(),
+  testMs: z.int().positive(),
+  author: z.strictObject({ name: z.string().min(1), email: z.string().min(1) }),
+  /** Merged into the opencode config of the cell. */
+  opencode: jsonObject,
+});
+export type Plan = z.infer<typeof planSchema>;
+
+export const taskJobSchema = z.strictObject({
+  version: z.literal(1),
+  task: taskSchema,
+  /** Absolute path of the repository's top folder (or of a bare repository) on the worker's host. */
+  repository: z.string().startsWith('/'),
+  plan: planSchema,
+  /** One result for every attempt that has ended, oldest first. */
+  results: z.array(attemptResultSchema),
+});
+export type TaskJob = z.infer<typeof taskJobSchema>;

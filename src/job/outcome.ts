@@ -1,0 +1,75 @@
+/** How an attempt ended, and everything that is told about it. This is the shape `cellpool run --json` prints. */
+import { z } from 'zod';
+
+export const OUTCOMES = [
+  'committed',
+  'no-changes',
+  'reverted',
+  'failed',
+  'timed-out',
+  'stalled',
+  'over-budget',
+  'cancelled',
+] as const;
+
+export type Outcome = (typeof OUTCOMES)[number];
+
+/** The two outcomes that need nothing more. */
+export function endedWell(outcome: Outcome): boolean {
+  return outcome === 'committed' || outcome === 'no-changes';
+}
+
+/** What the test command said. The exit code decides, nothing that was printed. */
+export const testsSchema = z.object({
+  passed: z.boolean(),
+  /** null when a signal or the time limit ended it. */
+  exitCode: z.number().int().nullable(),
+  durationMs: z.number(),
+});
+export type TestsVerdict = z.infer<typeof testsSchema>;
+
+/** Milliseconds of each phase; `totalMs` is spawn to the end of teardown, so at least the sum of the others. */
+export const metricsSchema = z.object({
+  spawnMs: z.number(),
+  executionMs: z.number(),
+  teardownMs: z.number(),
+  totalMs: z.number(),
+});
+export type LifecycleMetrics = z.infer<typeof metricsSchema>;
+
+export const attemptResultSchema = z.object({
+  taskId: z.string(),
+  outcome: z.enum(OUTCOMES),
+  /** Numbered from 1. */
+  attempt: z.number().int().min(1),
+  /** `cellpool/<task id>` when something was committed. */
+  branch: z.string().nullable(),
+  commit: z.string().nullable(),
+  /** Paths relative to the repository's root, from git; both names of a rename. Also of work that was reverted. */
+  filesModified: z.array(z.string()),
+  /** Input, output, reasoning and cache-write tokens of every model call; cache reads are not counted. */
+  tokensUsed: z.number().int(),
+  tests: testsSchema.nullable(),
+  metrics: metricsSchema,
+  error: z.object({ code: z.string(), message: z.string() }).nullable(),
+  /** Folder on the worker's host with transcript, diff, test log and server log. */
+  artifacts: z.string(),
+});
+export type AttemptResult = z.infer<typeof attemptResultSchema>;
+
+/** The stages of a cell, in the order they happen. */
+export const STAGES = ['spawn', 'execute', 'test', 'settle', 'teardown'] as const;
+export type Stage = (typeof STAGES)[number];
+
+/** What a job's progress holds while a cell works on it. */
+export const progressSchema = z.object({
+  stage: z.enum(STAGES),
+  attempt: z.number().int().min(1),
+  cellId: z.string().nullable(),
+  host: z.string(),
+  port: z.number().int().nullable(),
+  tokensUsed: z.number().int(),
+  /** Epoch ms at which this attempt began. */
+  startedAt: z.number(),
+});
+export type Progress = z.infer<typeof progressSchema>;

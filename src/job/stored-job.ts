@@ -1,0 +1,74 @@
+/** A job as it lies in Redis, read without trusting it. */
+import type { Job, JobState } from 'bullmq';
+import { sayIssue } from '../config.ts';
+import { messageOf } from '../errors.ts';
+import { type TaskJob, taskJobSchema } from './job.ts';
+import { jobIdOf } from './names.ts';
+import { type AttemptResult, attemptResultSchema, endedWell } from './outcome.ts';
+import type { TASK_JOB, TaskQueue } from './queue.ts';
+import { faultsOf } from './task.ts';
+
+/** Only what is read of a BullMQ job. */
+export type JobRecord = Pick<Job<unknown, unknown, typeof TASK_JOB>, 'data' | 'returnvalue'>;
+
+export type StoredJob = {
+  id: string;
+  state: JobState | 'unknown';
+  /** Epoch ms at which the job ended; null while it has not. */
+  finishedOn: number | null;
+  /** How its last ended attempt ended; null before the first has. */
+  result: AttemptResult | null;
+} & ({ data: TaskJob; fault: null } | { data: null; fault: string });
+
+/** The state in which a job waits for nothing more; any other may still change by itself. */
+export function hasEnded(stored: StoredJob): boolean {
+  return stored.finishedOn !== null && (stored.state === 'completed' || stored.state === 'failed');
+}
+
+/** Whether the job's task is done: it has ended, and its last attempt committed or found nothing to change. */
+export function hasEndedWell(stored: StoredJob): boolean {
+  return hasEnded(stored) && stored.result !== null && endedWell(stored.result.outcome);
+}
+
+/**
+ * The task's job, or null when there is none. A job that cannot be understood is returned with its `fault`; only
+ * trouble with Redis itself is thrown.
+ */
+export async function readJob(queue: TaskQueue, taskId: string): Promise<StoredJob | null> {
+  const id = jobIdOf(taskId);
+  // The state first: when it says the job has ended, the data read after it holds the end.
+  const state = await queue.getJobState(id);
+  try {
+    const job = await queue.getJob(id);
+    if (job === undefined) return null;
+    const common = { id, state, finishedOn: job.finishedOn ?? null, result: resultOf(job) };
+    const parsed = taskJobSchema.safeParse(job.data, { error: sayIssue });
+    if (!parsed.success) return { ...common, data: null, fault: firstFault(parsed.error) };
+    if (parsed.data.task.id !== taskId) {
+      return { ...common, data: null, fault: `holds the task ${JSON.stringify(parsed.data.task.id)}` };
+    }
+    return { ...common, data: parsed.data, fault: null };
+  } catch (error) {
+    if (!isNonsense(error)) throw error;
+    return { id, state, finishedOn: null, result: null, data: null, fault: messageOf(error) };
+  }
+}
+
+/** The last attempt's result, from the job's return value or else the results kept in its data. */
+export function resultOf(job: JobRecord): AttemptResult | null {
+  const returned = attemptResultSchema.safeParse(job.returnvalue);
+  if (returned.success) return returned.data;
+  const { data } = job;
+  const results: unknown = typeof data === 'object' && data !== null && 'results' in data ? data.results : null;
+  const last = attemptResultSchema.safeParse(Array.isArray(results) ? results.at(-1) : undefined);
+  return last.success ? last.data : null;
+}
+
+/** Data BullMQ cannot parse, or a key of another type than a job's; anything else is Redis being away. */
+function isNonsense(error: unknown): boolean {
+  return error instanceof SyntaxError || error instanceof TypeError || messageOf(error).startsWith('WRONGTYPE');
+}
+
+function firstFault(error: Parameters<typeof faultsOf>[0]): string {
+  return faultsOf(error, '')[0]?.what ?? 'is not a job of cellpool';
+}

@@ -1,0 +1,110 @@
+/** The task: what a producer asks for. Everything that reaches the queue has passed this schema. */
+import { z } from 'zod';
+import { DEFAULTS, isRecord, jsonObject, LIMITS, sayIssue } from '../config.ts';
+import type { Fault } from '../errors.ts';
+import { taskIdFault } from './names.ts';
+
+export const TASK_DEFAULTS = {
+  base: 'main',
+  /** The agent's time in one attempt. */
+  timeoutMs: DEFAULTS.timeoutMs,
+  /** Tokens of one attempt. */
+  tokenBudget: DEFAULTS.tokenBudget,
+  attempts: DEFAULTS.attempts,
+} as const;
+
+/** BullMQ's largest priority; 0 is none and goes first, then lower before higher. */
+const PRIORITY_MAX = 2_097_151;
+
+/** Characters; a prompt this long is already beyond what models read. */
+const PROMPT_MAX = 500_000;
+const COMMAND_MAX = 10_000;
+/** Characters of the metadata's JSON: it is carried with the job, not a place for files. */
+const METADATA_MAX = 100_000;
+
+const NUL = '\0';
+const text = (max: number) =>
+  z
+    .string()
+    .max(max)
+    .refine(value => value.trim() !== '', 'may not be empty')
+    .refine(value => !value.includes(NUL), 'may not contain a NUL character');
+const line = text(1_000).refine(value => !/[\r\n]/.test(value), 'must be a single line');
+
+const branchName = z
+  .string()
+  .min(1)
+  .max(200)
+  // The rules of git-check-ref-format, plus no leading "-": a name is an argument of git commands.
+  .refine(
+    name => !/[\p{Cc} ~^:?*[\\]|\.\.|@\{|\/\/|\/$|^\/|\.$|^-|(^|\/)\.|\.lock(\/|$)/u.test(name) && name !== '@',
+    'is not a branch name that git accepts',
+  );
+
+export const taskSchema = z.strictObject({
+  id: z.string().superRefine((id, context) => {
+    const fault = taskIdFault(id);
+    if (fault !== null) context.addIssue({ code: 'custom', message: fault });
+  }),
+  prompt: text(PROMPT_MAX),
+  title: line.optional(),
+  base: branchName.default(TASK_DEFAULTS.base),
+  /** Shell command that judges the work; run by the worker in the workspace. */
+  test: text(COMMAND_MAX).optional(),
+  /** Milliseconds. */
+  timeoutMs: z.int().min(1).max(LIMITS.timeoutMs).default(TASK_DEFAULTS.timeoutMs),
+  tokenBudget: z.int().min(1).default(TASK_DEFAULTS.tokenBudget),
+  attempts: z.int().min(1).max(LIMITS.attempts).default(TASK_DEFAULTS.attempts),
+  priority: z.int().min(0).max(PRIORITY_MAX).optional(),
+  /** `provider/model`. */
+  model: line.regex(/^[^/\s]+\/\S+$/, 'is written provider/model').optional(),
+  agent: line.optional(),
+  /** Anything of the producer's, carried along and never read. */
+  metadata: jsonObject
+    .refine(value => JSON.stringify(value).length <= METADATA_MAX, {
+      message: `may be at most ${METADATA_MAX} characters of JSON`,
+      // A value that is no bounded JSON must not be written out.
+      when: payload => payload.issues.length === 0,
+    })
+    .optional(),
+});
+
+export type Task = z.output<typeof taskSchema>;
+export type TaskInput = z.input<typeof taskSchema>;
+
+/** Where a fault stands: one place for the whole task, or a place for each path within it. */
+export type Where = string | ((path: readonly PropertyKey[]) => string);
+
+/** Parses one task; every fault is named with its key. Values of `defaults` fill keys the task leaves out. */
+export function parseTask(
+  value: unknown,
+  where: Where,
+  defaults: Partial<TaskInput> = {},
+): { task: Task; faults: [] } | { task: null; faults: Fault[] } {
+  if (!isRecord(value)) {
+    return { task: null, faults: [{ where: placeOf(where, []), what: NO_TASK }] };
+  }
+  const given = Object.entries(defaults).filter(([, one]) => one !== undefined);
+  const parsed = taskSchema.safeParse({ ...Object.fromEntries(given), ...value }, { error: sayIssue });
+  return parsed.success ? { task: parsed.data, faults: [] } : { task: null, faults: faultsOf(parsed.error, where) };
+}
+
+const NO_TASK = 'a task is an object with at least "id" and "prompt"';
+
+/** One fault an issue of zod's, in words: `tasks.jsonl:3: key "promt" is not known`. */
+export function faultsOf(error: z.ZodError, where: Where): Fault[] {
+  return error.issues.flatMap((issue): Fault[] => {
+    const path = issue.path.join('.');
+    if (issue.code === 'unrecognized_keys') {
+      return issue.keys.map(key => ({
+        where: placeOf(where, [...issue.path, key]),
+        what: `key ${JSON.stringify(path === '' ? key : `${path}.${key}`)} is not known`,
+      }));
+    }
+    return [{ where: placeOf(where, issue.path), what: path === '' ? issue.message : `"${path}" ${issue.message}` }];
+  });
+}
+
+function placeOf(where: Where, path: readonly PropertyKey[]): string {
+  return typeof where === 'string' ? where : where(path);
+}
