@@ -1,0 +1,60 @@
+/** A log file of limited size: what comes first is written at once, of the rest only the end is kept. */
+import { createWriteStream, type WriteStream } from 'node:fs';
+
+const HEAD_BYTES = 8 * 1024 * 1024;
+const TAIL_BYTES = 64 * 1024;
+
+export class BoundedLog {
+  readonly #file: WriteStream;
+  readonly #headBytes: number;
+  #written = 0;
+  #seen = 0;
+  #tail = Buffer.alloc(0);
+  #problem: Error | null = null;
+  #closed: Promise<void> | null = null;
+
+  constructor(path: string, headBytes: number = HEAD_BYTES) {
+    this.#headBytes = headBytes;
+    this.#file = createWriteStream(path, { flags: 'w', mode: 0o600 });
+    // A full disk must not end the worker: the log is cut short, the work goes on, and `problem` says why.
+    this.#file.on('error', error => {
+      this.#problem = error;
+    });
+  }
+
+  /** Why the file is incomplete, when it could not be written. */
+  get problem(): Error | null {
+    return this.#problem;
+  }
+
+  write(chunk: Buffer): void {
+    this.#seen += chunk.length;
+    this.#tail = Buffer.concat([this.#tail, chunk]).subarray(-TAIL_BYTES);
+    const room = this.#headBytes - this.#written;
+    if (room <= 0 || this.#problem !== null || this.#closed !== null) return;
+    const head = chunk.subarray(0, room);
+    this.#written += head.length;
+    this.#file.write(head);
+  }
+
+  /** The last `characters` of all that was written, also of what is not in the file. */
+  tail(characters = 4_000): string {
+    return this.#tail.toString('utf8').slice(-characters);
+  }
+
+  /** Ends the file; resolves when it is on its way to the disk, also when it could not be written. */
+  close(): Promise<void> {
+    this.#closed ??= new Promise(resolve => {
+      const rest = this.#seen - this.#written;
+      if (rest > 0 && this.#problem === null) {
+        const kept = this.#tail.subarray(-Math.min(rest, this.#tail.length));
+        this.#file.write(`\n[${rest - kept.length} bytes left out]\n`);
+        this.#file.write(kept);
+      }
+      this.#file.once('close', () => resolve());
+      this.#file.end();
+      if (this.#file.destroyed) resolve();
+    });
+    return this.#closed;
+  }
+}

@@ -1,0 +1,43 @@
+/** The undo stack: register the undo before the do, run them in reverse, whatever any of them throws. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { messageOf } from '../errors.ts';
+
+export interface CleanupFault {
+  step: string;
+  message: string;
+}
+
+/** One step that hangs must not keep the others from running. */
+const STEP_LIMIT_MS = 15_000;
+
+export class CleanupStack {
+  readonly #steps: { name: string; undo: () => Promise<unknown> | unknown }[] = [];
+
+  /** `undo` must be harmless when what it undoes was never done, or done only half. */
+  add(name: string, undo: () => Promise<unknown> | unknown): void {
+    this.#steps.push({ name, undo });
+  }
+
+  /**
+   * Runs every undo once, last first, each at most `limitMs` milliseconds. Never throws: what went wrong is told in
+   * the result.
+   */
+  async run(limitMs: number = STEP_LIMIT_MS): Promise<CleanupFault[]> {
+    const faults: CleanupFault[] = [];
+    for (let step = this.#steps.pop(); step !== undefined; step = this.#steps.pop()) {
+      const done = new AbortController();
+      const late = sleep(limitMs, undefined, { signal: done.signal }).then(
+        () => Promise.reject(new Error(`not done after ${limitMs} ms`)),
+        () => undefined,
+      );
+      try {
+        await Promise.race([Promise.resolve(step).then(({ undo }) => undo()), late]);
+      } catch (error) {
+        faults.push({ step: step.name, message: messageOf(error) });
+      } finally {
+        done.abort();
+      }
+    }
+    return faults;
+  }
+}

@@ -1,0 +1,93 @@
+/**
+ * The processes of this machine, as /proc tells them (Linux only; elsewhere the table is empty and only process
+ * groups can be stopped). A pid alone is never trusted: it is read again with its start time before a signal.
+ */
+import { readdir, readFile, readlink } from 'node:fs/promises';
+import { sep } from 'node:path';
+
+export interface ProcessEntry {
+  readonly pid: number;
+  readonly parent: number;
+  readonly group: number;
+  /** Clock ticks after boot; with the pid it names a process for ever. */
+  readonly startTime: string;
+  readonly zombie: boolean;
+}
+
+/** Reads one process, or null when there is none. */
+export async function readProcess(pid: number): Promise<ProcessEntry | null> {
+  const stat = await quietly(readFile(`/proc/${pid}/stat`, 'utf8'));
+  if (stat === null) return null;
+  // The command's name stands in parentheses and may itself hold blanks and parentheses.
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  const [state, parent, group] = fields;
+  return {
+    pid,
+    parent: Number(parent),
+    group: Number(group),
+    startTime: fields[19] ?? '',
+    zombie: state === 'Z' || state === 'X',
+  };
+}
+
+export async function listProcesses(): Promise<ProcessEntry[]> {
+  const names = (await quietly(readdir('/proc'))) ?? [];
+  const entries = await Promise.all(names.filter(name => /^\d+$/.test(name)).map(name => readProcess(Number(name))));
+  return entries.filter(entry => entry !== null);
+}
+
+/** Living processes of the group; falls back to asking the kernel where there is no /proc. */
+export async function groupIsAlive(group: number): Promise<boolean> {
+  if (!signalGroup(group, 0)) return false;
+  const members = (await listProcesses()).filter(entry => entry.group === group);
+  // Without an entry in the table the kernel's answer stands; zombies wait for their parent and do nothing.
+  return members.length === 0 ? process.platform !== 'linux' : members.some(entry => !entry.zombie);
+}
+
+/**
+ * Processes that belong to a cell though they left its process group: they carry `marker` (`NAME=value`) in their
+ * environment or, when a `folder` is given, work in or below it. One that cleared its environment and moved away is not found.
+ */
+export async function findStrays(marker: string, folder: string | null): Promise<ProcessEntry[]> {
+  const entries = (await listProcesses()).filter(entry => !entry.zombie && entry.pid !== process.pid);
+  const checked = await Promise.all(
+    entries.map(async entry => {
+      const [environment, cwd] = await Promise.all([
+        quietly(readFile(`/proc/${entry.pid}/environ`, 'latin1')),
+        quietly(readlink(`/proc/${entry.pid}/cwd`)),
+      ]);
+      const below = folder !== null && cwd !== null && (cwd === folder || cwd.startsWith(folder + sep));
+      return below || environment?.split('\0').includes(marker) ? entry : null;
+    }),
+  );
+  return checked.filter(entry => entry !== null);
+}
+
+/** Sends a signal to a whole process group; false when there is none. */
+export function signalGroup(group: number, signal: NodeJS.Signals | 0): boolean {
+  return signalPid(-group, signal);
+}
+
+/** Kills exactly this process; a pid that was given to another one meanwhile is left alone. */
+export async function killEntry(entry: ProcessEntry): Promise<void> {
+  const now = await readProcess(entry.pid);
+  if (now?.startTime === entry.startTime) signalPid(entry.pid, 'SIGKILL');
+}
+
+function signalPid(pid: number, signal: NodeJS.Signals | 0): boolean {
+  try {
+    process.kill(pid, signal);
+    return true;
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code;
+    if (code === 'ESRCH') return false;
+    // EPERM: it is there, and not ours to signal.
+    if (code === 'EPERM') return true;
+    throw error;
+  }
+}
+
+/** /proc entries vanish while they are read; that is an answer, not an error. */
+async function quietly<T>(reading: Promise<T>): Promise<T | null> {
+  return reading.catch(() => null);
+}
