@@ -1,0 +1,23 @@
+/** A Lua script that Redis is sent once and then called by its digest. */
+import { createHash } from 'node:crypto';
+import type { Redis } from 'ioredis';
+
+export class Script {
+  readonly #source: string;
+  readonly #digest: string;
+
+  constructor(source: string) {
+    this.#source = source;
+    this.#digest = createHash('sha1').update(source).digest('hex');
+  }
+
+  /** Runs the script; sends its source when the server does not have it, as after a restart. */
+  async run(redis: Redis, keys: readonly string[], args: readonly (string | number)[]): Promise<unknown> {
+    try {
+      return await redis.evalsha(this.#digest, keys.length, ...keys, ...args);
+    } catch (error) {
+      if (!(error instanceof Error && error.message.startsWith('NOSCRIPT'))) throw error;
+      return await redis.eval(this.#source, keys.length, ...keys, ...args);
+    }
+  }
+}
