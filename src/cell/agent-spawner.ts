@@ -1,0 +1,227 @@
+/**
+ * The public face of a cell: spawn an agent, give it a task, test, commit or revert, tear down. Usable without a
+ * queue; the worker is built on it and has no other path.
+ */
+import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
+import pLimit, { type LimitFunction } from 'p-limit';
+import { CellpoolError } from '../errors.ts';
+import type { LifecycleMetrics } from '../job/outcome.ts';
+import { ARTIFACTS } from '../observe/artifacts.ts';
+import type { PortLeases } from '../redis/port-lease.ts';
+import type { Cell } from './cell.ts';
+import { type ExecuteOptions, type ExecutionResult, execute } from './execute.ts';
+import { askHealth } from './ready.ts';
+import { commit, revert, type Snapshot, saveDiff, snapshot } from './settle.ts';
+import { spawnCell } from './spawn.ts';
+import { checkSpawnConfig, type SpawnConfig } from './spawn-config.ts';
+import type { SpawnerSite } from './spawner-site.ts';
+import { teardown } from './teardown.ts';
+import { runTests, setUp, type TestResult } from './verify.ts';
+
+/** What anybody may know of a cell. */
+export interface CellInfo {
+  cellId: string;
+  agentId: string;
+  taskId: string;
+  port: number;
+  workspacePath: string;
+  baseUrl: string;
+  /** The branch a commit goes to. */
+  branch: string;
+  baseCommit: string;
+  /** Of the server. */
+  pid: number;
+  opencodeVersion: string;
+  artifacts: string;
+  createdAt: Date;
+  tokensUsed: number;
+  costUsd: number;
+}
+
+export interface SpawnedAgent {
+  /** The agent id it was spawned with. */
+  readonly id: string;
+  readonly taskId: string;
+  readonly cell: Readonly<Pick<CellInfo, 'cellId' | 'port' | 'workspacePath' | 'baseUrl'>>;
+  readonly agent: { readonly name: string | null; readonly model: string | null; readonly opencodeVersion: string };
+  readonly createdAt: Date;
+  readonly tokensUsed: number;
+}
+
+export interface CommitResult {
+  /** False when there was nothing to commit; the other facts are then null and empty. */
+  committed: boolean;
+  commit: string | null;
+  branch: string | null;
+  filesModified: string[];
+}
+
+export interface RevertResult {
+  /** Hash of the working tree, equal to the one at spawn. */
+  tree: string;
+  /** Path of the patch of what was reverted, and the files it touches. */
+  diff: string;
+  filesModified: string[];
+}
+
+const HEALTH_MS = 2_000;
+
+export interface AgentSpawnerOptions {
+  site: SpawnerSite;
+  ports: PortLeases;
+  /** Limits how many servers start at the same time; share it between the spawners of one process. */
+  boots?: LimitFunction;
+}
+
+export class AgentSpawner {
+  readonly #site: SpawnerSite;
+  readonly #ports: PortLeases;
+  readonly #boots: LimitFunction;
+  /** A cell is forgotten when its agent is; until then its metrics can be asked for. */
+  readonly #cells = new WeakMap<SpawnedAgent, { cell: Cell; ended: Promise<LifecycleMetrics> | null }>();
+
+  constructor({ site, ports, boots }: AgentSpawnerOptions) {
+    this.#site = site;
+    this.#ports = ports;
+    this.#boots = boots ?? pLimit(Math.max(2, availableParallelism()));
+  }
+
+  /**
+   * Validates, leases a port, makes a workspace and starts a server in it.
+   * @throws {InvalidInput} naming every fault of `config`
+   * @throws {CellpoolError} whose facts name the `step` that failed; nothing is left behind then
+   */
+  async spawnAgent(config: SpawnConfig, signal?: AbortSignal): Promise<SpawnedAgent> {
+    const checked = checkSpawnConfig(config);
+    const cell = await spawnCell({ site: this.#site, ports: this.#ports, boots: this.#boots }, checked, signal);
+    const agent: SpawnedAgent = {
+      id: checked.agentId,
+      taskId: checked.taskId,
+      cell: {
+        cellId: cell.id,
+        port: cell.port.lease.port,
+        workspacePath: cell.workspace.workspacePath,
+        baseUrl: cell.server.baseUrl,
+      },
+      agent: { name: checked.agent ?? null, model: checked.model ?? null, opencodeVersion: cell.server.version },
+      createdAt: cell.createdAt,
+      get tokensUsed() {
+        return cell.tokensUsed;
+      },
+    };
+    this.#cells.set(agent, { cell, ended: null });
+    return agent;
+  }
+
+  /** Runs the setup command in the fresh workspace, if the cell has one. @throws {CellpoolError} SETUP_FAILED */
+  async setUp(agent: SpawnedAgent, signal?: AbortSignal): Promise<void> {
+    await setUp(this.#site, this.#live(agent), signal);
+  }
+
+  /** One session to its end, whatever ends it; how it ended is in the result, not thrown. */
+  async executeTask(agent: SpawnedAgent, prompt: string, options?: ExecuteOptions): Promise<ExecutionResult> {
+    return execute(this.#live(agent), prompt, options);
+  }
+
+  /** Whether the workspace differs from the base; git's answer, not the agent's. */
+  async hasChanges(agent: SpawnedAgent): Promise<boolean> {
+    return (await snapshot(this.#live(agent).workspace)).changed;
+  }
+
+  /** Runs the test command; its exit code is the verdict. @throws {CellpoolError} INVALID_INPUT without a command */
+  async runTests(agent: SpawnedAgent, signal?: AbortSignal): Promise<TestResult> {
+    return runTests(this.#site, this.#live(agent), signal);
+  }
+
+  /**
+   * Commits the work on `cellpool/<task id>`: what the last `runTests` judged, or the workspace as it is when there
+   * was none. Nothing changed: no commit.
+   * @throws {CellpoolError} COMMIT_FAILED, BRANCH_CHECKED_OUT
+   */
+  async commitChanges(agent: SpawnedAgent, message: string, facts: Record<string, string> = {}): Promise<CommitResult> {
+    const cell = this.#live(agent);
+    const work = await this.#keepWork(cell);
+    if (!work.changed) return { committed: false, commit: null, branch: null, filesModified: [] };
+    const made = await commit(cell.workspace, {
+      source: this.#site.source,
+      branch: cell.branch,
+      taskId: cell.config.taskId,
+      expectedOld: cell.branchBefore,
+      message,
+      author: cell.config.author ?? this.#site.author,
+      snapshot: work,
+      trailers: {
+        Task: cell.config.taskId,
+        Attempt: String(cell.config.attempt),
+        Cell: cell.id,
+        Model: cell.config.model ?? 'default',
+        Tokens: String(cell.tokensUsed),
+        ...facts,
+      },
+    });
+    cell.log.info({ commit: made.commit, branch: made.branch, replaced: made.replaced }, 'committed');
+    return { committed: true, commit: made.commit, branch: made.branch, filesModified: made.filesModified };
+  }
+
+  /** Saves the diff, then puts the working tree back exactly as at spawn. @throws {CellpoolError} REVERT_FAILED */
+  async revertChanges(agent: SpawnedAgent): Promise<RevertResult> {
+    const cell = this.#live(agent);
+    const { filesModified } = await this.#keepWork(cell);
+    const { tree } = await revert(cell.workspace);
+    cell.snapshot = null;
+    return { tree, diff: join(cell.artifacts, ARTIFACTS.diff), filesModified };
+  }
+
+  /** Removes all of the cell. Never throws; a second call, or one with null, is harmless. Times in milliseconds. */
+  async teardownAgent(agent: SpawnedAgent | null | undefined): Promise<LifecycleMetrics> {
+    const entry = agent ? this.#cells.get(agent) : undefined;
+    if (entry === undefined) return { spawnMs: 0, executionMs: 0, teardownMs: 0, totalMs: 0 };
+    entry.ended ??= teardown(entry.cell);
+    return entry.ended;
+  }
+
+  /** Whether the agent's server is alive and answers as ours. */
+  async isHealthy(agent: SpawnedAgent | null | undefined): Promise<boolean> {
+    const entry = agent ? this.#cells.get(agent) : undefined;
+    if (entry === undefined || entry.ended !== null || entry.cell.server.process.exit !== null) return false;
+    return (await askHealth(entry.cell.server.baseUrl, entry.cell.password, HEALTH_MS)) !== null;
+  }
+
+  getCellInfo(agent: SpawnedAgent | null | undefined): CellInfo | null {
+    const cell = agent ? this.#cells.get(agent)?.cell : undefined;
+    if (cell === undefined) return null;
+    return {
+      cellId: cell.id,
+      agentId: cell.config.agentId,
+      taskId: cell.config.taskId,
+      port: cell.port.lease.port,
+      workspacePath: cell.workspace.workspacePath,
+      baseUrl: cell.server.baseUrl,
+      branch: cell.branch,
+      baseCommit: cell.workspace.baseCommit,
+      pid: cell.server.process.pid,
+      opencodeVersion: cell.server.version,
+      artifacts: cell.artifacts,
+      createdAt: cell.createdAt,
+      tokensUsed: cell.tokensUsed,
+      costUsd: cell.costUsd,
+    };
+  }
+
+  /** The work as judged, or as it is now; its patch is kept among the artifacts whatever becomes of it. */
+  async #keepWork(cell: Cell): Promise<Snapshot> {
+    cell.snapshot ??= await snapshot(cell.workspace);
+    await saveDiff(cell.workspace, cell.snapshot, join(cell.artifacts, ARTIFACTS.diff));
+    return cell.snapshot;
+  }
+
+  #live(agent: SpawnedAgent): Cell {
+    const entry = this.#cells.get(agent);
+    if (entry !== undefined && entry.ended === null) return entry.cell;
+    throw new CellpoolError(
+      'INVALID_INPUT',
+      `agent ${agent.id} has no cell${entry ? ' any more' : ' of this spawner'}`,
+    );
+  }
+}

@@ -1,0 +1,89 @@
+/** What is known of an attempt so far; each step of its life adds its own, and at the end there is a result. */
+import { asCellpoolError, CellpoolError } from '../errors.ts';
+import type { AttemptResult, LifecycleMetrics, Outcome, TestsVerdict } from '../job/outcome.ts';
+import type { CommitResult, RevertResult } from './agent-spawner.ts';
+import type { ExecutionResult } from './execute.ts';
+import type { SpawnConfig } from './spawn-config.ts';
+import type { TestResult } from './verify.ts';
+
+/** How an execution that did not end by itself is called. */
+const OUTCOME_OF = {
+  'timed-out': 'timed-out',
+  'over-budget': 'over-budget',
+  cancelled: 'cancelled',
+  error: 'failed',
+} as const;
+
+export class AttemptFacts {
+  readonly #config: SpawnConfig;
+  #outcome: Outcome = 'no-changes';
+  #error: CellpoolError | null = null;
+  #tests: TestsVerdict | null = null;
+  #commit: CommitResult | null = null;
+  #filesModified: string[] = [];
+  artifacts = '';
+  metrics: LifecycleMetrics = { spawnMs: 0, executionMs: 0, teardownMs: 0, totalMs: 0 };
+
+  constructor(config: SpawnConfig) {
+    this.#config = config;
+  }
+
+  get worthKeeping(): boolean {
+    return this.#error === null;
+  }
+
+  executed({ ended, error }: ExecutionResult): void {
+    if (ended === 'idle') return;
+    this.#outcome = OUTCOME_OF[ended];
+    this.#error = error;
+  }
+
+  tested({ passed, exitCode, durationMs, timedOut, tail }: TestResult): void {
+    this.#tests = { passed, exitCode, durationMs };
+    if (passed) return;
+    this.#outcome = 'reverted';
+    const how = timedOut ? `not done after ${durationMs} ms` : `exit code ${exitCode}`;
+    this.#error = new CellpoolError('TESTS_FAILED', `the tests failed (${how}): ${tail.trim().slice(-500)}`);
+  }
+
+  settled(commit: CommitResult): void {
+    this.#commit = commit;
+    this.#filesModified = commit.filesModified;
+    this.#outcome = commit.committed ? 'committed' : 'no-changes';
+  }
+
+  /** A step threw: the attempt failed, unless it was cancelled. */
+  failed(error: CellpoolError): void {
+    this.#error = error;
+    this.#outcome = error.code === 'CANCELLED' ? 'cancelled' : 'failed';
+  }
+
+  reverted = ({ filesModified }: RevertResult): void => {
+    this.#filesModified = filesModified;
+  };
+
+  /** The first error is the one that counts; a later one is told behind it. */
+  alsoFailed = (second: unknown): void => {
+    const first = this.#error;
+    if (first === null) return;
+    this.#error = new CellpoolError(first.code, `${first.message}; then: ${asCellpoolError(second).message}`, {
+      cause: first,
+    });
+  };
+
+  result(tokensUsed: number): AttemptResult {
+    return {
+      taskId: this.#config.taskId,
+      outcome: this.#outcome,
+      attempt: this.#config.attempt ?? 1,
+      branch: this.#commit?.branch ?? null,
+      commit: this.#commit?.commit ?? null,
+      filesModified: this.#filesModified,
+      tokensUsed,
+      tests: this.#tests,
+      metrics: this.metrics,
+      error: this.#error === null ? null : { code: this.#error.code, message: this.#error.message },
+      artifacts: this.artifacts,
+    };
+  }
+}

@@ -1,0 +1,47 @@
+/** The cell: what its steps share. Only the steps beside this file see it; others get `SpawnedAgent` and `CellInfo`. */
+import type { OpencodeClient } from '@opencode-ai/sdk/v2/client';
+import type { Logger } from '../observe/logger.ts';
+import type { CleanupStack } from '../os/cleanup.ts';
+import type { OwnedProcess } from '../os/process.ts';
+import type { CellFolders } from './environment.ts';
+import type { HeldPort } from './held-port.ts';
+import type { Snapshot } from './settle.ts';
+import type { CheckedSpawnConfig } from './spawn-config.ts';
+import type { Workspace } from './workspace.ts';
+
+/** A running opencode server that is proven to be the one we started. */
+export interface CellServer {
+  readonly process: OwnedProcess;
+  readonly baseUrl: string;
+  readonly version: string;
+  readonly client: OpencodeClient;
+}
+
+export interface Cell {
+  readonly id: string;
+  readonly config: CheckedSpawnConfig;
+  /** Holds everything of the cell but its artifacts; gone after teardown. */
+  readonly dir: string;
+  readonly folders: CellFolders;
+  /** Folder that outlives the cell: transcript, diff, logs. */
+  readonly artifacts: string;
+  /** Where a commit goes, and the commit it stood at when the cell was spawned. */
+  readonly branch: string;
+  readonly branchBefore: string | null;
+  readonly port: HeldPort;
+  readonly workspace: Workspace;
+  readonly server: CellServer;
+  readonly password: string;
+  readonly createdAt: Date;
+  readonly log: Logger;
+  /** Undoes all that spawn did, in reverse. */
+  readonly cleanup: CleanupStack;
+  /** `performance.now()` at the begin of spawn. */
+  readonly began: number;
+  readonly spawnMs: number;
+  executionMs: number;
+  tokensUsed: number;
+  costUsd: number;
+  /** The work as the test command judged it, which is what a commit will hold; null until then. */
+  snapshot: Snapshot | null;
+}

@@ -1,0 +1,167 @@
+/**
+ * Execute: one session, prompted asynchronously, ended by the first of: idle, error, time limit, token budget,
+ * cancellation, lost lease, end of the server. The first reason wins and is kept.
+ */
+
+import { asCellpoolError, CellpoolError } from '../errors.ts';
+import { ARTIFACTS, writeArtifact } from '../observe/artifacts.ts';
+import type { Cell } from './cell.ts';
+import { type Usage, watchSession } from './watch.ts';
+
+export type Ended = 'idle' | 'error' | 'timed-out' | 'over-budget' | 'cancelled';
+
+export interface ExecutionResult {
+  ended: Ended;
+  sessionId: string | null;
+  tokensUsed: number;
+  costUsd: number;
+  durationMs: number;
+  /** Why it did not end by itself; null when it did. */
+  error: CellpoolError | null;
+}
+
+export interface ExecuteOptions {
+  /** Cancels the session. */
+  signal?: AbortSignal | undefined;
+  onUsage?: (usage: Usage) => void;
+}
+
+const REQUEST_MS = 30_000;
+/** An aborted session answers within 34 ms (measured); one that does not is stopped with its server. */
+const ABORT_MS = 3_000;
+
+export async function execute(cell: Cell, prompt: string, options: ExecuteOptions = {}): Promise<ExecutionResult> {
+  const began = performance.now();
+  const over = new AbortController();
+  let sessionId: string | null = null;
+  let idle: () => void = () => undefined;
+  const wentIdle = new Promise<void>(resolve => {
+    idle = resolve;
+  });
+
+  const first = await new Promise<{ ended: Ended; error: CellpoolError | null }>(resolve => {
+    const end = (ended: Ended, error: CellpoolError | null = null) => resolve({ ended, error });
+    const when = (signal: AbortSignal | undefined, act: () => void) => {
+      if (signal?.aborted) act();
+      else signal?.addEventListener('abort', act, { once: true, signal: over.signal });
+    };
+    const { timeoutMs, tokenBudget } = cell.config;
+    when(AbortSignal.timeout(timeoutMs), () => end('timed-out', timedOut(timeoutMs)));
+    when(options.signal, () => end('cancelled', new CellpoolError('CANCELLED', 'the attempt was cancelled')));
+    when(cell.port.lost, () => end('error', new CellpoolError('LEASE_LOST', 'the port lease was lost')));
+    void cell.server.process.exited.then(() => end('error', serverExited(cell)));
+    startSession(cell, prompt, over.signal, {
+      onSession: id => {
+        sessionId = id;
+      },
+      onIdle: () => {
+        end('idle');
+        idle();
+      },
+      onError: error => end('error', error),
+      onUsage: usage => {
+        cell.tokensUsed = usage.tokens;
+        cell.costUsd = usage.costUsd;
+        options.onUsage?.(usage);
+        if (usage.tokens > tokenBudget) end('over-budget', overBudget(usage.tokens, tokenBudget));
+      },
+    }).catch(error => end('error', asCellpoolError(error)));
+  });
+
+  if (first.ended !== 'idle') await quieten(cell, sessionId, wentIdle);
+  over.abort();
+  if (sessionId !== null) await saveTranscript(cell, sessionId);
+  const durationMs = Math.round(performance.now() - began);
+  cell.executionMs += durationMs;
+  cell.snapshot = null;
+  cell.log.info(
+    { ended: first.ended, tokens: cell.tokensUsed, durationMs, error: first.error?.message },
+    'session ended',
+  );
+  return { ...first, sessionId, tokensUsed: cell.tokensUsed, costUsd: cell.costUsd, durationMs };
+}
+
+interface SessionHandlers {
+  onSession(id: string): void;
+  onIdle(): void;
+  onError(error: CellpoolError): void;
+  onUsage(usage: Usage): void;
+}
+
+/** Creates the session, and prompts it only once its events are being watched. */
+async function startSession(cell: Cell, prompt: string, over: AbortSignal, handlers: SessionHandlers): Promise<void> {
+  const { client } = cell.server;
+  const limit = () => ({
+    throwOnError: true as const,
+    signal: AbortSignal.any([over, AbortSignal.timeout(REQUEST_MS)]),
+  });
+  // A title of our own keeps the server from asking the model for one.
+  const created = await client.session.create({ title: cell.config.title ?? cell.config.taskId }, limit());
+  const sessionID = created.data.id;
+  handlers.onSession(sessionID);
+  await new Promise<void>((resolve, reject) => {
+    const onError = (error: CellpoolError) => {
+      handlers.onError(error);
+      reject(error);
+    };
+    void watchSession(client, sessionID, { ...handlers, onOpen: resolve, onError }, over).then(resolve);
+  });
+  const model = splitModel(cell.config.model);
+  await client.session.promptAsync(
+    {
+      sessionID,
+      parts: [{ type: 'text', text: prompt }],
+      ...(model === null ? {} : { model }),
+      ...(cell.config.agent === undefined ? {} : { agent: cell.config.agent }),
+    },
+    limit(),
+  );
+}
+
+/** `provider/model`; the model's own name may hold further slashes. */
+function splitModel(model: string | undefined): { providerID: string; modelID: string } | null {
+  const cut = model?.indexOf('/') ?? -1;
+  return model === undefined || cut < 0 ? null : { providerID: model.slice(0, cut), modelID: model.slice(cut + 1) };
+}
+
+/** Ends a session that would go on: what follows must find the workspace at rest. */
+async function quieten(cell: Cell, sessionId: string | null, wentIdle: Promise<void>): Promise<void> {
+  if (cell.server.process.exit !== null) return;
+  const limit = AbortSignal.timeout(ABORT_MS);
+  const late = new Promise<'late'>(resolve => limit.addEventListener('abort', () => resolve('late'), { once: true }));
+  const aborted =
+    sessionId === null
+      ? Promise.resolve('late' as const)
+      : cell.server.client.session.abort({ sessionID: sessionId }, { signal: limit }).then(
+          () => wentIdle,
+          () => 'late' as const,
+        );
+  if ((await Promise.race([aborted, late])) === 'late') await cell.server.process.stop(0);
+}
+
+async function saveTranscript(cell: Cell, sessionId: string): Promise<void> {
+  const limit = { signal: AbortSignal.timeout(REQUEST_MS) };
+  const messages = await cell.server.client.session.messages({ sessionID: sessionId }, limit).catch(() => null);
+  const transcript = { sessionId, model: cell.config.model ?? null, messages: messages?.data ?? null };
+  await writeArtifact(cell.artifacts, ARTIFACTS.transcript, transcript).catch(error => {
+    cell.log.warn({ problem: String(error) }, 'the transcript could not be saved');
+  });
+}
+
+function timedOut(timeoutMs: number): CellpoolError {
+  return new CellpoolError('TIMED_OUT', `the agent was not done after ${timeoutMs} ms`, { facts: { timeoutMs } });
+}
+
+function overBudget(tokens: number, budget: number): CellpoolError {
+  return new CellpoolError('OVER_BUDGET', `${tokens} tokens used, ${tokens - budget} over the budget of ${budget}`, {
+    hint: 'Raise tokenBudget, or make the task smaller.',
+    facts: { tokens, budget },
+  });
+}
+
+function serverExited(cell: Cell): CellpoolError {
+  const { exit, log } = cell.server.process;
+  return new CellpoolError('SERVER_EXITED', `the server ended during the session: ${log.tail(500).trim()}`, {
+    facts: { ...exit },
+  });
+}

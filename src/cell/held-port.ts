@@ -1,0 +1,90 @@
+/** A leased port that is kept: renewed while the cell lives, exchanged when a stranger sits on it, given back last. */
+import getPort, { clearLockedPorts } from 'get-port';
+import { CellpoolError, messageOf } from '../errors.ts';
+import type { Logger } from '../observe/logger.ts';
+import type { PortLease, PortLeases } from '../redis/port-lease.ts';
+
+/** A lease outlives this long without renewal; then it may be reclaimed, once its owner is proven dead. */
+const LEASE_TTL_MS = 60_000;
+const RENEW_MS = 15_000;
+/** A port that a stranger uses is not offered again so soon. */
+const OCCUPIED_COOLDOWN_MS = 60_000;
+/** More strangers than this in a row: the range is not ours to use. */
+const MAX_OCCUPIED = 20;
+
+export const LOOPBACK = '127.0.0.1';
+
+export class HeldPort {
+  readonly #ports: PortLeases;
+  readonly #owner: string;
+  readonly #log: Logger;
+  readonly #lost = new AbortController();
+  #lease: PortLease;
+  #timer: NodeJS.Timeout;
+  #released = false;
+
+  private constructor(ports: PortLeases, owner: string, log: Logger, lease: PortLease) {
+    this.#ports = ports;
+    this.#owner = owner;
+    this.#log = log;
+    this.#lease = lease;
+    this.#timer = setInterval(() => void this.#renew(), RENEW_MS).unref();
+  }
+
+  /** Leases a port that can be bound right now. @throws {CellpoolError} NO_FREE_PORT */
+  static async take(ports: PortLeases, owner: string, log: Logger): Promise<HeldPort> {
+    return new HeldPort(ports, owner, log, await leaseBindable(ports, owner, log));
+  }
+
+  get lease(): PortLease {
+    return this.#lease;
+  }
+
+  /** Aborted when Redis says that the lease is no longer ours. */
+  get lost(): AbortSignal {
+    return this.#lost.signal;
+  }
+
+  /** Gives up a port that turned out to be occupied and leases another. @throws {CellpoolError} NO_FREE_PORT */
+  async exchange(): Promise<void> {
+    const occupied = this.#lease;
+    this.#lease = await leaseBindable(this.#ports, this.#owner, this.#log);
+    await this.#ports.release(occupied, OCCUPIED_COOLDOWN_MS);
+  }
+
+  async release(): Promise<void> {
+    clearInterval(this.#timer);
+    if (this.#released) return;
+    await this.#ports.release(this.#lease);
+    this.#released = true;
+  }
+
+  async #renew(): Promise<void> {
+    try {
+      if (!this.#released && !(await this.#ports.renew(this.#lease, LEASE_TTL_MS))) this.#lost.abort();
+    } catch (error) {
+      // Redis is away for now; the lease stays ours until somebody proves us dead, so the next renewal may succeed.
+      this.#log.warn({ port: this.#lease.port, problem: messageOf(error) }, 'port lease not renewed');
+    }
+  }
+}
+
+async function leaseBindable(ports: PortLeases, owner: string, log: Logger): Promise<PortLease> {
+  for (let tries = 0; tries < MAX_OCCUPIED; tries += 1) {
+    const lease = await ports.acquire(owner, LEASE_TTL_MS);
+    if (lease === null) break;
+    if (await isBindable(lease.port)) return lease;
+    log.warn({ port: lease.port }, 'port is in use by a process that is not ours, taking another');
+    await ports.release(lease, OCCUPIED_COOLDOWN_MS);
+  }
+  throw new CellpoolError('NO_FREE_PORT', 'no free port for a cell on this host', {
+    hint: 'Set a wider range with --ports, or look for what occupies it: cellpool doctor.',
+  });
+}
+
+/** Whether a server could listen on this port of the loopback right now. */
+export async function isBindable(port: number): Promise<boolean> {
+  // get-port remembers what it handed out and would call our own released port occupied; the lease is our lock.
+  clearLockedPorts();
+  return (await getPort({ port, host: LOOPBACK })) === port;
+}

@@ -1,0 +1,63 @@
+/**
+ * The whole life of an attempt, in the order it happens:
+ *
+ *     spawn -> (setup) -> execute -> test -> commit or revert -> teardown
+ *
+ * Nothing else knows this order. Each step stands in a file beside this one; `AgentSpawner` calls them.
+ */
+import { asCellpoolError, CellpoolError } from '../errors.ts';
+import type { AttemptResult, Stage } from '../job/outcome.ts';
+import { ARTIFACTS, writeArtifact } from '../observe/artifacts.ts';
+import type { AgentSpawner, SpawnedAgent } from './agent-spawner.ts';
+import { AttemptFacts } from './attempt-facts.ts';
+import type { SpawnConfig } from './spawn-config.ts';
+
+export interface CellRun {
+  config: SpawnConfig;
+  prompt: string;
+  /** First line of the commit message. */
+  subject: string;
+  /** Cancels the attempt at whatever stage it is; teardown runs all the same. */
+  signal: AbortSignal;
+  onStage(stage: Stage, agent: SpawnedAgent | null): void;
+  onUsage(tokens: number): void;
+}
+
+/** Runs one attempt to its outcome. Never throws: whatever went wrong is in the result. */
+export async function runCell(spawner: AgentSpawner, run: CellRun): Promise<AttemptResult> {
+  const { config, signal } = run;
+  const facts = new AttemptFacts(config);
+  let agent: SpawnedAgent | null = null;
+  try {
+    run.onStage('spawn', null);
+    agent = await spawner.spawnAgent(config, signal);
+    facts.artifacts = spawner.getCellInfo(agent)?.artifacts ?? '';
+    await spawner.setUp(agent, signal);
+
+    run.onStage('execute', agent);
+    const execution = await spawner.executeTask(agent, run.prompt, {
+      signal,
+      onUsage: usage => run.onUsage(usage.tokens),
+    });
+    facts.executed(execution);
+
+    if (execution.ended === 'idle' && config.test !== undefined && (await spawner.hasChanges(agent))) {
+      run.onStage('test', agent);
+      facts.tested(await spawner.runTests(agent, signal));
+    }
+
+    run.onStage('settle', agent);
+    if (signal.aborted) throw new CellpoolError('CANCELLED', 'the attempt was cancelled');
+    if (facts.worthKeeping) facts.settled(await spawner.commitChanges(agent, run.subject));
+    else facts.reverted(await spawner.revertChanges(agent));
+  } catch (error) {
+    facts.failed(asCellpoolError(error));
+    if (agent !== null) await spawner.revertChanges(agent).then(facts.reverted, facts.alsoFailed);
+  } finally {
+    run.onStage('teardown', agent);
+    facts.metrics = await spawner.teardownAgent(agent);
+  }
+  const result = facts.result(agent?.tokensUsed ?? 0);
+  if (result.artifacts !== '') await writeArtifact(result.artifacts, ARTIFACTS.result, result).catch(() => undefined);
+  return result;
+}

@@ -1,0 +1,58 @@
+/** The cell's opencode server: started in its own group with a listed environment, handed out only when proven ours. */
+import { join } from 'node:path';
+import { createOpencodeClient } from '@opencode-ai/sdk/v2/client';
+import { mergeConfig } from '../config.ts';
+import { ARTIFACTS } from '../observe/artifacts.ts';
+import { BoundedLog } from '../os/bounded-log.ts';
+import { startProcess } from '../os/process.ts';
+import type { CellServer } from './cell.ts';
+import { LOOPBACK } from './held-port.ts';
+import { authorization, waitUntilReady } from './ready.ts';
+
+export interface BootOptions {
+  binary: string;
+  port: number;
+  workspacePath: string;
+  env: Record<string, string>;
+  password: string;
+  artifacts: string;
+  bootMs: number;
+  signal?: AbortSignal | undefined;
+}
+
+/**
+ * Starts the server and waits until it is ready; one that fails is stopped before the error is thrown.
+ * @throws {CellpoolError} SERVER_EXITED, SPAWN_FAILED, CANCELLED
+ */
+export async function bootServer(options: BootOptions): Promise<CellServer> {
+  const argv = ['serve', '--port', String(options.port), '--hostname', LOOPBACK, '--pure'] as const;
+  const process = await startProcess([options.binary, ...argv], {
+    cwd: options.workspacePath,
+    env: options.env,
+    log: new BoundedLog(join(options.artifacts, ARTIFACTS.serverLog)),
+  });
+  const baseUrl = `http://${LOOPBACK}:${options.port}`;
+  try {
+    const version = await waitUntilReady(process, { ...options, baseUrl });
+    const headers = { Authorization: authorization(options.password) };
+    return { process, baseUrl, version, client: createOpencodeClient({ baseUrl, headers }) };
+  } catch (error) {
+    await process.stop(0);
+    throw error;
+  }
+}
+
+/** The config of a cell's server: what unattended work needs, under what the operator says. */
+export function opencodeConfig(
+  model: string | undefined,
+  ...sections: Record<string, unknown>[]
+): Record<string, unknown> {
+  const ours = {
+    // Nobody is there to answer; what an agent may do is bounded by its cell, not by questions.
+    permission: { '*': 'allow' },
+    share: 'disabled',
+    autoupdate: false,
+    ...(model === undefined ? {} : { model }),
+  };
+  return sections.reduce(mergeConfig, ours);
+}

@@ -1,0 +1,202 @@
+/**
+ * Settling: what did the agent change, and then either a commit on the task's branch in the source, or the workspace
+ * put back exactly as it was. Every question goes to the record, never to the agent's own `.git`; call these when
+ * the agent's processes have ended, for a live one can change the files meanwhile.
+ */
+import { appendFile, readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { CellpoolError, messageOf } from '../errors.ts';
+import { changesOfGit, newLinks, withoutChanges } from '../git/baseline.ts';
+import { type Change, excludePattern, withTrailers } from '../git/commands.ts';
+import { ownGitOk } from '../git/git.ts';
+import { bringHome } from '../git/home.ts';
+import { changesBetween, stageAll, untrackedCollapsed, type WorkRecord, writeTree } from '../git/record.ts';
+import type { Source } from '../git/source.ts';
+import {
+  type Author,
+  checkOut,
+  emptyWorkspace,
+  giveIndex,
+  isInPlace,
+  makeAgentGit,
+  recordOf,
+  type Workspace,
+} from './workspace.ts';
+
+export interface Snapshot {
+  /** The base with the agent's changes, and nothing else. */
+  tree: string;
+  changed: boolean;
+  /** Paths relative to the repository's root, sorted; both names of a rename, deleted files too. */
+  filesModified: string[];
+}
+
+export interface CommitOptions {
+  source: Source;
+  branch: string;
+  /** Task id: first part of the name under which a commit is kept that the branch loses. */
+  taskId: string;
+  /** Where the branch must be now; null: it may not exist. */
+  expectedOld: string | null;
+  message: string;
+  author: Author;
+  snapshot: Snapshot;
+  /** Last lines of the message: `{ Task: 'fix-1', Attempt: '2' }`. */
+  trailers: Record<string, string>;
+  /** Asked last, just before the branch moves; when it throws, nothing moves. */
+  fence?: () => Promise<void>;
+}
+
+export interface CommitResult {
+  commit: string;
+  branch: string;
+  filesModified: string[];
+  /** The ref that keeps a commit the branch pointed to and the new one does not build on. */
+  replaced: string | null;
+}
+
+/** In the record: the tree of the workspace after setup, when setup changed tracked files. */
+const setupFile = (workspace: Workspace) => join(workspace.recordDir, 'setup-tree');
+const excludeFile = (workspace: Workspace) => join(workspace.recordDir, 'info', 'exclude');
+/** In the record: the branch whose tip is the finished commit. */
+const FINISHED = 'refs/heads/finished';
+
+/**
+ * Call it when the setup command has ended. What setup left behind is not the agent's work: untracked files and
+ * folders stay out of the commit (a folder that setup made as a whole with all that comes into it later), and a
+ * tracked file that setup changed is committed only if the agent changes it further.
+ * @returns the untracked paths that stay out; folders end in `/`.
+ * @throws {CellpoolError} COMMIT_FAILED.
+ */
+export async function markSetupDone(workspace: Workspace): Promise<string[]> {
+  await demandInPlace(workspace);
+  const record = recordOf(workspace);
+  const left = await untrackedCollapsed(record);
+  await appendFile(excludeFile(workspace), left.map(path => `${excludePattern(path)}\n`).join(''));
+  await stageAll(record);
+  await writeFile(setupFile(workspace), await writeTree(record));
+  return left;
+}
+
+/** What the agent has changed up to now. @throws {CellpoolError} COMMIT_FAILED when git cannot record it. */
+export async function snapshot(workspace: Workspace): Promise<Snapshot> {
+  await demandInPlace(workspace);
+  const record = recordOf(workspace);
+  await stageAll(record);
+  const { baseTree } = workspace;
+  const setup = await setupChanges(workspace, record);
+  const tree = await agentsTree(workspace, record, await writeTree(record), setup);
+  const changes = await changesBetween(record, baseTree, tree);
+  const links = newLinks(changes);
+  if (links.length > 0) {
+    throw new CellpoolError('COMMIT_FAILED', `these folders are repositories of their own: ${links.join(', ')}`, {
+      hint: 'Their files cannot be recorded from here; remove their .git.',
+      facts: { folders: links },
+    });
+  }
+  return { tree, changed: tree !== baseTree, filesModified: changes.map(change => change.path).sort() };
+}
+
+async function agentsTree(workspace: Workspace, record: WorkRecord, tree: string, others: readonly Change[]) {
+  const { baseTree } = workspace;
+  const mine = await withoutChanges(record, baseTree, tree, others);
+  const ofGit = await changesOfGit(record, baseTree, await changesBetween(record, baseTree, mine));
+  return withoutChanges(record, baseTree, mine, ofGit);
+}
+
+async function setupChanges(workspace: Workspace, record: WorkRecord): Promise<Change[]> {
+  try {
+    return await changesBetween(record, workspace.baseTree, await readFile(setupFile(workspace), 'utf8'));
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
+    throw error;
+  }
+}
+
+/**
+ * Commits a snapshot on top of the base and brings it home onto `branch` of the source.
+ * @throws {CellpoolError} COMMIT_FAILED (also when nothing changed), BRANCH_CHECKED_OUT; what `fence` throws. The
+ * source's branches are as before then.
+ */
+export async function commit(workspace: Workspace, options: CommitOptions): Promise<CommitResult> {
+  const { source, branch, author, snapshot: taken, expectedOld, fence } = options;
+  if (!taken.changed || taken.tree === workspace.baseTree) {
+    throw new CellpoolError('COMMIT_FAILED', 'there is nothing to commit: the agent changed no file');
+  }
+  const gitDir = workspace.recordDir;
+  const made = await ownGitOk(
+    ['commit-tree', taken.tree, '-p', workspace.baseCommit, '-F', '-'],
+    { gitDir, input: withTrailers(options.message, options.trailers), env: identityOf(author) },
+    'COMMIT_FAILED',
+  );
+  const id = made.trim();
+  await ownGitOk(['update-ref', FINISHED, id], { gitDir }, 'COMMIT_FAILED');
+  const homecoming = { from: gitDir, ref: FINISHED, commit: id, branch, expectedOld, keepAs: options.taskId };
+  const replaced = await bringHome(source, { ...homecoming, author, fence });
+  return { commit: id, branch, filesModified: taken.filesModified, replaced };
+}
+
+function identityOf({ name, email }: Author): Record<string, string> {
+  return {
+    GIT_AUTHOR_NAME: name,
+    GIT_AUTHOR_EMAIL: email,
+    GIT_COMMITTER_NAME: name,
+    GIT_COMMITTER_EMAIL: email,
+  };
+}
+
+/**
+ * Writes the snapshot's changes to `file` (absolute) as a patch for `git apply`, binary files included. Git writes
+ * the file itself, so its size costs us no memory. @throws {CellpoolError} GIT_FAILED.
+ */
+export async function saveDiff(workspace: Workspace, taken: Snapshot, file: string): Promise<void> {
+  const shape = ['-r', '-p', '--binary', '--full-index', '--no-renames', '--no-color'];
+  const safe = ['--no-ext-diff', '--no-textconv', '--src-prefix=a/', '--dst-prefix=b/'];
+  await ownGitOk(['diff-tree', ...shape, ...safe, `--output=${file}`, workspace.baseTree, taken.tree], {
+    gitDir: workspace.recordDir,
+  });
+}
+
+/**
+ * Puts the workspace back exactly as it was at spawn, before setup: everything is deleted and checked out anew, the
+ * `.git` included, and then all files are read again and compared with the base.
+ * @returns the tree that was found, which is the base's. @throws {CellpoolError} REVERT_FAILED.
+ */
+export async function revert(workspace: Workspace): Promise<{ tree: string }> {
+  try {
+    await emptyWorkspace(workspace);
+    await Promise.all([setupFile(workspace), excludeFile(workspace)].map(file => rm(file, { force: true })));
+    await checkOut(workspace);
+    await makeAgentGit(workspace);
+    await giveIndex(workspace);
+    const tree = await treeOnDisk(workspace);
+    if (tree !== workspace.baseTree) throw new Error(`found tree ${tree} instead of ${workspace.baseTree}`);
+    return { tree };
+  } catch (error) {
+    throw new CellpoolError('REVERT_FAILED', `the workspace could not be put back: ${messageOf(error)}`, {
+      cause: error,
+      facts: { workspace: workspace.workspacePath },
+    });
+  }
+}
+
+/** The tree of every file there is, ignored ones too, each read anew. */
+async function treeOnDisk(workspace: Workspace): Promise<string> {
+  const record = { ...recordOf(workspace), index: join(workspace.recordDir, 'verify-index') };
+  await rm(record.index, { force: true });
+  try {
+    // An index made from the tree alone knows no file's time, so nothing can pass for unchanged.
+    await ownGitOk(['read-tree', workspace.baseTree], { gitDir: record.gitDir, index: record.index });
+    await stageAll(record, 'all');
+    return await agentsTree(workspace, record, await writeTree(record), []);
+  } finally {
+    await rm(record.index, { force: true });
+  }
+}
+
+async function demandInPlace(workspace: Workspace): Promise<void> {
+  if (await isInPlace(workspace)) return;
+  throw new CellpoolError('COMMIT_FAILED', 'the workspace is no folder any more: something else stands in its place', {
+    facts: { workspace: workspace.workspacePath },
+  });
+}

@@ -1,0 +1,48 @@
+/** What `spawnAgent` is given, checked; every fault is named. */
+import { z } from 'zod';
+import { jsonObject, sayIssue } from '../config.ts';
+import { InvalidInput } from '../errors.ts';
+import { taskIdFault } from '../job/names.ts';
+import { faultsOf, taskSchema } from '../job/task.ts';
+
+const id = (name: string) =>
+  z.string({ error: `${name} is missing` }).superRefine((value, context) => {
+    const fault = taskIdFault(value);
+    if (fault !== null) context.addIssue({ code: 'custom', message: fault });
+  });
+const text = z.string().min(1);
+
+const spawnConfigSchema = z.strictObject({
+  agentId: id('agentId'),
+  taskId: id('taskId'),
+  /** The base: work begins at the tip of this branch. */
+  branch: taskSchema.shape.base,
+  /** The agent's time in milliseconds. */
+  timeoutMs: taskSchema.shape.timeoutMs,
+  tokenBudget: taskSchema.shape.tokenBudget,
+  attempt: z.int().min(1).default(1),
+  title: taskSchema.shape.title,
+  /** `provider/model`. */
+  model: taskSchema.shape.model,
+  agent: taskSchema.shape.agent,
+  test: taskSchema.shape.test,
+  setup: text.optional(),
+  /** Milliseconds; left out, the spawner's. */
+  limits: z
+    .strictObject({ setupMs: z.int().min(1), testMs: z.int().min(1) })
+    .partial()
+    .default({}),
+  author: z.strictObject({ name: text, email: text }).optional(),
+  /** Merged into the opencode config of this cell, over the spawner's. */
+  opencode: jsonObject.default({}),
+});
+
+export type SpawnConfig = z.input<typeof spawnConfigSchema>;
+export type CheckedSpawnConfig = z.output<typeof spawnConfigSchema>;
+
+/** @throws {InvalidInput} naming every fault. */
+export function checkSpawnConfig(config: SpawnConfig): CheckedSpawnConfig {
+  const parsed = spawnConfigSchema.safeParse(config, { error: sayIssue });
+  if (!parsed.success) throw new InvalidInput(faultsOf(parsed.error, 'spawnAgent'));
+  return parsed.data;
+}

@@ -1,0 +1,150 @@
+/**
+ * Spawn: port, folder, workspace, server, in this order, each with its undo registered before it is done. A failure
+ * undoes what was done and names its step.
+ */
+import { randomBytes } from 'node:crypto';
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { LimitFunction } from 'p-limit';
+import { asCellpoolError, CellpoolError } from '../errors.ts';
+import { pinBase, unpin } from '../git/mirror.ts';
+import { checkedOutAt, tipOf } from '../git/source.ts';
+import { branchOf } from '../job/names.ts';
+import { makeArtifactFolder } from '../observe/artifacts.ts';
+import { CleanupStack } from '../os/cleanup.ts';
+import { killStrays } from '../os/process.ts';
+import type { PortLeases } from '../redis/port-lease.ts';
+import type { Cell, CellServer } from './cell.ts';
+import { cellMarker, makeCellFolders, serverEnvironment } from './environment.ts';
+import { HeldPort, isBindable } from './held-port.ts';
+import { bootServer, opencodeConfig } from './server.ts';
+import type { CheckedSpawnConfig } from './spawn-config.ts';
+import type { SpawnerSite } from './spawner-site.ts';
+import { makeWorkspace, removeWorkspace } from './workspace.ts';
+
+/** A server needs no time to say goodbye: all it could save belongs to a cell that ends with it. */
+const STOP_GRACE_MS = 1_000;
+/** Servers that found their port taken after all, one after another, before it is called a failure. */
+const BOOT_TRIES = 5;
+
+export interface SpawnContext {
+  site: SpawnerSite;
+  ports: PortLeases;
+  /** Starting a server costs 2.5 CPU seconds; started all at once they would all run into their time limit. */
+  boots: LimitFunction;
+}
+
+/** @throws {CellpoolError} whose facts name the `step` that failed; nothing of the cell is left then. */
+export async function spawnCell(
+  context: SpawnContext,
+  config: CheckedSpawnConfig,
+  signal?: AbortSignal,
+): Promise<Cell> {
+  const began = performance.now();
+  const { site } = context;
+  const id = `${config.taskId}.${randomBytes(4).toString('hex')}`;
+  const log = site.log.child({ task: config.taskId, attempt: config.attempt, cell: id });
+  const dir = join(site.home, 'cells', id);
+  const branch = branchOf(config.taskId);
+  const cleanup = new CleanupStack();
+  let step = 'check';
+  try {
+    step = 'artifact folder';
+    const artifacts = await makeArtifactFolder(site.home, config.taskId, `${config.attempt}-${id.slice(-8)}`);
+
+    step = 'port lease';
+    const port = await HeldPort.take(context.ports, id, log);
+    cleanup.add(step, () => port.release());
+
+    step = 'cell folder';
+    cleanup.add(step, () => removeWorkspace(dir));
+    await mkdir(dir, { recursive: true, mode: 0o700 });
+    const folders = await makeCellFolders(dir);
+
+    step = 'workspace';
+    cleanup.add('base pin', () => unpin(site.mirror, id));
+    const [commit, branchBefore] = await Promise.all([
+      pinBase(site.mirror, site.source, config.branch, id, signal),
+      tipOf(site.source, branch),
+      refuseCheckedOut(context, branch),
+    ]);
+    const workspace = await makeWorkspace({ mirror: site.mirror, commit, cellDir: dir, branch });
+
+    step = 'server';
+    let server: CellServer | null = null;
+    cleanup.add(step, async () => {
+      await server?.process.stop(STOP_GRACE_MS);
+      await killStrays(cellMarker(id), dir);
+    });
+    const password = randomBytes(24).toString('base64url');
+    const env = await serverEnvironment({
+      cellId: id,
+      folders,
+      configFolder: site.configFolder,
+      config: opencodeConfig(config.model, site.opencode, config.opencode),
+      password,
+      model: config.model,
+      passed: site.env.server,
+    });
+    const boot = { binary: site.binary, workspacePath: workspace.workspacePath, bootMs: site.bootMs };
+    server = await context.boots(async () => {
+      for (let tries = 1; ; tries += 1) {
+        try {
+          return await bootServer({ ...boot, env, password, artifacts, signal, port: port.lease.port });
+        } catch (error) {
+          if (tries >= BOOT_TRIES || signal?.aborted || (await isBindable(port.lease.port))) throw error;
+          log.warn({ port: port.lease.port }, 'another process took the port while the server started');
+          await port.exchange();
+        }
+      }
+    });
+
+    const spawnMs = Math.round(performance.now() - began);
+    log.info({ port: port.lease.port, pid: server.process.pid, spawnMs }, 'cell spawned');
+    return {
+      id,
+      config,
+      dir,
+      folders,
+      artifacts,
+      branch,
+      branchBefore,
+      port,
+      workspace,
+      server,
+      password,
+      createdAt: new Date(),
+      log,
+      cleanup,
+      began,
+      spawnMs,
+      executionMs: 0,
+      tokensUsed: 0,
+      costUsd: 0,
+      snapshot: null,
+    };
+  } catch (error) {
+    const faults = await cleanup.run();
+    if (faults.length > 0) log.error({ faults }, 'a failed spawn could not be undone in full');
+    throw atStep(step, error);
+  }
+}
+
+/** Found out now rather than after the agent's work: git would refuse, or leave somebody's working copy behind. */
+async function refuseCheckedOut({ site }: SpawnContext, branch: string): Promise<void> {
+  const where = await checkedOutAt(site.source, branch);
+  if (where === null) return;
+  throw new CellpoolError('BRANCH_CHECKED_OUT', `branch ${branch} is checked out at ${where}`, {
+    hint: 'Switch that working copy to another branch.',
+  });
+}
+
+function atStep(step: string, error: unknown): CellpoolError {
+  const known = asCellpoolError(error);
+  const code = known.code === 'INTERNAL' ? 'SPAWN_FAILED' : known.code;
+  return new CellpoolError(code, `spawn failed at step "${step}": ${known.message}`, {
+    ...(known.hint === undefined ? {} : { hint: known.hint }),
+    facts: { ...known.facts, step },
+    cause: error,
+  });
+}

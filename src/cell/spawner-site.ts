@@ -1,0 +1,71 @@
+/** The site: what all cells on one repository share, prepared once. */
+import { mkdir } from 'node:fs/promises';
+import { CellpoolError, messageOf } from '../errors.ts';
+import { type Mirror, openMirror } from '../git/mirror.ts';
+import { openSource, type Source } from '../git/source.ts';
+import type { Logger } from '../observe/logger.ts';
+import { silentLogger } from '../observe/logger.ts';
+import { run } from '../os/run.ts';
+import { prepareConfigFolder } from './config-folder.ts';
+import { findOpencode } from './opencode-binary.ts';
+
+export interface SiteOptions {
+  /** The user's repository. */
+  repository: string;
+  /** The state folder. */
+  home: string;
+  opencodeBin?: string | undefined;
+  opencode?: Record<string, unknown>;
+  author: { name: string; email: string };
+  bootMs: number;
+  setupMs: number;
+  testMs: number;
+  /** Names of environment variables that reach the server, and the setup and test commands. */
+  env: { server: readonly string[]; commands: readonly string[] };
+  log?: Logger;
+}
+
+export interface SpawnerSite extends Required<Omit<SiteOptions, 'opencodeBin' | 'repository'>> {
+  readonly source: Source;
+  readonly mirror: Mirror;
+  readonly binary: string;
+  readonly configFolder: string;
+}
+
+/** @throws {CellpoolError} NOT_A_REPOSITORY, OPENCODE_MISSING, GIT_MISSING, STATE_FOLDER */
+export async function openSite(options: SiteOptions): Promise<SpawnerSite> {
+  const [source, binary] = await Promise.all([openSource(options.repository), findOpencode(options.opencodeBin)]);
+  try {
+    await mkdir(options.home, { recursive: true, mode: 0o700 });
+  } catch (error) {
+    throw new CellpoolError('STATE_FOLDER', `the state folder cannot be made: ${messageOf(error)}`, {
+      hint: 'Point CELLPOOL_HOME to a folder that can be written.',
+      cause: error,
+    });
+  }
+  const [mirror, version] = await Promise.all([openMirror(options.home, source), opencodeVersion(binary)]);
+  return {
+    source,
+    mirror,
+    binary,
+    configFolder: await prepareConfigFolder(options.home, version),
+    home: options.home,
+    opencode: options.opencode ?? {},
+    author: options.author,
+    bootMs: options.bootMs,
+    setupMs: options.setupMs,
+    testMs: options.testMs,
+    env: options.env,
+    log: options.log ?? silentLogger,
+  };
+}
+
+/** @throws {CellpoolError} OPENCODE_MISSING when the program does not run. */
+export async function opencodeVersion(binary: string): Promise<string> {
+  const env = { PATH: process.env.PATH ?? '', HOME: '/nonexistent' };
+  const result = await run([binary, '--version'], { env, timeoutMs: 30_000 });
+  if (result.exitCode === 0) return result.stdout.trim();
+  throw new CellpoolError('OPENCODE_MISSING', `opencode does not run: ${result.stderr.trim() || result.problem}`, {
+    hint: 'Run npm ci again, or set OPENCODE_BIN.',
+  });
+}

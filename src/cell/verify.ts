@@ -1,0 +1,67 @@
+/** Setup and test: commands of the operator, run by the worker in the workspace and believed by their exit code. */
+import { join } from 'node:path';
+import { CellpoolError } from '../errors.ts';
+import type { TestsVerdict } from '../job/outcome.ts';
+import { ARTIFACTS } from '../observe/artifacts.ts';
+import { type CommandResult, runCommand } from '../os/command.ts';
+import type { Cell } from './cell.ts';
+import { cellMarker, commandEnvironment } from './environment.ts';
+import { markSetupDone, snapshot } from './settle.ts';
+import type { SpawnerSite } from './spawner-site.ts';
+
+export interface TestResult extends TestsVerdict {
+  /** The end of what the command printed. */
+  tail: string;
+  timedOut: boolean;
+}
+
+/** Runs the setup command, if there is one. @throws {CellpoolError} SETUP_FAILED, CANCELLED */
+export async function setUp(site: SpawnerSite, cell: Cell, signal?: AbortSignal): Promise<void> {
+  const { setup, limits } = cell.config;
+  if (setup === undefined) return;
+  const timeoutMs = limits.setupMs ?? site.setupMs;
+  const result = await inCell(site, cell, setup, { log: ARTIFACTS.setupLog, timeoutMs, signal });
+  if (signal?.aborted) throw new CellpoolError('CANCELLED', 'cancelled during the setup command');
+  if (result.exitCode !== 0) {
+    const how = result.timedOut ? `was not done after ${timeoutMs} ms` : `ended with code ${result.exitCode}`;
+    throw new CellpoolError('SETUP_FAILED', `the setup command ${how}: ${result.tail.trim().slice(-1_000)}`, {
+      facts: { exitCode: result.exitCode, timedOut: result.timedOut },
+    });
+  }
+  await markSetupDone(cell.workspace);
+}
+
+/**
+ * Runs the test command on the work as it is now, and keeps a snapshot of it: what is committed later is exactly what
+ * was judged, without the files that the tests themselves left behind.
+ * @throws {CellpoolError} INVALID_INPUT when the cell has no test command, CANCELLED
+ */
+export async function runTests(site: SpawnerSite, cell: Cell, signal?: AbortSignal): Promise<TestResult> {
+  const { test, limits } = cell.config;
+  if (test === undefined) throw new CellpoolError('INVALID_INPUT', `task ${cell.config.taskId} has no test command`);
+  cell.snapshot = await snapshot(cell.workspace);
+  const timeoutMs = limits.testMs ?? site.testMs;
+  const result = await inCell(site, cell, test, { log: ARTIFACTS.testLog, timeoutMs, signal });
+  if (signal?.aborted) throw new CellpoolError('CANCELLED', 'cancelled during the tests');
+  const { exitCode, durationMs, timedOut } = result;
+  cell.log.info({ exitCode, durationMs, timedOut }, 'tests ended');
+  return { passed: exitCode === 0, exitCode, durationMs, timedOut, tail: result.tail };
+}
+
+function inCell(
+  site: SpawnerSite,
+  cell: Cell,
+  command: string,
+  options: { log: string; timeoutMs: number; signal?: AbortSignal | undefined },
+): Promise<CommandResult> {
+  // A marker of its own: what this command leaves behind is killed, the cell's server is not.
+  const commandId = `${cell.id}/command`;
+  return runCommand(command, {
+    cwd: cell.workspace.workspacePath,
+    env: commandEnvironment(commandId, cell.folders, cell.config, site.env.commands),
+    logPath: join(cell.artifacts, options.log),
+    timeoutMs: options.timeoutMs,
+    signal: options.signal,
+    marker: cellMarker(commandId),
+  });
+}

@@ -1,0 +1,133 @@
+/**
+ * Watches one session through the server's event stream and counts its tokens while it runs. Retry notices and
+ * heartbeats say nothing about progress and are passed by. A stream that breaks is opened anew and what was missed is
+ * asked for.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { AssistantMessage, Event, Message, OpencodeClient } from '@opencode-ai/sdk/v2/client';
+import { CellpoolError } from '../errors.ts';
+
+export interface Usage {
+  /** Input, output, reasoning and cache-write tokens of all sessions of the server; cache reads are not counted. */
+  tokens: number;
+  /** US dollars, as far as the provider's prices are known. */
+  costUsd: number;
+}
+
+export interface WatchHandlers {
+  /** The stream is open: what happens from now on is seen. Called again after a break. */
+  onOpen(): void;
+  onIdle(): void;
+  onError(error: CellpoolError): void;
+  onUsage(usage: Usage): void;
+}
+
+const REOPEN_MS = 200;
+const MAX_BREAKS = 10;
+const REQUEST_MS = 5_000;
+
+/** Runs until `signal` is aborted or the stream is lost for good; never rejects. */
+export async function watchSession(
+  client: OpencodeClient,
+  sessionId: string,
+  handlers: WatchHandlers,
+  signal: AbortSignal,
+): Promise<void> {
+  const usage = new UsageCounter(handlers);
+  const handle = (event: Event) => handleEvent(client, sessionId, event, usage, handlers);
+  for (let breaks = 0; breaks <= MAX_BREAKS && !signal.aborted; breaks += 1) {
+    try {
+      const { stream } = await client.event.subscribe({}, { signal, sseMaxRetryAttempts: 1 });
+      for await (const event of stream as AsyncIterable<Event>) {
+        if (signal.aborted) return;
+        if (event.type === 'server.connected') {
+          handlers.onOpen();
+          if (breaks > 0) await catchUp(client, sessionId, usage, handlers);
+        } else handle(event);
+      }
+    } catch (error) {
+      // A broken stream is no verdict: whether the server lives is watched elsewhere.
+      if (breaks === MAX_BREAKS && !signal.aborted) handlers.onError(lost(error));
+    }
+    await sleep(REOPEN_MS, undefined, { signal }).catch(() => undefined);
+  }
+  if (!signal.aborted) handlers.onError(lost());
+}
+
+function lost(cause?: unknown): CellpoolError {
+  return new CellpoolError('SESSION_FAILED', 'the event stream of the server was lost', { cause });
+}
+
+function handleEvent(
+  client: OpencodeClient,
+  sessionId: string,
+  event: Event,
+  usage: UsageCounter,
+  handlers: WatchHandlers,
+): void {
+  if (event.type === 'message.updated') usage.add(event.properties.info);
+  else if (event.type === 'permission.asked')
+    reject(client.permission.reply({ requestID: event.properties.id, reply: 'reject' }));
+  else if (event.type === 'question.asked') reject(client.question.reject({ requestID: event.properties.id }));
+  else if (event.type === 'session.error' && event.properties.sessionID === sessionId) {
+    handlers.onError(sessionError(event.properties.error));
+  } else if (event.type === 'session.idle' && event.properties.sessionID === sessionId) handlers.onIdle();
+}
+
+/** Nobody is there to answer. If the refusal does not get through, the agent waits and its time limit ends it. */
+function reject(answer: Promise<unknown>): void {
+  answer.catch(() => undefined);
+}
+
+async function catchUp(
+  client: OpencodeClient,
+  sessionId: string,
+  usage: UsageCounter,
+  handlers: WatchHandlers,
+): Promise<void> {
+  const limit = { signal: AbortSignal.timeout(REQUEST_MS) };
+  const messages = await client.session.messages({ sessionID: sessionId }, limit);
+  for (const message of messages.data ?? []) usage.add(message.info);
+  const statuses = await client.session.status({}, limit);
+  const status = statuses.data?.[sessionId];
+  if (statuses.data !== undefined && (status === undefined || status.type === 'idle')) handlers.onIdle();
+}
+
+class UsageCounter {
+  readonly #handlers: WatchHandlers;
+  readonly #messages = new Map<string, AssistantMessage>();
+
+  constructor(handlers: WatchHandlers) {
+    this.#handlers = handlers;
+  }
+
+  /** A message is told again whenever it grows; the last word on each counts, once. */
+  add(message: Message): void {
+    if (message.role !== 'assistant') return;
+    this.#messages.set(message.id, message);
+    const usage = { tokens: 0, costUsd: 0 };
+    for (const { tokens, cost } of this.#messages.values()) {
+      usage.tokens += tokens.input + tokens.output + tokens.reasoning + tokens.cache.write;
+      usage.costUsd += cost;
+    }
+    this.#handlers.onUsage(usage);
+  }
+}
+
+type SessionError = Extract<Event, { type: 'session.error' }>['properties']['error'];
+
+/** 401 and 403 will not get better by trying again; anything else may. */
+function sessionError(error: SessionError): CellpoolError {
+  const data: { message?: unknown; statusCode?: unknown } = error?.data ?? {};
+  const status = typeof data.statusCode === 'number' ? data.statusCode : undefined;
+  const refused = error?.name === 'ProviderAuthError' || status === 401 || status === 403;
+  const said = typeof data.message === 'string' ? data.message.slice(0, 1_000) : (error?.name ?? 'no reason given');
+  return new CellpoolError(
+    refused ? 'PROVIDER_REFUSED' : 'SESSION_FAILED',
+    `${refused ? 'the provider refused the credentials' : 'the session failed'}: ${said}`,
+    {
+      facts: { name: error?.name, status },
+      ...(refused ? { hint: "Check the provider's key (opencode auth login, or its environment variable)." } : {}),
+    },
+  );
+}

@@ -1,0 +1,164 @@
+/**
+ * The workspace: the agent's own git working tree, and beside it the record, a repository only the worker uses.
+ * Both borrow the mirror's objects, so making them costs a checkout and nothing more.
+ *
+ *     <cell folder>/workspace/         the agent's working tree, with a .git of its own
+ *     <cell folder>/record.git/        what the worker asks about it (see src/git/record.ts)
+ */
+import { appendFile, chmod, copyFile, cp, lstat, mkdir, readdir, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { DEFAULTS } from '../config.ts';
+import { CellpoolError } from '../errors.ts';
+import { ownGitOk } from '../git/git.ts';
+import type { Mirror } from '../git/mirror.ts';
+import { unlockTree, type WorkRecord } from '../git/record.ts';
+
+export interface Author {
+  name: string;
+  email: string;
+}
+
+export interface Workspace {
+  workspacePath: string;
+  recordDir: string;
+  /** Full id of the commit the agent starts from. */
+  baseCommit: string;
+  baseTree: string;
+  /** Short name of the branch the agent finds itself on. */
+  branch: string;
+  author: Author;
+  mirror: Mirror;
+}
+
+export interface WorkspaceOptions {
+  mirror: Mirror;
+  /** Full id, pinned in the mirror. */
+  commit: string;
+  /** Absolute; `workspace` and `record.git` are made in it. */
+  cellDir: string;
+  branch: string;
+  /** Who an agent's own commits are by. */
+  author?: Author;
+}
+
+/** Two files at a time: more gains nothing on the machines measured, and other cells want the cores too. */
+const CHECKOUT_WORKERS = 2;
+
+/**
+ * Makes workspace and record, with all files of `commit` checked out. Nothing is left when it fails.
+ * @throws {CellpoolError} SPAWN_FAILED; GIT_MISSING.
+ */
+export async function makeWorkspace(options: WorkspaceOptions): Promise<Workspace> {
+  const { mirror, commit, cellDir, branch, author = DEFAULTS.author } = options;
+  const workspacePath = join(cellDir, 'workspace');
+  const recordDir = join(cellDir, 'record.git');
+  const workspace = { workspacePath, recordDir, baseCommit: commit, baseTree: '', branch, author, mirror };
+  try {
+    await mkdir(workspacePath, { recursive: true });
+    const parts = await Promise.allSettled([
+      makeRecord(workspace).then(() => checkOut(workspace)),
+      makeAgentGit(workspace),
+      ownGitOk(['rev-parse', '--verify', `${commit}^{tree}`], { gitDir: mirror.path }, 'SPAWN_FAILED'),
+    ]);
+    // All must have ended before anything is removed, or one would go on writing into what is gone.
+    for (const part of parts) if (part.status === 'rejected') throw part.reason;
+    const [, , tree] = parts;
+    await giveIndex(workspace);
+    return { ...workspace, baseTree: tree.status === 'fulfilled' ? tree.value.trim() : '' };
+  } catch (error) {
+    await Promise.all([workspacePath, recordDir].map(removeTree));
+    throw error instanceof CellpoolError
+      ? error
+      : new CellpoolError('SPAWN_FAILED', `the workspace cannot be made in ${cellDir}`, { cause: error });
+  }
+}
+
+/** The record of a workspace, as the functions of src/git take it. */
+export function recordOf(workspace: Workspace): WorkRecord {
+  const { recordDir: gitDir, workspacePath: workTree } = workspace;
+  return { gitDir, workTree, index: join(gitDir, 'index') };
+}
+
+/** Checks out the base with a fresh index; files that are in the way are overwritten. */
+export async function checkOut(workspace: Workspace): Promise<void> {
+  const record = recordOf(workspace);
+  await rm(record.index, { force: true });
+  const args = ['read-tree', '-u', '--reset', workspace.baseCommit];
+  await ownGitOk(args, { ...record, config: [`checkout.workers=${CHECKOUT_WORKERS}`] }, 'SPAWN_FAILED');
+}
+
+/** Lets the agent's git know the files' sizes and times too, so that its first status need not read them all. */
+export async function giveIndex(workspace: Workspace): Promise<void> {
+  await copyFile(recordOf(workspace).index, join(workspace.workspacePath, '.git', 'index'));
+}
+
+/** The agent's `.git`: no remote, no hook, one branch. Whatever stood there must be gone. */
+export async function makeAgentGit(workspace: Workspace): Promise<void> {
+  const { workspacePath, branch, baseCommit, author } = workspace;
+  const gitDir = join(workspacePath, '.git');
+  await init(workspace, workspacePath, [`--initial-branch=${branch}`]);
+  const identity = `[user]\n\tname = ${quoted(author.name)}\n\temail = ${quoted(author.email)}\n`;
+  await appendFile(join(gitDir, 'config'), `${identity}[gc]\n\tauto = 0\n`);
+  await ownGitOk(['update-ref', 'HEAD', baseCommit], { gitDir }, 'SPAWN_FAILED');
+}
+
+async function makeRecord(workspace: Workspace): Promise<void> {
+  await init(workspace, workspace.recordDir, ['--bare']);
+  // It does not outlive the cell, so no object in it need survive a power cut.
+  await appendFile(join(workspace.recordDir, 'config'), '[core]\n\tfsync = none\n');
+}
+
+async function init(workspace: Workspace, folder: string, more: string[]): Promise<void> {
+  const { mirror } = workspace;
+  const args = ['init', '--quiet', '--template=', `--object-format=${mirror.format}`, ...more, folder];
+  await ownGitOk(args, {}, 'SPAWN_FAILED');
+  const gitDir = more.includes('--bare') ? folder : join(folder, '.git');
+  await mkdir(join(gitDir, 'info'), { recursive: true });
+  await mkdir(join(gitDir, 'objects', 'info'), { recursive: true });
+  await writeFile(join(gitDir, 'objects', 'info', 'alternates'), `${mirror.objects}\n`);
+  // Where the source's history was cut off, the borrowed history ends too.
+  await cp(join(mirror.path, 'shallow'), join(gitDir, 'shallow')).catch(error => {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+  });
+}
+
+const quoted = (value: string) => `"${value.replace(/[\\"]/g, '\\$&').replace(/\s/g, ' ')}"`;
+
+/** Whether the workspace is a folder still: an agent may have put a link to somewhere else in its place. */
+export async function isInPlace(workspace: Workspace): Promise<boolean> {
+  return lstat(workspace.workspacePath).then(
+    found => found.isDirectory(),
+    () => false,
+  );
+}
+
+/** Empties the workspace folder but keeps it, for it may be somebody's current folder; a link there is replaced. */
+export async function emptyWorkspace(workspace: Workspace): Promise<void> {
+  const { workspacePath } = workspace;
+  if (!(await isInPlace(workspace))) {
+    await removeTree(workspacePath);
+    await mkdir(workspacePath, { recursive: true });
+    return;
+  }
+  await chmod(workspacePath, 0o777 & ~process.umask());
+  for (const name of await readdir(workspacePath)) await removeTree(join(workspacePath, name));
+}
+
+/**
+ * Removes a cell's folder with all it holds, also what an agent has locked. Harmless when it is gone already. Call
+ * it when the cell's processes have ended. @throws the file system's error when something cannot be removed.
+ */
+export async function removeWorkspace(cellDir: string): Promise<void> {
+  await removeTree(cellDir);
+}
+
+/** Removes a file, a link (never what it points to) or a whole folder. */
+async function removeTree(path: string): Promise<void> {
+  const options = { recursive: true, force: true, maxRetries: 3 };
+  try {
+    await rm(path, options);
+  } catch {
+    await unlockTree(path);
+    await rm(path, options);
+  }
+}

@@ -1,0 +1,77 @@
+/**
+ * Telling the agent's changes from others: what the setup command did to tracked files, and what git itself does to
+ * a file that nobody touched (a repository that asks for line endings its stored files do not have).
+ */
+import { mkdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type Change, GITLINK, joinNul } from './commands.ts';
+import { ownGitOk } from './git.ts';
+import { changesBetween, putIntoIndex, type WorkRecord, writeTree } from './record.ts';
+
+/**
+ * `tree` with every path put back as it is in `base` whose change is one of `others`, made by somebody else than the
+ * agent. A path that the agent changed further stays as the agent left it.
+ */
+export async function withoutChanges(
+  record: WorkRecord,
+  base: string,
+  tree: string,
+  others: readonly Change[],
+): Promise<string> {
+  const now = await changesBetween(record, base, tree);
+  const byPath = new Map(now.map(change => [change.path, change]));
+  const foreign = others.filter(other => {
+    const change = byPath.get(other.path);
+    return change?.newId === other.newId && change.newMode === other.newMode;
+  });
+  if (foreign.length === 0) return tree;
+  const added = now.filter(change => change.newMode !== '000000').map(change => change.path);
+  // A file that setup deleted cannot come back where the agent has put a folder of that name, nor the reverse.
+  const entries = foreign
+    .filter(({ path }) => !added.some(one => one.startsWith(`${path}/`) || path.startsWith(`${one}/`)))
+    .map(({ path, oldMode, oldId }) => ({ path, mode: oldMode, id: oldId }));
+  return withScratchIndex(record, 'restored', async scratch => {
+    await ownGitOk(['read-tree', tree], { gitDir: scratch.gitDir, index: scratch.index });
+    await putIntoIndex(scratch, entries);
+    return writeTree(scratch);
+  });
+}
+
+/**
+ * Those of `changes` that git alone would make: the file is checked out from the base and added again at once. Git
+ * makes them or not depending on the second in which a file was written, so they must never count.
+ */
+export async function changesOfGit(record: WorkRecord, base: string, changes: readonly Change[]): Promise<Change[]> {
+  const regular = (mode: string) => mode.startsWith('100');
+  const paths = changes.filter(one => regular(one.oldMode) && regular(one.newMode)).map(one => one.path);
+  if (paths.length === 0) return [];
+  return withScratchIndex(record, 'unchanged', async scratch => {
+    await ownGitOk(['read-tree', base], { gitDir: scratch.gitDir, index: scratch.index });
+    const attributes = ['ls-files', '-z', '--', ':(top,glob)**/.gitattributes'];
+    if ((await ownGitOk(attributes, scratch)) === '') return [];
+    const call = { ...scratch, input: joinNul(paths), config: ['core.safecrlf=false'] };
+    await ownGitOk(['checkout-index', '--quiet', '-z', '--stdin'], call);
+    await ownGitOk(['update-index', '-z', '--stdin'], call);
+    return changesBetween(record, base, await writeTree(scratch));
+  });
+}
+
+/** Changes that would leave a pointer to a commit nobody else has; there should be none. */
+export function newLinks(changes: readonly Change[]): string[] {
+  return changes.filter(change => change.newMode === GITLINK).map(change => change.path);
+}
+
+async function withScratchIndex<T>(
+  record: WorkRecord,
+  name: string,
+  use: (scratch: WorkRecord) => Promise<T>,
+): Promise<T> {
+  const folder = join(record.gitDir, `scratch-${name}`);
+  await rm(folder, { recursive: true, force: true });
+  await mkdir(join(folder, 'files'), { recursive: true });
+  try {
+    return await use({ gitDir: record.gitDir, workTree: join(folder, 'files'), index: join(folder, 'index') });
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}

@@ -1,0 +1,137 @@
+/**
+ * Calls git with an environment built from a list. `GIT_DIR` or `GIT_CONFIG_PARAMETERS` of the worker's own shell
+ * would silently redirect every command, so nothing is inherited. Exit codes decide, never what git prints.
+ */
+import { CellpoolError, type ErrorCode } from '../errors.ts';
+import { type RunResult, run } from '../os/run.ts';
+
+export interface GitCall {
+  /** Without it git looks for a repository from `cwd` upward. */
+  gitDir?: string;
+  /** Also the folder git runs in, unless `cwd` says otherwise. */
+  workTree?: string;
+  /** Index file in place of the repository's own. */
+  index?: string;
+  cwd?: string;
+  input?: string;
+  /** Added to the listed environment. */
+  env?: Record<string, string>;
+  /** Added to the settings that hold for every call: `['fetch.fsckObjects=true']`. */
+  config?: readonly string[];
+  /** Milliseconds. */
+  timeoutMs?: number;
+}
+
+/** Long enough for the first copy of a large history. */
+const GIT_TIMEOUT_MS = 10 * 60_000;
+
+/**
+ * Hold for every call, whatever the repository's own config says: no program of the repository's is started, no
+ * housekeeping begins behind our back, and a copy between two local folders is always allowed.
+ */
+const SETTINGS = [
+  'core.hooksPath=/dev/null',
+  'core.fsmonitor=false',
+  'core.untrackedCache=false',
+  'gc.auto=0',
+  'maintenance.auto=false',
+  'commit.gpgSign=false',
+  'submodule.recurse=false',
+  'protocol.version=2',
+  'protocol.file.allow=always',
+  'safe.bareRepository=all',
+];
+
+const COMMON = {
+  LC_ALL: 'C',
+  GIT_TERMINAL_PROMPT: '0',
+  // A replace ref would show us other objects than the ones we name.
+  GIT_NO_REPLACE_OBJECTS: '1',
+  // Reading must not rewrite the index of somebody's working copy.
+  GIT_OPTIONAL_LOCKS: '0',
+};
+
+/** Only settings of the repository itself count: nothing of the user's, nothing of the machine's. */
+function ownEnvironment(): Record<string, string> {
+  return {
+    ...COMMON,
+    ...pick('PATH'),
+    HOME: '/nonexistent',
+    GIT_CONFIG_GLOBAL: '/dev/null',
+    GIT_CONFIG_NOSYSTEM: '1',
+    GIT_ATTR_NOSYSTEM: '1',
+  };
+}
+
+/** The user's own settings count too: `safe.directory`, and the filters that tell an edited file from a clean one. */
+function userEnvironment(): Record<string, string> {
+  return { ...COMMON, ...pick('PATH', 'HOME', 'XDG_CONFIG_HOME') };
+}
+
+function pick(...names: string[]): Record<string, string> {
+  return Object.fromEntries(
+    names.flatMap(name => (process.env[name] === undefined ? [] : [[name, process.env[name]]])),
+  );
+}
+
+/**
+ * Git on repositories the pool made, and on refs and objects of a source that `openSource` has accepted.
+ * A non-zero exit code is not an error here.
+ * @throws {CellpoolError} GIT_MISSING when there is no git; GIT_FAILED when it was killed or ran out of time.
+ */
+export function ownGit(args: readonly string[], call: GitCall): Promise<RunResult> {
+  return start(ownEnvironment(), args, call);
+}
+
+/** Git as the user would run it, for what depends on the user's settings. Throws as `ownGit` does. */
+export function userGit(args: readonly string[], call: GitCall): Promise<RunResult> {
+  return start(userEnvironment(), args, call);
+}
+
+/** What `ownGit` printed. @throws {CellpoolError} of `code` on any exit code but 0. */
+export async function ownGitOk(
+  args: readonly string[],
+  call: GitCall,
+  code: ErrorCode = 'GIT_FAILED',
+): Promise<string> {
+  return accept(await ownGit(args, call), args, code);
+}
+
+/** What git printed. @throws {CellpoolError} of `code` on any exit code but 0. */
+export function accept(result: RunResult, args: readonly string[], code: ErrorCode = 'GIT_FAILED'): string {
+  if (result.exitCode === 0) return result.stdout;
+  throw refused(result, args, code);
+}
+
+export function refused(result: RunResult, args: readonly string[], code: ErrorCode): CellpoolError {
+  const said = result.stderr.trim().slice(-2_000) || result.problem || `exit code ${result.exitCode}`;
+  return new CellpoolError(code, `git ${args[0]}: ${said}`, { facts: { args, exitCode: result.exitCode } });
+}
+
+async function start(env: Record<string, string>, args: readonly string[], call: GitCall): Promise<RunResult> {
+  const settings = [...SETTINGS, ...(call.config ?? [])].flatMap(setting => ['-c', setting]);
+  const where = [
+    ...(call.gitDir === undefined ? [] : [`--git-dir=${call.gitDir}`]),
+    ...(call.workTree === undefined ? [] : [`--work-tree=${call.workTree}`]),
+  ];
+  const index = call.index === undefined ? {} : { GIT_INDEX_FILE: call.index };
+  const result = await run(['git', ...settings, ...where, ...args], {
+    cwd: call.cwd ?? call.workTree ?? '/',
+    env: { ...env, ...index, ...call.env },
+    timeoutMs: call.timeoutMs ?? GIT_TIMEOUT_MS,
+    ...(call.input === undefined ? {} : { input: call.input }),
+  });
+  if (result.exitCode !== null) return result;
+  await demandGit(env);
+  throw refused(result, args, 'GIT_FAILED');
+}
+
+/** A folder that is gone and a program that is gone look the same to who starts it; so ask git from a safe place. */
+async function demandGit(env: Record<string, string>): Promise<void> {
+  const answer = await run(['git', '--version'], { cwd: '/', env, timeoutMs: 10_000 });
+  if (answer.exitCode === 0) return;
+  throw new CellpoolError('GIT_MISSING', 'git cannot be started', {
+    hint: 'Install git 2.34 or newer and see that it is on PATH.',
+    facts: { problem: answer.problem },
+  });
+}

@@ -1,0 +1,101 @@
+/** Bringing a finished commit home: its objects into the source, then its branch, in one step or not at all. */
+import { CellpoolError, messageOf } from '../errors.ts';
+import { type RefMove, refTransaction } from './commands.ts';
+import { ownGitOk } from './git.ts';
+import { checkedOutAt, isAncestor, type Source, tipOf } from './source.ts';
+
+/** Where commits stay that a branch no longer leads to. */
+const REPLACED = 'refs/cellpool/replaced';
+
+export interface Homecoming {
+  /** A repository that has `commit` as the tip of `ref`. */
+  from: string;
+  ref: string;
+  commit: string;
+  branch: string;
+  /** Where the branch must be now; null: it may not exist. */
+  expectedOld: string | null;
+  /** First part of the name under which a commit that the branch loses is kept. */
+  keepAs: string;
+  /** Who moved the branch, for its reflog. */
+  author: { name: string; email: string };
+  /** Asked last, just before the branch moves; when it throws, nothing moves. */
+  fence?: (() => Promise<void>) | undefined;
+}
+
+/**
+ * Fetches `commit` into the source and moves `branch` there by compare-and-swap. None of the user's hooks runs, and
+ * no working copy is touched. A commit that the branch pointed to, and that the new one does not build on, stays
+ * reachable under `refs/cellpool/replaced`.
+ * @returns that ref, or null when nothing was replaced.
+ * @throws {CellpoolError} BRANCH_CHECKED_OUT when somebody works on the branch; COMMIT_FAILED. No ref was moved then.
+ */
+export async function bringHome(source: Source, work: Homecoming): Promise<string | null> {
+  await refuseCheckedOut(source, work.branch);
+  await fetchObjects(source, work);
+  const old = await tipOf(source, work.branch);
+  if (old !== work.expectedOld) throw moved(work, old);
+  const moves: RefMove[] = [{ ref: `refs/heads/${work.branch}`, to: work.commit, from: old }];
+  let replaced: string | null = null;
+  if (old !== null && !(await isAncestor(source, old, work.commit))) {
+    replaced = `${REPLACED}/${work.keepAs}/${old.slice(0, 12)}`;
+    moves.push({ ref: replaced, to: old });
+  }
+  await refuseCheckedOut(source, work.branch);
+  await work.fence?.();
+  const identity = { GIT_COMMITTER_NAME: work.author.name, GIT_COMMITTER_EMAIL: work.author.email };
+  try {
+    await ownGitOk(
+      ['update-ref', '--no-deref', '-m', 'cellpool: commit', '-z', '--stdin'],
+      { gitDir: source.gitDir, input: refTransaction(moves), env: identity },
+      'COMMIT_FAILED',
+    );
+  } catch (error) {
+    throw await explained(source, work, error);
+  }
+  const now = await tipOf(source, work.branch);
+  if (now !== work.commit) throw moved(work, now);
+  return replaced;
+}
+
+async function fetchObjects(source: Source, work: Homecoming): Promise<void> {
+  const args = ['fetch', '--quiet', '--no-tags', '--no-write-fetch-head', '--no-recurse-submodules', '--refmap='];
+  await ownGitOk(
+    [...args, '--no-prune', '--no-write-commit-graph', '--end-of-options', work.from, work.ref],
+    { gitDir: source.gitDir, config: ['fetch.fsckObjects=true', 'fetch.pruneTags=false', 'fetch.parallel=1'] },
+    'COMMIT_FAILED',
+  );
+}
+
+async function refuseCheckedOut(source: Source, branch: string): Promise<void> {
+  const folder = await checkedOutAt(source, branch);
+  if (folder === null) return;
+  throw new CellpoolError('BRANCH_CHECKED_OUT', `branch ${branch} is checked out in ${folder}`, {
+    hint: 'Switch that working copy to another branch; moving a branch under it would make its files look edited.',
+    facts: { branch, folder },
+  });
+}
+
+function moved(work: Homecoming, found: string | null): CellpoolError {
+  const [was, is] = [work.expectedOld ?? 'absent', found ?? 'absent'];
+  return new CellpoolError('COMMIT_FAILED', `branch ${work.branch} was expected to be ${was}, but is ${is}`, {
+    hint: 'Somebody else moved it meanwhile; nothing was overwritten.',
+    facts: { branch: work.branch, expected: work.expectedOld, found },
+  });
+}
+
+/** A branch and a folder of branches cannot have the same name; say so when that is the reason. */
+async function explained(source: Source, work: Homecoming, cause: unknown): Promise<unknown> {
+  const parts = work.branch.split('/');
+  for (let length = 1; length < parts.length; length++) {
+    const above = parts.slice(0, length).join('/');
+    if ((await tipOf(source, above)) === null) continue;
+    return new CellpoolError('COMMIT_FAILED', `branch ${above} leaves no room for ${work.branch}`, {
+      cause,
+      hint: `Rename branch ${above}: git cannot hold both.`,
+      facts: { branch: work.branch, inTheWay: above },
+    });
+  }
+  const found = await tipOf(source, work.branch);
+  return found === work.expectedOld ? cause : Object.assign(moved(work, found), { cause: messageOf(cause) });
+}

@@ -1,0 +1,164 @@
+/**
+ * The mirror: one bare repository the pool keeps for each source. Workspaces borrow its objects, so it must never
+ * lose one: it does no housekeeping of its own, and it hides from the cells everything else of the user's
+ * repository. Two kinds of refs live in it: `refs/cells/<cell id>` pins what a living cell borrows, and
+ * `refs/bases/<branch>/<commit>` remembers the last tip of each base, so that the next fetch brings only the news.
+ */
+import { createHash, randomBytes } from 'node:crypto';
+import { mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { CellpoolError } from '../errors.ts';
+import { ownGit, ownGitOk } from './git.ts';
+import { type Source, someBranches, tipOf } from './source.ts';
+
+export interface Mirror {
+  /** Absolute path of the bare repository. */
+  path: string;
+  /** The folder that workspaces borrow from; a cell needs to read it and nothing else of the mirror. */
+  objects: string;
+  format: Source['format'];
+}
+
+/** How often a fetch is tried: another worker may hold a lock that git does not wait for. */
+const FETCH_TRIES = 6;
+/** Older than any fetch of ours may last, so that whoever took the lock is gone. */
+const STALE_MS = 15 * 60_000;
+const UPLOAD_PACK = `git -c 'safe.directory=*' -c safe.bareRepository=all -c core.hooksPath=/dev/null upload-pack`;
+
+/**
+ * The mirror of `source` under `<home>/mirrors`, made when it is not there yet. Safe to call from several processes
+ * at once: it is made under another name and put in place in one step; who comes second uses the first one's.
+ * @throws {CellpoolError} STATE_FOLDER when the folder cannot be written; GIT_FAILED.
+ */
+export async function openMirror(home: string, source: Source): Promise<Mirror> {
+  const folder = join(home, 'mirrors');
+  const mark = createHash('sha256').update(`${source.format}\0${source.gitDir}`).digest('hex').slice(0, 24);
+  const path = join(folder, mark);
+  const mirror: Mirror = { path, objects: join(path, 'objects'), format: source.format };
+  if (await exists(path)) return mirror;
+  await mkdir(folder, { recursive: true, mode: 0o700 }).catch(cause => {
+    throw new CellpoolError('STATE_FOLDER', `${folder} cannot be made`, { cause, facts: { folder } });
+  });
+  await removeStale(folder, /^new-/);
+  const temporary = join(folder, `new-${mark}-${randomBytes(6).toString('hex')}`);
+  try {
+    await ownGitOk(['init', '--quiet', '--bare', '--template=', `--object-format=${source.format}`, temporary], {});
+    for (const setting of ['gc.auto 0', 'core.packedRefsTimeout 20000', 'core.filesRefLockTimeout 20000']) {
+      await ownGitOk(['config', ...setting.split(' ')], { gitDir: temporary });
+    }
+    await rename(temporary, path);
+  } catch (error) {
+    // Renaming onto a folder that is not empty fails: another process has put its mirror there.
+    if (!(await exists(join(path, 'HEAD')))) throw error;
+  } finally {
+    await rm(temporary, { recursive: true, force: true });
+  }
+  return mirror;
+}
+
+/** One fetch a mirror at a time in this process; the cells that wait for the same commit share it. */
+const fetches = new Map<string, Promise<void>>();
+const queues = new Map<string, Promise<unknown>>();
+
+/**
+ * Brings the tip of branch `base` into the mirror and pins it for one cell. Any number of calls at once may be made,
+ * by any number of processes. An abort ends the waiting, not a fetch that others share.
+ * @returns the full id of the commit the branch pointed to.
+ * @throws {CellpoolError} UNKNOWN_BASE when the source has no such branch; GIT_FAILED. The signal's reason on abort.
+ */
+export async function pinBase(
+  mirror: Mirror,
+  source: Source,
+  base: string,
+  cellId: string,
+  signal?: AbortSignal,
+): Promise<string> {
+  signal?.throwIfAborted();
+  const tip = await tipOf(source, base);
+  if (tip === null) {
+    const there = await someBranches(source);
+    const hint = there.length === 0 ? 'It has no branch at all; make one.' : `It has: ${there.join(', ')}.`;
+    throw new CellpoolError('UNKNOWN_BASE', `${source.path} has no branch ${JSON.stringify(base)}`, {
+      hint,
+      facts: { repository: source.path, base },
+    });
+  }
+  const key = `${mirror.path}\0${tip}`;
+  const fetched = fetches.get(key) ?? bring(mirror, source, base, tip).finally(() => fetches.delete(key));
+  fetches.set(key, fetched);
+  await unlessAborted(fetched, signal);
+  await ownGitOk(['update-ref', '--no-deref', cellRef(cellId), tip], { gitDir: mirror.path });
+  return tip;
+}
+
+/** Frees what `pinBase` pinned for a cell; harmless when nothing is. @throws {CellpoolError} GIT_FAILED. */
+export async function unpin(mirror: Mirror, cellId: string): Promise<void> {
+  await ownGitOk(['update-ref', '--no-deref', '-d', cellRef(cellId)], { gitDir: mirror.path });
+}
+
+const cellRef = (cellId: string) => `refs/cells/${cellId}`;
+
+async function bring(mirror: Mirror, source: Source, base: string, tip: string): Promise<void> {
+  const folder = `refs/bases/${createHash('sha256').update(base).digest('hex').slice(0, 16)}`;
+  const known = await basesOf(mirror, folder);
+  // Only a ref proves that a commit is here with its whole history: an interrupted fetch may leave single objects.
+  if (known.includes(tip)) return;
+  const before = queues.get(mirror.path) ?? Promise.resolve();
+  const mine = before.then(() => fetch(mirror, source, `${tip}:${folder}/${tip}`));
+  const settled = mine.catch(() => undefined);
+  queues.set(mirror.path, settled);
+  void settled.then(() => queues.get(mirror.path) === settled && queues.delete(mirror.path));
+  await mine;
+  // Older tips are kept by the newer one, or not needed. A cell that still borrows one has its own ref.
+  const old = known.map(id => `delete ${folder}/${id}\0\0`).join('');
+  if (old !== '') await ownGit(['update-ref', '--no-deref', '-z', '--stdin'], { gitDir: mirror.path, input: old });
+}
+
+async function basesOf(mirror: Mirror, folder: string): Promise<string[]> {
+  const found = await ownGitOk(['for-each-ref', '--format=%(objectname)', `${folder}/`], { gitDir: mirror.path });
+  return found.split('\n').filter(id => id !== '');
+}
+
+/** Fetches by commit id, so that a branch that moves meanwhile changes nothing. */
+async function fetch(mirror: Mirror, source: Source, refspec: string): Promise<void> {
+  const args = ['fetch', '--quiet', '--no-tags', '--no-write-fetch-head', '--no-recurse-submodules', '--refmap='];
+  // `openSource` has asked git whether the source may be read; asking again without the user's settings would fail.
+  const command = [...args, '--update-shallow', `--upload-pack=${UPLOAD_PACK}`, '--end-of-options'];
+  for (let tries = 1; ; tries++) {
+    try {
+      await ownGitOk([...command, source.gitDir, refspec], { gitDir: mirror.path });
+      return;
+    } catch (error) {
+      if (tries === FETCH_TRIES) throw error;
+      await removeStale(mirror.path, /^(shallow|packed-refs)\.lock$/);
+      await sleep(50 * 2 ** tries * (0.5 + Math.random()));
+    }
+  }
+}
+
+async function removeStale(folder: string, name: RegExp): Promise<void> {
+  for (const entry of (await readdir(folder)).filter(one => name.test(one))) {
+    const age = await stat(join(folder, entry)).then(
+      found => Date.now() - found.mtimeMs,
+      () => 0,
+    );
+    if (age > STALE_MS) await rm(join(folder, entry), { recursive: true, force: true });
+  }
+}
+
+function unlessAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return work;
+  return new Promise<T>((resolve, reject) => {
+    const abort = () => reject(signal.reason);
+    signal.addEventListener('abort', abort, { once: true });
+    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort));
+    if (signal.aborted) abort();
+  });
+}
+
+const exists = (path: string) =>
+  stat(path).then(
+    () => true,
+    () => false,
+  );

@@ -1,0 +1,105 @@
+/** The user's repository: what it is, and questions about it. Nothing here changes it. */
+import { realpath, stat } from 'node:fs/promises';
+import { resolve } from 'node:path';
+import { CellpoolError } from '../errors.ts';
+import { parseWorktrees } from './commands.ts';
+import { accept, ownGit, ownGitOk, refused, userGit } from './git.ts';
+
+export interface Source {
+  /** Top folder of the working copy, or the bare repository itself; absolute, without symbolic links. */
+  path: string;
+  /** Where refs and objects are: for a linked worktree that of the main repository. */
+  gitDir: string;
+  bare: boolean;
+  /** How objects are named. */
+  format: 'sha1' | 'sha256';
+}
+
+/**
+ * Finds the repository that `path` is, or lies in. This is the one place where git decides whether the repository's
+ * owner is to be trusted (`safe.directory`); every later call names the git folder outright.
+ * @throws {CellpoolError} NOT_A_REPOSITORY when it is none, is missing, is refused by git or has no commit;
+ * GIT_MISSING.
+ */
+export async function openSource(path: string): Promise<Source> {
+  const folder = await stat(path).catch(() => null);
+  if (!folder?.isDirectory()) {
+    const what = folder === null ? 'there is no such folder' : 'this is not a folder';
+    throw notARepository(path, what, 'Name the folder of a git repository.');
+  }
+  const asked = ['rev-parse', '--is-bare-repository', '--is-inside-git-dir', '--show-object-format'];
+  const found = await userGit([...asked, '--git-common-dir'], { cwd: path });
+  if (found.exitCode !== 0) {
+    // Git's own sentence tells a missing repository from one whose owner it does not trust.
+    throw notARepository(path, found.stderr.trim(), 'Name the folder of a git repository, or run `git init` there.');
+  }
+  const [bareWord, insideWord, format, commonDir] = found.stdout.split('\n');
+  const bare = bareWord === 'true';
+  if (insideWord === 'true' && !bare) {
+    throw notARepository(path, 'it lies inside a .git folder', 'Name the top folder of the working copy.');
+  }
+  const gitDir = await realpath(resolve(path, commonDir ?? ''));
+  const top = bare ? gitDir : await topOf(path);
+  const source: Source = { path: top, gitDir, bare, format: format === 'sha256' ? 'sha256' : 'sha1' };
+  const first = await ownGitOk(['rev-list', '--all', '--max-count=1'], { gitDir });
+  const head = first === '' ? await ownGit(['rev-parse', '--quiet', '--verify', 'HEAD^{commit}'], { gitDir }) : null;
+  if (head !== null && head.exitCode !== 0) {
+    throw notARepository(path, 'it has no commit yet', 'Commit something: an agent starts from a commit.');
+  }
+  return source;
+}
+
+async function topOf(path: string): Promise<string> {
+  const args = ['rev-parse', '--show-toplevel'];
+  const top = accept(await userGit(args, { cwd: path }), args, 'NOT_A_REPOSITORY');
+  return realpath(top.replace(/\n$/, ''));
+}
+
+function notARepository(path: string, what: string, hint: string): CellpoolError {
+  return new CellpoolError('NOT_A_REPOSITORY', `${path}: ${what}`, { hint, facts: { path } });
+}
+
+/** The full id of the commit a branch points to, or null when there is no such branch. Tags and ids do not count. */
+export async function tipOf(source: Source, branch: string): Promise<string | null> {
+  const ref = `refs/heads/${branch}`;
+  // The pattern also finds branches below that name; a name with wildcards is none that git allows, so never found.
+  const found = await ownGitOk(['for-each-ref', '--format=%(objectname) %(refname)', ref], { gitDir: source.gitDir });
+  const line = found.split('\n').find(one => one.slice(one.indexOf(' ') + 1) === ref);
+  return line === undefined ? null : line.slice(0, line.indexOf(' '));
+}
+
+/** At most `limit` names of branches, for telling what there is. */
+export async function someBranches(source: Source, limit = 5): Promise<string[]> {
+  const args = ['for-each-ref', `--count=${limit}`, '--format=%(refname:lstrip=2)', 'refs/heads/'];
+  return (await ownGitOk(args, { gitDir: source.gitDir })).split('\n').filter(name => name !== '');
+}
+
+/**
+ * Whether tracked files of the working copy differ from its last commit: edits that no agent will see. Untracked
+ * files do not count, a file of tasks lying there is no edit. A bare repository has none.
+ */
+export async function hasUncommittedEdits(source: Source): Promise<boolean> {
+  if (source.bare) return false;
+  const args = ['status', '--porcelain', '-z', '--untracked-files=no', '--ignore-submodules=dirty'];
+  return accept(await userGit(args, { cwd: source.path }), args) !== '';
+}
+
+/** The folder of the working copy, main or linked, that has `branch` checked out; null when none has. */
+export async function checkedOutAt(source: Source, branch: string): Promise<string | null> {
+  const args = ['worktree', 'list', '--porcelain'];
+  const exact = await ownGit([...args, '-z'], { gitDir: source.gitDir });
+  // Exit code 129 is git's for an option it does not know: `-z` came with 2.36.
+  const listed =
+    exact.exitCode === 129
+      ? parseWorktrees(await ownGitOk(args, { gitDir: source.gitDir }), '\n')
+      : parseWorktrees(accept(exact, args), '\0');
+  return listed.find(one => one.branch === branch && !one.prunable)?.path ?? null;
+}
+
+/** Whether `ancestor` is part of the history of `commit`, both of which the source must hold. */
+export async function isAncestor(source: Source, ancestor: string, commit: string): Promise<boolean> {
+  const args = ['merge-base', '--is-ancestor', ancestor, commit];
+  const answer = await ownGit(args, { gitDir: source.gitDir });
+  if (answer.exitCode === 0 || answer.exitCode === 1) return answer.exitCode === 0;
+  throw refused(answer, args, 'GIT_FAILED');
+}
