@@ -1,0 +1,203 @@
+/**
+ * Puts tasks on the queue. An id is worked once: a task that is queued or running is joined, one that ended well is
+ * reported, and only what was asked for is repeated. Everything is checked before anything is added.
+ */
+import { isDeepStrictEqual } from 'node:util';
+import type { Redis } from 'ioredis';
+import { sayIssue } from '../config.ts';
+import { asCellpoolError, CellpoolError, type Fault, InvalidInput, messageOf } from '../errors.ts';
+import { type Plan, planSchema, type TaskJob, taskJobSchema } from '../job/job.ts';
+import type { AttemptResult } from '../job/outcome.ts';
+import { openQueue, type TaskQueue } from '../job/queue.ts';
+import { hasEnded, hasEndedWell, readJob, type StoredJob } from '../job/stored-job.ts';
+import { faultsOf, type Task } from '../job/task.ts';
+import { checkRedis } from '../redis/connection.ts';
+import { addJobs, type NewJob } from './add-jobs.ts';
+import type { PlacedTask } from './tasks-file.ts';
+
+export interface Enqueued {
+  taskId: string;
+  /** `queued`: new. `joined`: queued or running already. `known`: ended, not repeated. `again`: ended, now repeated. */
+  how: 'queued' | 'joined' | 'known' | 'again';
+  /** The job's state in BullMQ's words, as it was last seen. */
+  state: string;
+  /** Of a known task: how its last attempt ended; null when that is not told. */
+  result: AttemptResult | null;
+  /** Whether the task on the queue differs from the one handed in, which then counts for nothing. */
+  changed: boolean;
+}
+
+export interface EnqueueContext {
+  /** Absolute path of the repository's top folder, or of a bare repository. */
+  repository: string;
+  plan: Plan;
+}
+
+export interface EnqueueOptions {
+  /** Repeat tasks that ended, however they ended. */
+  again?: boolean;
+  /** Repeat tasks that did not end well. */
+  retryFailed?: boolean;
+}
+
+export class Producer {
+  readonly #redis: Redis;
+  readonly #prefix: string;
+  #queue: TaskQueue | null = null;
+
+  /** `redis` is a connection in the producer's role; it stays the caller's and is not closed here. */
+  constructor(options: { redis: Redis; prefix: string }) {
+    this.#redis = options.redis;
+    this.#prefix = options.prefix;
+  }
+
+  /**
+   * Adds the tasks in their order and says of each what became of it. Safe while other producers add the same ids
+   * and while workers work on them.
+   * @throws {InvalidInput} with every fault; nothing was added then.
+   * @throws {CellpoolError} `REDIS_UNAVAILABLE`; part of the tasks may be on the queue, and a second call joins them.
+   */
+  async enqueue(
+    tasks: readonly PlacedTask[],
+    context: EnqueueContext,
+    options: EnqueueOptions = {},
+  ): Promise<Enqueued[]> {
+    const wanted = toJobs(tasks, context);
+    const queue = await this.#open();
+    try {
+      const stored = await readAll(queue, wanted);
+      checkStored(tasks, stored, context.repository);
+      return await add(queue, wanted, stored, options);
+    } catch (error) {
+      throw unavailable(error);
+    }
+  }
+
+  /** Lets go of the queue. Harmless when called twice or while Redis is away. */
+  async close(): Promise<void> {
+    const queue = this.#queue;
+    this.#queue = null;
+    // Closing releases nothing in Redis, so a failure to say goodbye costs nothing.
+    await queue?.close().catch(() => undefined);
+  }
+
+  async #open(): Promise<TaskQueue> {
+    await checkRedis(this.#redis);
+    this.#queue ??= openQueue(this.#redis, this.#prefix);
+    return this.#queue;
+  }
+}
+
+/** What would stand on the queue. Tasks reach this from programs too, so they pass the schema here once more. */
+function toJobs(tasks: readonly PlacedTask[], context: EnqueueContext): TaskJob[] {
+  const faults: Fault[] = [];
+  const plan = planSchema.safeParse(context.plan, { error: sayIssue });
+  if (!plan.success) faults.push(...faultsOf(plan.error, 'plan'));
+  const repository = taskJobSchema.shape.repository.safeParse(context.repository, { error: sayIssue });
+  if (!repository.success) faults.push(...faultsOf(repository.error, 'repository'));
+
+  const first = new Map<string, string>();
+  const jobs = tasks.flatMap(({ task, where }): TaskJob[] => {
+    const parsed = taskJobSchema.shape.task.safeParse(task, { error: sayIssue });
+    if (!parsed.success) {
+      faults.push(...faultsOf(parsed.error, where));
+      return [];
+    }
+    const earlier = first.get(parsed.data.id);
+    if (earlier !== undefined) faults.push({ where, what: `id "${parsed.data.id}" stands twice, first at ${earlier}` });
+    first.set(parsed.data.id, earlier ?? where);
+    if (!plan.success || !repository.success) return [];
+    return [{ version: 1, task: parsed.data, repository: repository.data, plan: plan.data, results: [] }];
+  });
+  if (faults.length > 0) throw new InvalidInput(faults);
+  return jobs;
+}
+
+/** Ids looked up at once; their answers are held in memory together. */
+const LOOK_UP = 200;
+
+async function readAll(queue: TaskQueue, jobs: readonly TaskJob[]): Promise<(StoredJob | null)[]> {
+  const stored: (StoredJob | null)[] = [];
+  for (let from = 0; from < jobs.length; from += LOOK_UP) {
+    const chunk = jobs.slice(from, from + LOOK_UP);
+    stored.push(...(await Promise.all(chunk.map(job => readJob(queue, job.task.id)))));
+  }
+  return stored;
+}
+
+/** @throws {InvalidInput} when an id is taken by a task of another repository, or by what is no job of ours. */
+function checkStored(tasks: readonly PlacedTask[], stored: readonly (StoredJob | null)[], repository: string): void {
+  const faults = tasks.flatMap(({ task, where }, index): Fault[] => {
+    const job = stored[index];
+    if (!job) return [];
+    const id = JSON.stringify(task.id);
+    if (job.data === null) {
+      return [{ where, what: `the queue holds a job ${id} that is not cellpool's (${job.fault}): use another id` }];
+    }
+    if (job.data.repository === repository) return [];
+    return [{ where, what: `id ${id} is a task of another repository, ${job.data.repository}: use another id` }];
+  });
+  if (faults.length > 0) throw new InvalidInput(faults);
+}
+
+async function add(
+  queue: TaskQueue,
+  wanted: readonly TaskJob[],
+  stored: readonly (StoredJob | null)[],
+  options: EnqueueOptions,
+): Promise<Enqueued[]> {
+  const all = wanted.map((data, index) => ({ data, job: stored[index] ?? null }));
+  const isRepeated = (job: StoredJob) =>
+    hasEnded(job) && (options.again === true || (options.retryFailed === true && !hasEndedWell(job)));
+  const toAdd = all
+    .filter(({ job }) => job === null || isRepeated(job))
+    .map(({ data, job }): NewJob => ({ data, replaces: job?.finishedOn ?? null }));
+  const added = await addJobs(queue, toAdd);
+  const byId = new Map(toAdd.map(({ data }, index) => [data.task.id, added[index]]));
+
+  return Promise.all(
+    all.map(async ({ data, job }): Promise<Enqueued> => {
+      const done = byId.get(data.task.id);
+      // Somebody else was faster: what stands there now is what there is to tell.
+      const now = done === 'kept' ? await readJob(queue, data.task.id) : job;
+      return done === 'added' || done === 'replaced' ? fresh(data.task, done, job) : told(data.task, now);
+    }),
+  );
+}
+
+function fresh(task: Task, done: 'added' | 'replaced', before: StoredJob | null): Enqueued {
+  // An ended job that went away in between was still asked for again.
+  const how = done === 'replaced' || before !== null ? 'again' : 'queued';
+  const state = task.priority === undefined || task.priority === 0 ? 'waiting' : 'prioritized';
+  return { taskId: task.id, how, state, result: null, changed: false };
+}
+
+function told(task: Task, job: StoredJob | null): Enqueued {
+  const changed = job !== null && job.data !== null && !isDeepStrictEqual(asStored(task), asStored(job.data.task));
+  const known = job !== null && hasEnded(job);
+  return {
+    taskId: task.id,
+    how: known ? 'known' : 'joined',
+    state: job?.state ?? 'unknown',
+    result: known ? job.result : null,
+    changed,
+  };
+}
+
+/** A task as JSON keeps it: without undefined values and the like. */
+function asStored(task: Task): unknown {
+  return JSON.parse(JSON.stringify(task));
+}
+
+function unavailable(error: unknown): CellpoolError {
+  if (error instanceof CellpoolError) return error;
+  // What ioredis says when the connection is gone, or Redis refuses to write.
+  const away =
+    /Connection is closed|Stream isn't writeable|ECONN|EPIPE|ETIMEDOUT|MaxRetries|READONLY|OOM|MISCONF|LOADING|EXECABORT/;
+  if (!away.test(messageOf(error)) && !(error instanceof Error && error.name === 'MaxRetriesPerRequestError')) {
+    return asCellpoolError(error);
+  }
+  return new CellpoolError('REDIS_UNAVAILABLE', `Redis stopped answering: ${messageOf(error)}`, {
+    hint: 'Tasks that were added stay on the queue; the same command again joins them.',
+  });
+}

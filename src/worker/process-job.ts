@@ -1,0 +1,152 @@
+/** One job, one attempt: read it, run its cell, keep the result on the job, and tell BullMQ what becomes of it. */
+import { type Job, UnrecoverableError, WaitingError } from 'bullmq';
+import { runCell } from '../cell/run-cell.ts';
+import { asCellpoolError } from '../errors.ts';
+import { type TaskJob, taskJobSchema } from '../job/job.ts';
+import type { AttemptResult, Progress } from '../job/outcome.ts';
+import { attemptPrompt } from './attempt-prompt.ts';
+import { decide } from './decide.ts';
+import type { SpawnerPool } from './spawner-pool.ts';
+
+export interface JobContext {
+  spawners: SpawnerPool;
+  host: string;
+  /** Whether this worker is being stopped: a cancelled attempt is then handed back instead of given up. */
+  stopping(): boolean;
+  onResult(result: AttemptResult): void;
+}
+
+/** Token counts change many times a second; the job's progress is written at most this often. */
+const USAGE_MS = 1_000;
+
+/** @throws what BullMQ understands: any error to retry, `UnrecoverableError` to give up, `WaitingError` to hand back. */
+export async function processJob(
+  context: JobContext,
+  job: Job,
+  token: string,
+  signal: AbortSignal,
+): Promise<AttemptResult> {
+  const data = readData(job);
+  const { task, plan } = data;
+  const attempt = job.attemptsMade + 1;
+  const report = new ProgressReport(job, context.host, attempt);
+  const result = await runOrFail(context, data, attempt, report, signal);
+
+  const decision = decide(result, { attempts: task.attempts, stopping: context.stopping() });
+  if (decision === 'hand-back') {
+    await job.log(`attempt ${attempt}: handed back, the worker stops`);
+    await job.moveToWait(token);
+    throw new WaitingError();
+  }
+  await job.updateData({ ...data, plan, results: [...data.results, result] });
+  await job.log(`attempt ${attempt}: ${result.outcome}${result.error === null ? '' : `: ${result.error.message}`}`);
+  context.onResult(result);
+  if (decision === 'done') return result;
+  const why = `${result.outcome}: ${result.error?.message ?? 'no reason given'}`;
+  throw decision === 'retry' ? new Error(why) : new UnrecoverableError(why);
+}
+
+/** Whoever can write to Redis can write a job; only one that passes the schema is worked. */
+function readData(job: Job): TaskJob {
+  const parsed = taskJobSchema.safeParse(job.data);
+  if (!parsed.success) throw new UnrecoverableError(`this is no job of cellpool: ${parsed.error.issues[0]?.message}`);
+  if (parsed.data.task.id !== job.id) throw new UnrecoverableError('the job holds a task of another id');
+  return parsed.data;
+}
+
+async function runOrFail(
+  context: JobContext,
+  { task, plan, repository, results }: TaskJob,
+  attempt: number,
+  report: ProgressReport,
+  signal: AbortSignal,
+): Promise<AttemptResult> {
+  const began = performance.now();
+  try {
+    const spawner = await context.spawners.of(repository);
+    const { test, title, model, agent } = task;
+    return await runCell(spawner, {
+      config: {
+        agentId: task.id,
+        taskId: task.id,
+        branch: task.base,
+        timeoutMs: task.timeoutMs,
+        tokenBudget: task.tokenBudget,
+        attempt,
+        author: plan.author,
+        opencode: plan.opencode,
+        limits: { setupMs: plan.setupMs, testMs: plan.testMs },
+        ...defined({ test, title, model, agent, setup: plan.setup }),
+      },
+      prompt: attemptPrompt(task, attempt, results.at(-1)),
+      subject: task.title ?? firstLine(task.prompt),
+      signal,
+      onStage: (stage, spawned) => report.stage(stage, spawned?.cell ?? null),
+      onUsage: tokens => report.usage(tokens),
+    });
+  } catch (error) {
+    // No cell was there to fail: the repository, opencode or the state folder is not as it should be.
+    const { code, message } = asCellpoolError(error);
+    const totalMs = Math.round(performance.now() - began);
+    return {
+      taskId: task.id,
+      outcome: 'failed',
+      attempt,
+      branch: null,
+      commit: null,
+      filesModified: [],
+      tokensUsed: 0,
+      tests: null,
+      metrics: { spawnMs: 0, executionMs: 0, teardownMs: 0, totalMs },
+      error: { code, message },
+      artifacts: '',
+    };
+  } finally {
+    await report.written();
+  }
+}
+
+/** A commit's first line; git shows about this much of it. */
+function firstLine(prompt: string): string {
+  const line = prompt.trim().split('\n')[0] ?? '';
+  return line.length > 72 ? `${line.slice(0, 71)}…` : line;
+}
+
+function defined<T extends object>(values: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
+  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as never;
+}
+
+/** Writes the job's progress: every stage, and the tokens now and then. */
+class ProgressReport {
+  readonly #job: Job;
+  #progress: Progress;
+  #lastWrite: Promise<void> = Promise.resolve();
+  #usageAt = 0;
+
+  constructor(job: Job, host: string, attempt: number) {
+    this.#job = job;
+    this.#progress = { stage: 'spawn', attempt, cellId: null, host, port: null, tokensUsed: 0, startedAt: Date.now() };
+  }
+
+  stage(stage: Progress['stage'], cell: { cellId: string; port: number } | null): void {
+    this.#progress = { ...this.#progress, stage, ...(cell === null ? {} : { cellId: cell.cellId, port: cell.port }) };
+    this.#write();
+  }
+
+  usage(tokensUsed: number): void {
+    this.#progress = { ...this.#progress, tokensUsed };
+    if (Date.now() - this.#usageAt < USAGE_MS) return;
+    this.#usageAt = Date.now();
+    this.#write();
+  }
+
+  /** Progress is news, not truth: a write that fails is not worth an attempt. Order is kept. */
+  #write(): void {
+    const progress = this.#progress;
+    this.#lastWrite = this.#lastWrite.then(() => this.#job.updateProgress(progress)).catch(() => undefined);
+  }
+
+  async written(): Promise<void> {
+    await this.#lastWrite;
+  }
+}

@@ -1,0 +1,31 @@
+/** One spawner a repository, prepared when the first job for it comes; all share the ports and the boot limit. */
+import { availableParallelism } from 'node:os';
+import pLimit from 'p-limit';
+import { AgentSpawner } from '../cell/agent-spawner.ts';
+import { openSite, type SiteOptions } from '../cell/spawner-site.ts';
+import type { PortLeases } from '../redis/port-lease.ts';
+
+export class SpawnerPool {
+  readonly #options: Omit<SiteOptions, 'repository'>;
+  readonly #ports: PortLeases;
+  readonly #boots = pLimit(Math.max(2, availableParallelism()));
+  readonly #spawners = new Map<string, Promise<AgentSpawner>>();
+
+  constructor(options: Omit<SiteOptions, 'repository'>, ports: PortLeases) {
+    this.#options = options;
+    this.#ports = ports;
+  }
+
+  /** @throws {CellpoolError} NOT_A_REPOSITORY, OPENCODE_MISSING, GIT_MISSING, STATE_FOLDER */
+  of(repository: string): Promise<AgentSpawner> {
+    const known = this.#spawners.get(repository);
+    if (known !== undefined) return known;
+    const opening = openSite({ ...this.#options, repository }).then(
+      site => new AgentSpawner({ site, ports: this.#ports, boots: this.#boots }),
+    );
+    this.#spawners.set(repository, opening);
+    // What was missing may be there for the next job.
+    opening.catch(() => this.#spawners.delete(repository));
+    return opening;
+  }
+}

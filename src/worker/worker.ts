@@ -1,0 +1,103 @@
+/**
+ * The worker: takes jobs from the queue and runs a cell for each, never more than its cap at once. It is `working`
+ * until `drain` (take no more, let the running ones end) or `stop` (cancel the running ones and hand their jobs back).
+ */
+import { Worker } from 'bullmq';
+import type { Redis } from 'ioredis';
+import { CONCURRENCY_CAP, type Settings } from '../config.ts';
+import { TASK_QUEUE } from '../job/names.ts';
+import type { AttemptResult } from '../job/outcome.ts';
+import { backoffMs } from '../job/queue.ts';
+import type { Logger } from '../observe/logger.ts';
+import { availableMemory, cellsThatFit } from '../os/memory.ts';
+import { PortLeases } from '../redis/port-lease.ts';
+import { processJob } from './process-job.ts';
+import { SpawnerPool } from './spawner-pool.ts';
+
+/** How long a job stays ours without renewal, and how often others look for jobs that nobody renews: a quarter. */
+const LOCK_MS = 20_000;
+const STALLED_MS = LOCK_MS / 4;
+/** A stall is the worker's death, not the task's fault; so many deaths in a row look like the task's after all. */
+const MAX_STALLS = 10;
+
+export interface PoolOptions {
+  settings: Settings;
+  /** A connection of the worker role; it stays the caller's. */
+  redis: Redis;
+  log: Logger;
+  onResult?: (result: AttemptResult) => void;
+}
+
+export class WorkerPool {
+  readonly concurrency: number;
+  readonly #worker: Worker;
+  readonly #running = new Set<string>();
+  #stopping = false;
+
+  private constructor({ settings, redis, log, onResult }: PoolOptions, concurrency: number) {
+    this.concurrency = concurrency;
+    const { bootMs, setupMs, testMs } = settings.limits;
+    const { home, host, opencodeBin, opencode, author, env, prefix } = settings;
+    const ports = new PortLeases(redis, { prefix, host, range: settings.ports });
+    const spawners = new SpawnerPool({ home, opencodeBin, opencode, author, bootMs, setupMs, testMs, env, log }, ports);
+    const context = {
+      spawners,
+      host,
+      stopping: () => this.#stopping,
+      onResult: (result: AttemptResult) => onResult?.(result),
+    };
+    this.#worker = new Worker(
+      TASK_QUEUE,
+      async (job, token, signal) => {
+        const id = job.id ?? '';
+        this.#running.add(id);
+        try {
+          return await processJob(context, job, token ?? '', signal ?? new AbortController().signal);
+        } finally {
+          this.#running.delete(id);
+        }
+      },
+      {
+        connection: redis,
+        prefix,
+        concurrency,
+        lockDuration: LOCK_MS,
+        stalledInterval: STALLED_MS,
+        maxStalledCount: MAX_STALLS,
+        settings: { backoffStrategy: made => backoffMs(made) },
+      },
+    );
+    // A lost lock does not end a job by itself: another worker may have it by now, so ours must not commit.
+    this.#worker.on('lockRenewalFailed', ids => {
+      for (const id of ids) this.#worker.cancelJob(id, 'lock lost');
+    });
+    this.#worker.on('error', error => log.warn({ problem: error.message }, 'queue trouble'));
+  }
+
+  /** Starts taking jobs. The cap is what was asked, else what memory allows, and never over 50. */
+  static async start(options: PoolOptions): Promise<WorkerPool> {
+    const wanted = options.settings.concurrency ?? cellsThatFit(await availableMemory());
+    const pool = new WorkerPool(options, Math.min(CONCURRENCY_CAP, wanted));
+    await pool.#worker.waitUntilReady();
+    options.log.info({ concurrency: pool.concurrency }, 'worker started');
+    return pool;
+  }
+
+  /** Task ids of the cells at work. */
+  get running(): readonly string[] {
+    return [...this.#running];
+  }
+
+  /** Takes no more jobs and resolves when the running ones have ended. */
+  async drain(): Promise<void> {
+    await this.#worker.close();
+  }
+
+  /** Cancels what runs, hands the jobs back uncounted, and resolves when all cells are torn down. */
+  async stop(): Promise<void> {
+    this.#stopping = true;
+    const closing = this.#worker.close();
+    for (const id of this.#running) this.#worker.cancelJob(id, 'the worker stops');
+    await closing;
+  }
+}
