@@ -1,0 +1,39 @@
+/** Redis for the time of one command: found or made, checked, and left in order whatever happens. */
+import type { Redis } from 'ioredis';
+import type { Settings } from '../config.ts';
+import { checkRedis, connectRedis, type RedisRole } from '../redis/connection.ts';
+import { openRedis, type RedisHandle } from '../redis/open-redis.ts';
+
+export interface Connected {
+  readonly origin: RedisHandle['origin'];
+  /** A checked connection; closed with the command. */
+  connection(role: RedisRole): Promise<Redis>;
+}
+
+/**
+ * Runs `work` with Redis. A private server is started for it, or joined, and stopped when nobody else uses it.
+ * @throws {CellpoolError} REDIS_UNAVAILABLE, and whatever `work` throws
+ */
+export async function withRedis<T>(
+  settings: Settings,
+  say: (message: string) => void,
+  work: (connected: Connected) => Promise<T>,
+): Promise<T> {
+  const { redisUrl, home } = settings;
+  const handle = await openRedis({ redisUrl, home, say });
+  const clients: Redis[] = [];
+  try {
+    return await work({
+      origin: handle.origin,
+      async connection(role) {
+        const client = connectRedis(handle.address, role);
+        clients.push(client);
+        await checkRedis(client);
+        return client;
+      },
+    });
+  } finally {
+    for (const client of clients) client.disconnect();
+    await handle.close();
+  }
+}

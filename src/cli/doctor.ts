@@ -1,0 +1,181 @@
+/** `cellpool doctor`: is everything here that cells need, and if not, what to do about it. */
+import { randomBytes } from 'node:crypto';
+import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Command } from 'commander';
+import { isBindable } from '../cell/held-port.ts';
+import { findOpencode } from '../cell/opencode-binary.ts';
+import { opencodeVersion } from '../cell/spawner-site.ts';
+import { CONCURRENCY_CAP, type Settings } from '../config.ts';
+import { asCellpoolError } from '../errors.ts';
+import { availableMemory, CELL_MEMORY_BYTES, cellsThatFit, RESERVE_BYTES } from '../os/memory.ts';
+import { run } from '../os/run.ts';
+import { checkRedis } from '../redis/connection.ts';
+import { PortLeases } from '../redis/port-lease.ts';
+import { type Connected, withRedis } from './connected.ts';
+import { addFlags, type CommonFlags, SITE_FLAGS, settingsOf } from './options.ts';
+import { printable, table } from './words.ts';
+
+const EXAMPLES = `
+Examples:
+  $ cellpool doctor
+  $ cellpool doctor --concurrency 50 --json
+
+Ends with 0 when cells can run here (warnings allowed), 3 when something is missing.`;
+
+type State = 'ok' | 'warning' | 'fault';
+
+export interface Check {
+  check: string;
+  state: State;
+  found: string;
+  /** What to do; null when all is well. */
+  advice: string | null;
+}
+
+/** Older ones lack worktree listings that are safe to parse, and `git fetch --no-write-fetch-head`. */
+const GIT_MINIMUM = [2, 30] as const;
+const REDIS_MINIMUM = [6, 2] as const;
+const GIB = 1024 ** 3;
+/** Bind probes are cheap, a thousand of them are not. */
+const PORTS_PROBED = 50;
+
+export function addDoctorCommand(program: Command, exit: (code: number) => void): void {
+  const command = program.command('doctor').description('check git, opencode, Redis, ports and memory');
+  addFlags(command, ['concurrency', 'ports', ...SITE_FLAGS])
+    .option('--json', 'one JSON object a line on stdout for every check')
+    .addHelpText('after', EXAMPLES)
+    .action(async (flags: CommonFlags & { json?: boolean }) => exit(await doctor(flags)));
+}
+
+export async function doctor(flags: CommonFlags & { json?: boolean }): Promise<number> {
+  const settings = settingsOf(flags);
+  const checks = [
+    await attempt('git', checkGit),
+    await attempt('opencode', () => checkOpencode(settings)),
+    await attempt('state folder', () => checkHome(settings)),
+    ...(await checkRedisAndPorts(settings)),
+    await attempt('memory', () => checkMemory(settings)),
+  ];
+  if (flags.json === true) for (const check of checks) process.stdout.write(`${JSON.stringify(check)}\n`);
+  else {
+    const rows = checks.map(({ check, state, found }) => [check, state, printable(found)]);
+    const advice = checks.flatMap(({ check, advice }) => (advice === null ? [] : [`${check}: ${advice}`]));
+    process.stdout.write(`${[table(['CHECK', 'STATE', 'FOUND'], rows), '', ...advice].join('\n').trimEnd()}\n`);
+  }
+  return checks.some(({ state }) => state === 'fault') ? 3 : 0;
+}
+
+type Finding = Omit<Check, 'check'>;
+const ok = (found: string): Finding => ({ state: 'ok', found, advice: null });
+
+async function attempt(check: string, look: () => Promise<Finding>): Promise<Check> {
+  try {
+    return { check, ...(await look()) };
+  } catch (error) {
+    const known = asCellpoolError(error);
+    return { check, state: 'fault', found: known.message, advice: known.hint ?? 'Mend what is found here.' };
+  }
+}
+
+async function checkGit(): Promise<Finding> {
+  const { exitCode, stdout, problem } = await run(['git', '--version'], { env: { PATH: process.env.PATH ?? '' } });
+  const advice = 'Install git 2.30 or newer (Debian: apt-get install git).';
+  if (exitCode !== 0) return { state: 'fault', found: problem ?? 'git does not run', advice };
+  const version = /\d+\.\d+(\.\d+)?/.exec(stdout)?.[0] ?? '';
+  return isAtLeast(version, GIT_MINIMUM) ? ok(version) : { state: 'fault', found: version, advice };
+}
+
+async function checkOpencode(settings: Settings): Promise<Finding> {
+  const binary = await findOpencode(settings.opencodeBin);
+  return ok(`${await opencodeVersion(binary)} (${binary})`);
+}
+
+async function checkHome({ home }: Settings): Promise<Finding> {
+  const probe = join(home, `.doctor-${randomBytes(4).toString('hex')}`);
+  try {
+    await mkdir(home, { recursive: true, mode: 0o700 });
+    await writeFile(probe, '');
+    return ok(home);
+  } catch (error) {
+    const advice = 'Point CELLPOOL_HOME or --home to a folder that can be written.';
+    return { state: 'fault', found: asCellpoolError(error).message, advice };
+  } finally {
+    await rm(probe, { force: true });
+  }
+}
+
+async function checkRedisAndPorts(settings: Settings): Promise<Check[]> {
+  try {
+    // What openRedis would say of policy and file is told by the checks below.
+    return await withRedis(
+      settings,
+      () => undefined,
+      async connected => [
+        ...(await redisChecks(connected)),
+        await attempt('ports', () => checkPorts(settings, connected)),
+      ],
+    );
+  } catch (error) {
+    return [await attempt('redis', () => Promise.reject(error))];
+  }
+}
+
+async function redisChecks(connected: Connected): Promise<Check[]> {
+  const { version, maxmemoryPolicy, aof } = await checkRedis(await connected.connection('producer'));
+  const place = connected.origin === 'private' ? 'private server' : 'REDIS_URL';
+  const check = (name: string, good: boolean, found: string, advice: string): Check => ({
+    check: name,
+    ...(good ? ok(found) : { state: 'fault', found, advice }),
+  });
+  return [
+    check('redis', isAtLeast(version, REDIS_MINIMUM), `${version} (${place})`, 'Use Redis 6.2 or newer, or Valkey.'),
+    check(
+      'redis policy',
+      maxmemoryPolicy === 'noeviction',
+      maxmemoryPolicy,
+      'Set maxmemory-policy noeviction: jobs could vanish.',
+    ),
+    {
+      check: 'redis file',
+      ...(aof
+        ? ok('append-only file')
+        : {
+            state: 'warning',
+            found: 'no append-only file',
+            advice: 'Set appendonly yes: a crash of Redis loses jobs.',
+          }),
+    },
+  ];
+}
+
+async function checkPorts({ ports, prefix, host }: Settings, connected: Connected): Promise<Finding> {
+  const held = await new PortLeases(await connected.connection('producer'), { prefix, host, range: ports }).held();
+  const leased = new Set(held.map(({ port }) => port));
+  const all = Array.from({ length: ports.to - ports.from + 1 }, (_, offset) => ports.from + offset);
+  const probed = all.filter(port => !leased.has(port)).slice(0, PORTS_PROBED);
+  const free: boolean[] = [];
+  // One after another: the probe of get-port remembers ports within the process.
+  for (const port of probed) free.push(await isBindable(port));
+  const occupied = probed.filter((_, index) => free[index] === false);
+  const found = `${ports.from}-${ports.to} on ${host}: ${leased.size} leased, ${occupied.length} of ${probed.length} probed occupied`;
+  if (probed.length > occupied.length) return ok(found);
+  return { state: 'fault', found, advice: 'Choose another range with --ports, below 32768.' };
+}
+
+async function checkMemory({ concurrency }: Settings): Promise<Finding> {
+  const available = await availableMemory();
+  const fit = cellsThatFit(available);
+  const found = `${(available / GIB).toFixed(1)} GiB available: ${Math.min(fit, CONCURRENCY_CAP)} cells at once`;
+  if (available < RESERVE_BYTES + CELL_MEMORY_BYTES) {
+    return { state: 'warning', found, advice: 'One cell needs about 450 MiB beside 1 GiB for everything else.' };
+  }
+  if (concurrency === undefined || concurrency <= fit) return ok(found);
+  const need = ((RESERVE_BYTES + concurrency * CELL_MEMORY_BYTES) / GIB).toFixed(1);
+  return { state: 'warning', found, advice: `${concurrency} cells need about ${need} GiB: lower --concurrency.` };
+}
+
+function isAtLeast(version: string, [major, minor]: readonly [number, number]): boolean {
+  const [have = 0, haveMinor = 0] = version.split('.').map(Number);
+  return have > major || (have === major && haveMinor >= minor);
+}

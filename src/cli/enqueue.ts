@@ -1,0 +1,39 @@
+/** `cellpool enqueue`: put tasks on the queue for workers elsewhere or later. */
+import type { Command } from 'commander';
+import { Producer } from '../producer/producer.ts';
+import { withRedis } from './connected.ts';
+import { addTaskFlags, readTaskCall, type TaskFlags } from './task-input.ts';
+import { table } from './words.ts';
+
+const EXAMPLES = `
+Examples:
+  $ cellpool enqueue tasks.yaml --repo . --test "npm test"
+  $ cellpool worker --concurrency 10        # then, here or on another machine
+
+A task that is known is not queued twice: one that waits or runs is joined, one that has ended is told with its
+outcome; --again works it anew.`;
+
+export function addEnqueueCommand(program: Command, exit: (code: number) => void): void {
+  const command = program.command('enqueue').description('put tasks on the queue');
+  addTaskFlags(command)
+    .addHelpText('after', EXAMPLES)
+    .action(async (file: string | undefined, flags: TaskFlags) => exit(await enqueue(file, flags)));
+}
+
+export async function enqueue(file: string | undefined, flags: TaskFlags): Promise<number> {
+  const { settings, source, tasks, plan } = await readTaskCall(file, flags);
+  const say = (message: string) => process.stderr.write(`${message}\n`);
+  const enqueued = await withRedis(settings, say, async connected => {
+    const producer = new Producer({ redis: await connected.connection('producer'), prefix: settings.prefix });
+    return producer
+      .enqueue(tasks, { repository: source.path, plan }, { again: flags.again === true })
+      .finally(() => producer.close());
+  });
+  if (flags.json === true) {
+    for (const one of enqueued) process.stdout.write(`${JSON.stringify(one)}\n`);
+    return 0;
+  }
+  const rows = enqueued.map(({ taskId, how, state, result }) => [taskId, how, state, result?.outcome ?? '-']);
+  process.stdout.write(`${table(['TASK', 'HOW', 'STATE', 'OUTCOME'], rows)}\n`);
+  return 0;
+}

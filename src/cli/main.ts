@@ -1,0 +1,66 @@
+#!/usr/bin/env node
+/** The command line: parses, calls, renders errors. Nothing else in the code base ends the process. */
+import { readFileSync } from 'node:fs';
+import { Command, CommanderError } from 'commander';
+import { asCellpoolError, InvalidInput } from '../errors.ts';
+import { addDemoCommand } from './demo.ts';
+import { addDoctorCommand } from './doctor.ts';
+import { addEnqueueCommand } from './enqueue.ts';
+import { addRunCommand } from './run.ts';
+import { printable } from './words.ts';
+import { addWorkerCommand } from './worker.ts';
+
+const HELP = `
+Begin with:
+  $ cellpool demo        # a scripted model on a sample repository
+  $ cellpool doctor      # what is missing on this machine`;
+
+function buildProgram(exit: (code: number) => void): Command {
+  const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
+    version: string;
+  };
+  const program = new Command('cellpool')
+    .description('A queue-driven pool that works through coding tasks with AI coding agents.')
+    .version(version)
+    .option('--verbose', 'show where an error came from')
+    .addHelpText('after', HELP)
+    .showHelpAfterError('(--help tells what there is)')
+    .exitOverride();
+  for (const add of [addRunCommand, addEnqueueCommand, addWorkerCommand, addDoctorCommand, addDemoCommand])
+    add(program, exit);
+  for (const command of program.commands) command.exitOverride().showHelpAfterError('(--help tells what there is)');
+  return program;
+}
+
+/** Tells the error and returns the exit code that goes with it. */
+function tell(error: unknown, verbose: boolean): number {
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+  const known = asCellpoolError(error);
+  const lines =
+    known instanceof InvalidInput
+      ? known.faults.map(({ where, what }) => `${where}: ${what}`)
+      : [`cellpool: ${known.message}`, ...(known.hint === undefined ? [] : [known.hint])];
+  process.stderr.write(`${lines.map(printable).join('\n')}\n`);
+  if (verbose) process.stderr.write(`${known.stack}\n`);
+  return known.exitCode;
+}
+
+async function main(argv: readonly string[]): Promise<number> {
+  let code = 0;
+  const program = buildProgram(value => {
+    code = value;
+  });
+  try {
+    await program.parseAsync(argv);
+  } catch (error) {
+    return tell(error, program.opts().verbose === true);
+  }
+  return code;
+}
+
+// A reader that has seen enough (`| head`) closes the pipe; that is no error of ours.
+process.stdout.on('error', error => {
+  if ((error as NodeJS.ErrnoException).code !== 'EPIPE') throw error;
+});
+
+process.exitCode = await main(process.argv);

@@ -1,0 +1,53 @@
+/** Flags that several commands share, and how they become settings. */
+import { type Command, Option } from 'commander';
+import { loadSettings, type SettingKey, type Settings } from '../config.ts';
+
+/** Flag, the setting it sets, and its help. Commander's key is the flag in camel case. */
+const FLAGS = {
+  home: ['--home <folder>', 'home', 'state folder (CELLPOOL_HOME)'],
+  redis: [
+    '--redis <url>',
+    'redisUrl',
+    'Redis to join instead of a private one (REDIS_URL; a URL with a password belongs there)',
+  ],
+  concurrency: ['--concurrency <n>', 'concurrency', 'cells at once, at most 50 (default: what memory allows)'],
+  ports: ['--ports <from-to>', 'ports', 'ports for cells (default: 9000-9999)'],
+  model: ['--model <provider/model>', 'model', 'model of tasks that name none'],
+  agent: ['--agent <name>', 'agent', 'opencode agent of tasks that name none'],
+  test: ['--test <command>', 'test', 'command that judges the work of tasks that name none'],
+  setup: ['--setup <command>', 'setup', 'command run in a fresh workspace, before the agent'],
+  timeoutMs: ['--timeout-ms <ms>', 'limits.timeoutMs', "the agent's time in one attempt (default: 1800000)"],
+  tokenBudget: ['--token-budget <n>', 'limits.tokenBudget', 'tokens of one attempt (default: 50000)'],
+  attempts: ['--attempts <n>', 'limits.attempts', 'attempts of a task (default: 3)'],
+  logLevel: ['--log-level <level>', 'logLevel', 'fatal, error, warn, info, debug, trace or silent'],
+} as const satisfies Record<string, readonly [string, SettingKey, string]>;
+
+export type FlagName = keyof typeof FLAGS;
+
+export const SITE_FLAGS = ['home', 'redis'] as const;
+export const TASK_FLAGS = ['model', 'agent', 'test', 'setup', 'timeoutMs', 'tokenBudget', 'attempts'] as const;
+export const WORKER_FLAGS = ['concurrency', 'ports', 'logLevel'] as const;
+
+export function addFlags(command: Command, names: readonly FlagName[]): Command {
+  for (const name of names) {
+    const [flag, , help] = FLAGS[name];
+    command.addOption(new Option(flag, help));
+  }
+  return command;
+}
+
+export interface CommonFlags extends Partial<Record<FlagName, string>> {
+  opencodeConfig?: string;
+}
+
+/** The settings of one call. @throws {InvalidInput} naming every fault */
+export function settingsOf(flags: CommonFlags, repository?: string): Settings {
+  const given: Partial<Record<SettingKey, unknown>> = {};
+  const flagNames: Partial<Record<SettingKey, string>> = {};
+  for (const [name, [flag, key]] of Object.entries(FLAGS)) {
+    const value = flags[name as FlagName];
+    if (value !== undefined) given[key] = value;
+    flagNames[key] = flag.split(' ')[0] ?? flag;
+  }
+  return loadSettings({ flags: given, flagNames, repository, opencodeConfigFile: flags.opencodeConfig });
+}

@@ -1,0 +1,76 @@
+/** What `run` and `enqueue` are given: tasks from a file, standard input or flags, checked against their repository. */
+import type { Command } from 'commander';
+import type { Settings } from '../config.ts';
+import { InvalidInput } from '../errors.ts';
+import { openSource, type Source, tipOf } from '../git/source.ts';
+import type { Plan } from '../job/job.ts';
+import { parseTask, type TaskInput } from '../job/task.ts';
+import { checkTasksAgainst } from '../producer/check-source.ts';
+import { type PlacedTask, readTasks } from '../producer/tasks-file.ts';
+import { addFlags, type CommonFlags, SITE_FLAGS, settingsOf, TASK_FLAGS } from './options.ts';
+
+export interface TaskFlags extends CommonFlags {
+  repo: string;
+  id?: string;
+  prompt?: string;
+  base?: string;
+  again?: boolean;
+  json?: boolean;
+}
+
+export function addTaskFlags(command: Command): Command {
+  command
+    .argument('[tasks]', 'file of tasks (.jsonl, .json, .yaml), or - for standard input')
+    .option('--repo <folder>', 'the git repository to work on', '.')
+    .option('--id <id>', 'a single task: its id')
+    .option('--prompt <text>', 'a single task: what is to be done')
+    .option('--base <branch>', 'branch that tasks begin at if they name none (default: main)')
+    .option('--opencode-config <file>', 'JSON or YAML merged into the opencode config of the cells')
+    .option('--again', 'work tasks anew that have already ended')
+    .option('--json', 'one JSON object a line on stdout, and nothing else there');
+  return addFlags(command, [...TASK_FLAGS, ...SITE_FLAGS]);
+}
+
+export interface TaskCall {
+  settings: Settings;
+  source: Source;
+  tasks: PlacedTask[];
+  plan: Plan;
+}
+
+/** @throws {InvalidInput} naming every fault; {CellpoolError} NOT_A_REPOSITORY */
+export async function readTaskCall(file: string | undefined, flags: TaskFlags): Promise<TaskCall> {
+  const source = await openSource(flags.repo);
+  const settings = settingsOf(flags, source.bare ? undefined : source.path);
+  const { limits, test, model, agent, setup, author, opencode } = settings;
+  const { timeoutMs, tokenBudget, attempts, setupMs, testMs } = limits;
+  const defaults = { base: flags.base, test, model, agent, timeoutMs, tokenBudget, attempts };
+  const given = Object.fromEntries(Object.entries(defaults).filter(([, value]) => value !== undefined));
+  const tasks = await readGiven(file, flags, given);
+  const facts = {
+    name: flags.repo,
+    tipOf: (base: string) => tipOf(source, base),
+    branchExists: async (name: string) => (await tipOf(source, name)) !== null,
+  };
+  await checkTasksAgainst(tasks, facts);
+  const plan = { setupMs, testMs, author, opencode, ...(setup === undefined ? {} : { setup }) };
+  return { settings, source, tasks, plan };
+}
+
+async function readGiven(
+  file: string | undefined,
+  flags: TaskFlags,
+  defaults: Partial<TaskInput>,
+): Promise<PlacedTask[]> {
+  const single = flags.id !== undefined || flags.prompt !== undefined;
+  if (file !== undefined && single) throw new InvalidInput([{ where: '--id', what: 'goes without a file of tasks' }]);
+  if (file !== undefined) return readTasks({ path: file }, defaults);
+  if (!single) throw new InvalidInput([{ where: 'tasks', what: 'name a file of tasks, -, or --id and --prompt' }]);
+  const missing = (['id', 'prompt'] as const).filter(name => flags[name] === undefined);
+  if (missing.length > 0) {
+    throw new InvalidInput(missing.map(name => ({ where: `--${name}`, what: 'is missing: a single task needs both' })));
+  }
+  const { task, faults } = parseTask({ id: flags.id, prompt: flags.prompt }, '--id', defaults);
+  if (task === null) throw new InvalidInput(faults);
+  return [{ task, where: '--id' }];
+}

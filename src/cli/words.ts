@@ -1,0 +1,66 @@
+/** Figures and tables for people. */
+import type { AttemptResult } from '../job/outcome.ts';
+
+/** `850 ms`, `12.3 s`, `4 min 05 s`. */
+export function duration(ms: number): string {
+  if (ms < 1_000) return `${Math.round(ms)} ms`;
+  if (ms < 60_000) return `${(ms / 1_000).toFixed(1)} s`;
+  const seconds = Math.round(ms / 1_000);
+  return `${Math.floor(seconds / 60)} min ${String(seconds % 60).padStart(2, '0')} s`;
+}
+
+/** Text from outside, made safe for a terminal: one line, no control or escape characters. */
+export function printable(text: string): string {
+  return text.replace(/\s+/g, ' ').replace(/\p{Cc}|\p{Cf}/gu, '');
+}
+
+export function shorten(text: string, width: number): string {
+  const plain = printable(text);
+  return plain.length <= width ? plain : `${plain.slice(0, Math.max(0, width - 1))}…`;
+}
+
+/** Rows in columns, two blanks apart. */
+export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const widths = head.map((title, column) => Math.max(title.length, ...rows.map(row => (row[column] ?? '').length)));
+  const line = (cells: readonly string[]) =>
+    cells
+      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+      .join('  ')
+      .trimEnd();
+  return [head, ...rows].map(line).join('\n');
+}
+
+/** What the tests said, in a word or two. */
+function verdict({ outcome, tests }: AttemptResult): string {
+  if (tests !== null) return tests.passed ? 'passed' : `failed (${tests.exitCode ?? 'killed'})`;
+  return outcome === 'committed' ? 'untested' : '-';
+}
+
+/** The summary of a run: a row a task, then a count of each outcome. */
+export function summary(results: readonly AttemptResult[]): string {
+  const rows = results.map(result => [
+    result.taskId,
+    result.outcome,
+    String(result.attempt),
+    verdict(result),
+    String(result.filesModified.length),
+    String(result.tokensUsed),
+    duration(result.metrics.totalMs),
+    result.commit?.slice(0, 10) ?? '-',
+  ]);
+  const counts = new Map<string, number>();
+  for (const { outcome } of results) counts.set(outcome, (counts.get(outcome) ?? 0) + 1);
+  const total = [...counts].map(([outcome, count]) => `${count} ${outcome}`).join(', ');
+  const problems = results
+    .filter(result => result.error !== null && result.outcome !== 'committed')
+    .map(
+      result =>
+        `${result.taskId}: ${shorten(result.error?.message ?? '', 200)}\n  see ${result.artifacts || 'the worker’s log'}`,
+    );
+  return [
+    table(['TASK', 'OUTCOME', 'ATTEMPT', 'TESTS', 'FILES', 'TOKENS', 'TIME', 'COMMIT'], rows),
+    '',
+    `${results.length} tasks: ${total}`,
+    ...(problems.length === 0 ? [] : ['', ...problems]),
+  ].join('\n');
+}

@@ -1,0 +1,67 @@
+/** `cellpool worker`: work off the queue until told to stop. */
+import type { Command } from 'commander';
+import { createLogger } from '../observe/logger.ts';
+import { onInterrupt } from '../os/shutdown.ts';
+import { WorkerPool } from '../worker/worker.ts';
+import { withRedis } from './connected.ts';
+import { addFlags, type CommonFlags, SITE_FLAGS, settingsOf, WORKER_FLAGS } from './options.ts';
+import { duration } from './words.ts';
+
+const EXAMPLES = `
+Examples:
+  $ cellpool worker --concurrency 50
+  $ REDIS_URL=redis://queue.example:6379 cellpool worker     # on as many machines as you like
+
+SIGTERM or Ctrl-C: takes no more jobs and lets the running attempts end; a second one cancels them and hands their
+jobs back, uncounted. Repositories must stand at the same path on every machine.`;
+
+export function addWorkerCommand(program: Command, exit: (code: number) => void): void {
+  const command = program.command('worker').description('take jobs from the queue and run a cell for each');
+  addFlags(command, [...WORKER_FLAGS, ...SITE_FLAGS])
+    .option('--opencode-config <file>', 'JSON or YAML merged into the opencode config of the cells')
+    .option('--json', 'one JSON object a line on stdout for every attempt that ends')
+    .addHelpText('after', EXAMPLES)
+    .action(async (flags: CommonFlags & { json?: boolean }) => exit(await worker(flags)));
+}
+
+export async function worker(flags: CommonFlags & { json?: boolean }): Promise<number> {
+  const settings = settingsOf(flags);
+  const say = (message: string) => process.stderr.write(`${message}\n`);
+  return withRedis(settings, say, async connected => {
+    const pool = await WorkerPool.start({
+      settings,
+      redis: await connected.connection('worker'),
+      log: createLogger(settings.logLevel ?? 'info'),
+      onResult: result => {
+        if (flags.json === true) process.stdout.write(`${JSON.stringify(result)}\n`);
+        else {
+          const { taskId, attempt, outcome, metrics } = result;
+          process.stdout.write(`${taskId}  attempt ${attempt}  ${outcome}  ${duration(metrics.totalMs)}\n`);
+        }
+      },
+    });
+    say(`Working with up to ${pool.concurrency} cells (${connected.origin} Redis). Ctrl-C to stop.`);
+    return untilStopped(pool, say);
+  });
+}
+
+/** 0 after a drain, 130 when the running attempts were cancelled. */
+async function untilStopped(pool: WorkerPool, say: (message: string) => void): Promise<number> {
+  return new Promise(resolve => {
+    let forced = false;
+    const interrupts = onInterrupt(
+      () => {
+        say(`Letting ${pool.running.length} running attempts end; once more stops them now.`);
+        void pool.drain().then(() => {
+          interrupts.dispose();
+          resolve(forced ? 130 : 0);
+        });
+      },
+      () => {
+        forced = true;
+        say('Stopping the running attempts and handing their jobs back.');
+        void pool.stop();
+      },
+    );
+  });
+}
