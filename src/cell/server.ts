@@ -1,5 +1,6 @@
 /** The cell's opencode server: started in its own group with a listed environment, handed out only when proven ours. */
-import { join } from 'node:path';
+import { existsSync } from 'node:fs';
+import { isAbsolute, join } from 'node:path';
 import { createOpencodeClient } from '@opencode-ai/sdk/v2/client';
 import { mergeConfig } from '../config.ts';
 import { ARTIFACTS } from '../observe/artifacts.ts';
@@ -42,8 +43,16 @@ export async function bootServer(options: BootOptions): Promise<CellServer> {
   }
 }
 
-/** The config of a cell's server: what unattended work needs, under what the operator says. */
+/** Rules for agents that repositories keep, as opencode knows them; the first that is there counts. */
+const RULES = ['AGENTS.md', 'CLAUDE.md'];
+
+/**
+ * The config of a cell's server: what unattended work needs, under what the operator says. A project config in the
+ * workspace is switched off, because opencode rewrites it there and the agent's commit would hold that; so the rules
+ * that opencode would read beside it are named here.
+ */
 export function opencodeConfig(
+  workspacePath: string,
   model: string | undefined,
   ...sections: Record<string, unknown>[]
 ): Record<string, unknown> {
@@ -54,5 +63,13 @@ export function opencodeConfig(
     autoupdate: false,
     ...(model === undefined ? {} : { model }),
   };
-  return sections.reduce(mergeConfig, ours);
+  const config = sections.reduce(mergeConfig, ours);
+  const rules = RULES.map(name => join(workspacePath, name)).find(path => existsSync(path));
+  const named = Array.isArray(config.instructions) ? config.instructions.map(String) : [];
+  const absolute = named.map(path => (isRelativePath(path) ? join(workspacePath, path) : path));
+  return { ...config, instructions: [...(rules === undefined ? [] : [rules]), ...absolute] };
+}
+
+function isRelativePath(path: string): boolean {
+  return !isAbsolute(path) && !path.startsWith('~') && !/^https?:/.test(path);
 }

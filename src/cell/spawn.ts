@@ -81,7 +81,7 @@ export async function spawnCell(
       cellId: id,
       folders,
       configFolder: site.configFolder,
-      config: opencodeConfig(config.model, site.opencode, config.opencode),
+      config: opencodeConfig(workspace.workspacePath, config.model, site.opencode, config.opencode),
       password,
       model: config.model,
       passed: site.env.server,

@@ -90,7 +90,11 @@ async function catchUp(
   for (const message of messages.data ?? []) usage.add(message.info);
   const statuses = await client.session.status({}, limit);
   const status = statuses.data?.[sessionId];
-  if (statuses.data !== undefined && (status === undefined || status.type === 'idle')) handlers.onIdle();
+  if (statuses.data === undefined || (status !== undefined && status.type !== 'idle')) return;
+  // The session ended while nobody listened; whether it ended well stands in its last message.
+  const last = messages.data?.at(-1)?.info;
+  if (last?.role === 'assistant' && last.error !== undefined) handlers.onError(sessionError(last.error));
+  else handlers.onIdle();
 }
 
 class UsageCounter {

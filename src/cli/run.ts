@@ -74,7 +74,10 @@ async function work(call: TaskCall, flags: TaskFlags, connected: Connected, view
   const open = enqueued.map(({ taskId }) => taskId).filter(id => !results.has(id));
   const interrupted = open.length > 0 && (await workOff(call, open, connected, view, tell));
   view.close();
-  if (flags.json !== true) process.stdout.write(`${summary([...results.values()])}\n`);
+  if (flags.json !== true) {
+    const inOrder = tasks.flatMap(({ task }) => results.get(task.id) ?? []);
+    process.stdout.write(`${summary(inOrder)}\n`);
+  }
   if (interrupted) return 130;
   return [...results.values()].every(({ outcome }) => endedWell(outcome)) ? 0 : 1;
 }

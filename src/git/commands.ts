@@ -134,7 +134,7 @@ export function withTrailers(message: string, trailers: Readonly<Record<string, 
     paragraphs.pop();
   }
   const added = Object.entries(trailers).map(([name, value]) => {
-    if (!TRAILER.test(`${name}: x`)) throw new TypeError(`not a trailer's name: ${JSON.stringify(name)}`);
+    if (!/^[A-Za-z][A-Za-z0-9-]*$/.test(name)) throw new TypeError(`not a trailer's name: ${JSON.stringify(name)}`);
     return `${name}: ${value.replace(/[\s\p{Cc}]+/gu, ' ').trim()}`;
   });
   return `${[...paragraphs, [...kept, ...added].join('\n')].filter(part => part !== '').join('\n\n')}\n`;

@@ -32,8 +32,10 @@ export function readYaml(text: string, faults: FaultList): Located[] {
   return ('empty' in parsed ? [] : parsed).flatMap(document => {
     const problems = [...document.errors, ...document.warnings];
     for (const problem of problems) faults.add(lines.linePos(problem.pos[0]).line, sayProblem(problem));
-    if (problems.length > 0 || document.contents === null) return [];
-    return [new Converter(lines, faults).convert(document.contents, 1)];
+    if (problems.length > 0) return [];
+    const located = new Converter(lines, faults).convert(document.contents, 1);
+    // A last "---" begins a document with nothing in it.
+    return located.value === null ? [] : [located];
   });
 }
 

@@ -116,16 +116,15 @@ function leaveOnce(home: PrivateHome, presence: Redis): PrivateServer {
 }
 
 async function leave(home: PrivateHome, presence: Redis): Promise<void> {
+  presence.disconnect();
   const openDoor = await holdLock(home.doorLock, DOOR_MS);
   try {
-    presence.disconnect();
     if ((await isAnswering(home)) && !(await stopUnlessUsed(home, presence))) return;
     if (!(await isFreeWithin(home.serverLock, STOP_MS))) throw new TooLate(STOP_MS);
     await removeSocket(home);
   } catch (error) {
     throw fault(home, 'does not stop', error);
   } finally {
-    presence.disconnect();
     await openDoor();
   }
 }

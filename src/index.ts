@@ -1,0 +1,35 @@
+/** The public names of the library, nothing else. */
+export {
+  AgentSpawner,
+  type AgentSpawnerOptions,
+  type CellInfo,
+  type CommitResult,
+  type RevertResult,
+  type SpawnedAgent,
+} from './cell/agent-spawner.ts';
+export type { ExecuteOptions, ExecutionResult } from './cell/execute.ts';
+export { type CellRun, runCell } from './cell/run-cell.ts';
+export type { SpawnConfig } from './cell/spawn-config.ts';
+export { openSite, type SiteOptions, type SpawnerSite } from './cell/spawner-site.ts';
+export type { TestResult } from './cell/verify.ts';
+export { loadSettings, type Settings } from './config.ts';
+export { CellpoolError, type ErrorCode, type Fault, InvalidInput } from './errors.ts';
+export type { Plan, TaskJob } from './job/job.ts';
+export {
+  type AttemptResult,
+  endedWell,
+  type LifecycleMetrics,
+  type Outcome,
+  type Progress,
+  type Stage,
+  type TestsVerdict,
+} from './job/outcome.ts';
+export { parseTask, type Task, type TaskInput } from './job/task.ts';
+export { createLogger, type Logger } from './observe/logger.ts';
+export { TaskFollower } from './producer/follow.ts';
+export { type Enqueued, Producer } from './producer/producer.ts';
+export { readTasks } from './producer/tasks-file.ts';
+export { connectRedis } from './redis/connection.ts';
+export { openRedis, type RedisHandle } from './redis/open-redis.ts';
+export { type PortLease, PortLeases } from './redis/port-lease.ts';
+export { WorkerPool } from './worker/worker.ts';
