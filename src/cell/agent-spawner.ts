@@ -184,7 +184,7 @@ export class AgentSpawner {
   /** Whether the agent's server is alive and answers as ours. */
   async isHealthy(agent: SpawnedAgent | null | undefined): Promise<boolean> {
     const entry = agent ? this.#cells.get(agent) : undefined;
-    if (entry === undefined || entry.ended !== null || entry.cell.server.process.exit !== null) return false;
+    if (entry === undefined || entry.ended !== null || entry.cell.server.process.endedWith !== null) return false;
     return (await askHealth(entry.cell.server.baseUrl, entry.cell.password, HEALTH_MS)) !== null;
   }
 

@@ -126,7 +126,7 @@ function splitModel(model: string | undefined): { providerID: string; modelID: s
 
 /** Ends a session that would go on: what follows must find the workspace at rest. */
 async function quieten(cell: Cell, sessionId: string | null, wentIdle: Promise<void>): Promise<void> {
-  if (cell.server.process.exit !== null) return;
+  if (cell.server.process.endedWith !== null) return;
   const limit = AbortSignal.timeout(ABORT_MS);
   const late = new Promise<'late'>(resolve => limit.addEventListener('abort', () => resolve('late'), { once: true }));
   const aborted =
@@ -160,8 +160,8 @@ function overBudget(tokens: number, budget: number): CellpoolError {
 }
 
 function serverExited(cell: Cell): CellpoolError {
-  const { exit, log } = cell.server.process;
+  const { endedWith, log } = cell.server.process;
   return new CellpoolError('SERVER_EXITED', `the server ended during the session: ${log.tail(500).trim()}`, {
-    facts: { ...exit },
+    facts: { ...endedWith },
   });
 }

@@ -25,17 +25,17 @@ export async function waitUntilReady(
   const deadline = performance.now() + options.bootMs;
   while (performance.now() < deadline) {
     if (options.signal?.aborted) throw new CellpoolError('CANCELLED', 'cancelled while the server was starting');
-    if (server.exit !== null) {
+    if (server.endedWith !== null) {
       throw new CellpoolError(
         'SERVER_EXITED',
-        `the server ended with code ${server.exit.exitCode}: ${lastWords(server)}`,
+        `the server ended with code ${server.endedWith.exitCode}: ${lastWords(server)}`,
         {
-          facts: { exitCode: server.exit.exitCode, signal: server.exit.signal },
+          facts: { exitCode: server.endedWith.exitCode, signal: server.endedWith.signal },
         },
       );
     }
     const version = await askHealth(options.baseUrl, options.password);
-    if (version !== null && (await refusesStrangers(options.baseUrl)) && server.exit === null) return version;
+    if (version !== null && (await refusesStrangers(options.baseUrl)) && server.endedWith === null) return version;
     await Promise.race([sleep(POLL_MS), server.exited]);
   }
   throw new CellpoolError(

@@ -37,7 +37,10 @@ const branchName = z
   .max(200)
   // The rules of git-check-ref-format, plus no leading "-": a name is an argument of git commands.
   .refine(
-    name => !/[\p{Cc} ~^:?*[\\]|\.\.|@\{|\/\/|\/$|^\/|\.$|^-|(^|\/)\.|\.lock(\/|$)/u.test(name) && name !== '@',
+    name =>
+      !/[\p{Cc} ~^:?*[\\]|\.\.|@\{|\/\/|\/$|^\/|\.$|^-|(^|\/)\.|\.lock(\/|$)/u.test(name) &&
+      name !== '@' &&
+      name !== 'HEAD',
     'is not a branch name that git accepts',
   );
 

@@ -40,8 +40,8 @@ export async function runCommand(command: string, options: CommandOptions): Prom
   await child.stop(ended === 'exit' ? 0 : GRACE_MS);
   await killStrays(options.marker, null);
   return {
-    exitCode: ended === 'exit' ? (child.exit?.exitCode ?? null) : null,
-    signal: child.exit?.signal ?? null,
+    exitCode: ended === 'exit' ? (child.endedWith?.exitCode ?? null) : null,
+    signal: child.endedWith?.signal ?? null,
     timedOut: ended === 'timeout',
     durationMs: Math.round(performance.now() - began),
     tail: log.tail(),

@@ -27,7 +27,7 @@ export interface OwnedProcess {
   /** Resolves when the process itself has ended; never rejects. */
   readonly exited: Promise<Exit>;
   /** How it ended, or null while it runs. */
-  readonly exit: Exit | null;
+  readonly endedWith: Exit | null;
   readonly log: BoundedLog;
   /** Ends the whole group: SIGTERM, after `graceMs` SIGKILL, then waits until none is left. Harmless when repeated. */
   stop(graceMs: number): Promise<void>;
@@ -69,7 +69,7 @@ export async function startProcess(argv: readonly [string, ...string[]], options
   return {
     pid,
     exited,
-    get exit() {
+    get endedWith() {
       return exit;
     },
     log: options.log,

@@ -189,15 +189,24 @@ function asStored(task: Task): unknown {
   return JSON.parse(JSON.stringify(task));
 }
 
+/** What ioredis says when the connection is gone, and Redis when it refuses to write. */
+const AWAY =
+  /Connection is closed|Stream isn't writeable|ECONN|EPIPE|ETIMEDOUT|max retries per request|READONLY|OOM|MISCONF|LOADING/;
+
 function unavailable(error: unknown): CellpoolError {
   if (error instanceof CellpoolError) return error;
-  // What ioredis says when the connection is gone, or Redis refuses to write.
-  const away =
-    /Connection is closed|Stream isn't writeable|ECONN|EPIPE|ETIMEDOUT|MaxRetries|READONLY|OOM|MISCONF|LOADING|EXECABORT/;
-  if (!away.test(messageOf(error)) && !(error instanceof Error && error.name === 'MaxRetriesPerRequestError')) {
-    return asCellpoolError(error);
-  }
-  return new CellpoolError('REDIS_UNAVAILABLE', `Redis stopped answering: ${messageOf(error)}`, {
+  const reason = reasonOf(error);
+  if (!AWAY.test(reason)) return asCellpoolError(error);
+  return new CellpoolError('REDIS_UNAVAILABLE', `Redis did not take the tasks: ${reason}`, {
     hint: 'Tasks that were added stay on the queue; the same command again joins them.',
   });
+}
+
+/** A refused transaction names its own end only; why it was refused stands in the errors of its commands. */
+function reasonOf(error: unknown): string {
+  const first: unknown =
+    error instanceof Error && 'previousErrors' in error && Array.isArray(error.previousErrors)
+      ? error.previousErrors[0]
+      : undefined;
+  return messageOf(first ?? error);
 }

@@ -5,7 +5,7 @@ import { InvalidInput } from '../errors.ts';
 export const DEFAULT_PREFIX = 'cellpool';
 
 export interface PortKeys {
-  /** Sorted set: port -> epoch ms from which it may be leased. */
+  /** Sorted set: port -> epoch µs from which it may be leased. */
   readonly free: string;
   /** Sorted set: port -> epoch ms at which its lease expires. */
   readonly leased: string;

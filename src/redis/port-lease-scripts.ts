@@ -1,7 +1,7 @@
 /**
- * The Lua scripts of the port leases; each is one atomic operation. Time is Redis's own, in ms. The keys are always
- * free, leased, owner, fence, ranges, in this order. Numbers go through `%.0f`, since Lua prints large ones as
- * 1.7e+15.
+ * The Lua scripts of the port leases; each is one atomic operation. The keys are always free, leased, owner, fence,
+ * ranges, in this order. Time is Redis's own: ms, but µs in the free set, so that its order is that of the releases.
+ * Numbers go through `%.0f`, since Lua prints large ones as 1.7e+15.
  *
  * A score further ahead than any cool-down or lease can be was written before the clock was set back: it counts as
  * reached, or the pool would starve until the old time comes round again.
@@ -14,7 +14,7 @@ const NOW = `
 local time = redis.call('TIME')
 local micros = tonumber(time[1]) * 1000000 + tonumber(time[2])
 local now = math.floor(micros / 1000)
-local absurd = '(' .. string.format('%.0f', now + ${AHEAD_MAX_MS})
+local ahead = ${AHEAD_MAX_MS}
 `;
 
 /** `owner` holds `<token>:<owner>`; the token has digits only. */
@@ -52,7 +52,8 @@ local function longestFree(low, high)
   end
 end
 
-local port = longestFree('-inf', string.format('%.0f', now)) or longestFree(absurd, '+inf')
+local port = longestFree('-inf', string.format('%.0f', micros))
+  or longestFree(string.format('(%.0f', micros + ahead * 1000), '+inf')
 if not port then return nil end
 
 local last = tonumber(redis.call('GET', KEYS[4]) or '0')
@@ -77,7 +78,7 @@ export const RELEASE = `${NOW}${IS_OURS}
 if not ours then return 0 end
 redis.call('HDEL', KEYS[3], ARGV[1])
 redis.call('ZREM', KEYS[2], ARGV[1])
-redis.call('ZADD', KEYS[1], string.format('%.0f', now + tonumber(ARGV[3])), ARGV[1])
+redis.call('ZADD', KEYS[1], string.format('%.0f', micros + tonumber(ARGV[3]) * 1000), ARGV[1])
 return 1
 `;
 
@@ -100,5 +101,5 @@ return add({}, '-inf', '+inf')
 
 /** The same of those that have expired. */
 export const EXPIRED = `${NOW}${LIST}
-return add(add({}, '-inf', string.format('%.0f', now)), absurd, '+inf')
+return add(add({}, '-inf', string.format('%.0f', now)), string.format('(%.0f', now + ahead), '+inf')
 `;
