@@ -6,7 +6,7 @@
 import { appendFile, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CellpoolError, messageOf } from '../errors.ts';
-import { changesOfGit, newLinks, withoutChanges } from '../git/baseline.ts';
+import { changesOfGit, withoutChanges } from '../git/baseline.ts';
 import { type Change, excludePattern, withTrailers } from '../git/commands.ts';
 import { ownGitOk } from '../git/git.ts';
 import { bringHome } from '../git/home.ts';
@@ -87,13 +87,6 @@ export async function snapshot(workspace: Workspace): Promise<Snapshot> {
   const setup = await setupChanges(workspace, record);
   const tree = await agentsTree(workspace, record, await writeTree(record), setup);
   const changes = await changesBetween(record, baseTree, tree);
-  const links = newLinks(changes);
-  if (links.length > 0) {
-    throw new CellpoolError('COMMIT_FAILED', `these folders are repositories of their own: ${links.join(', ')}`, {
-      hint: 'Their files cannot be recorded from here; remove their .git.',
-      facts: { folders: links },
-    });
-  }
   return { tree, changed: tree !== baseTree, filesModified: changes.map(change => change.path).sort() };
 }
 

@@ -1,5 +1,8 @@
 /** The site: what all cells on one repository share, prepared once. */
-import { mkdir } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { DEFAULTS } from '../config.ts';
 import { CellpoolError, messageOf } from '../errors.ts';
 import { type Mirror, openMirror } from '../git/mirror.ts';
 import { openSource, type Source } from '../git/source.ts';
@@ -16,12 +19,14 @@ export interface SiteOptions {
   home: string;
   opencodeBin?: string | undefined;
   opencode?: Record<string, unknown>;
-  author: { name: string; email: string };
-  bootMs: number;
-  setupMs: number;
-  testMs: number;
+  /** Of commits. */
+  author?: { name: string; email: string };
+  /** Time limits in milliseconds: until the server answers, of the setup command, of the test command. */
+  bootMs?: number;
+  setupMs?: number;
+  testMs?: number;
   /** Names of environment variables that reach the server, and the setup and test commands. */
-  env: { server: readonly string[]; commands: readonly string[] };
+  env?: { server: readonly string[]; commands: readonly string[] };
   log?: Logger;
 }
 
@@ -51,19 +56,23 @@ export async function openSite(options: SiteOptions): Promise<SpawnerSite> {
     configFolder: await prepareConfigFolder(options.home, version),
     home: options.home,
     opencode: options.opencode ?? {},
-    author: options.author,
-    bootMs: options.bootMs,
-    setupMs: options.setupMs,
-    testMs: options.testMs,
-    env: options.env,
+    author: options.author ?? DEFAULTS.author,
+    bootMs: options.bootMs ?? DEFAULTS.bootMs,
+    setupMs: options.setupMs ?? DEFAULTS.setupMs,
+    testMs: options.testMs ?? DEFAULTS.testMs,
+    env: options.env ?? { server: [], commands: [] },
     log: options.log ?? silentLogger,
   };
 }
 
 /** @throws {CellpoolError} OPENCODE_MISSING when the program does not run. */
 export async function opencodeVersion(binary: string): Promise<string> {
-  const env = { PATH: process.env.PATH ?? '', HOME: '/nonexistent' };
-  const result = await run([binary, '--version'], { env, timeoutMs: 30_000 });
+  // It writes folders into its home even to tell its version.
+  const home = await mkdtemp(join(tmpdir(), 'cellpool-version-'));
+  const env = { PATH: process.env.PATH ?? '', HOME: home, TMPDIR: home };
+  const result = await run([binary, '--version'], { env, timeoutMs: 30_000 }).finally(() =>
+    rm(home, { recursive: true, force: true }),
+  );
   if (result.exitCode === 0) return result.stdout.trim();
   throw new CellpoolError('OPENCODE_MISSING', `opencode does not run: ${result.stderr.trim() || result.problem}`, {
     hint: 'Run npm ci again, or set OPENCODE_BIN.',

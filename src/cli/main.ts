@@ -59,8 +59,10 @@ async function main(argv: readonly string[]): Promise<number> {
 }
 
 // A reader that has seen enough (`| head`) closes the pipe; that is no error of ours.
-process.stdout.on('error', error => {
-  if ((error as NodeJS.ErrnoException).code !== 'EPIPE') throw error;
-});
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on('error', error => {
+    if ((error as NodeJS.ErrnoException).code !== 'EPIPE') throw error;
+  });
+}
 
 process.exitCode = await main(process.argv);

@@ -1,5 +1,6 @@
 /** `cellpool run`: enqueue, work with a worker of our own, and tell what became of every task. */
 import type { Command } from 'commander';
+import { findOpencode } from '../cell/opencode-binary.ts';
 import { hasUncommittedEdits } from '../git/source.ts';
 import { type AttemptResult, endedWell } from '../job/outcome.ts';
 import { openQueue } from '../job/queue.ts';
@@ -32,6 +33,8 @@ export function addRunCommand(program: Command, exit: (code: number) => void): v
 
 export async function run(file: string | undefined, flags: TaskFlags): Promise<number> {
   const call = await readTaskCall(file, flags);
+  // Without it every task would fail, and stand on the queue as failed.
+  await findOpencode(call.settings.opencodeBin);
   const terminal = process.stdout.isTTY === true && process.stderr.isTTY === true && flags.json !== true;
   const view = openLiveView(call.tasks.length, terminal);
   try {

@@ -19,8 +19,9 @@ export function shorten(text: string, width: number): string {
   return plain.length <= width ? plain : `${plain.slice(0, Math.max(0, width - 1))}…`;
 }
 
-/** Rows in columns, two blanks apart. */
-export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+/** Rows in columns, two blanks apart; safe for a terminal whatever the rows hold. */
+export function table(head: readonly string[], given: readonly (readonly string[])[]): string {
+  const rows = given.map(row => row.map(printable));
   const widths = head.map((title, column) => Math.max(title.length, ...rows.map(row => (row[column] ?? '').length)));
   const line = (cells: readonly string[]) =>
     cells
@@ -55,7 +56,7 @@ export function summary(results: readonly AttemptResult[]): string {
     .filter(result => result.error !== null && result.outcome !== 'committed')
     .map(
       result =>
-        `${result.taskId}: ${shorten(result.error?.message ?? '', 200)}\n  see ${result.artifacts || 'the worker’s log'}`,
+        `${printable(result.taskId)}: ${shorten(result.error?.message ?? '', 200)}\n  see ${printable(result.artifacts) || 'the worker’s log'}`,
     );
   return [
     table(['TASK', 'OUTCOME', 'ATTEMPT', 'TESTS', 'FILES', 'TOKENS', 'TIME', 'COMMIT'], rows),

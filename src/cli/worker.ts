@@ -1,5 +1,6 @@
 /** `cellpool worker`: work off the queue until told to stop. */
 import type { Command } from 'commander';
+import { findOpencode } from '../cell/opencode-binary.ts';
 import { createLogger } from '../observe/logger.ts';
 import { onInterrupt } from '../os/shutdown.ts';
 import { WorkerPool } from '../worker/worker.ts';
@@ -26,6 +27,8 @@ export function addWorkerCommand(program: Command, exit: (code: number) => void)
 
 export async function worker(flags: CommonFlags & { json?: boolean }): Promise<number> {
   const settings = settingsOf(flags);
+  // A worker without it would take jobs from workers that have it, and fail them.
+  await findOpencode(settings.opencodeBin);
   const say = (message: string) => process.stderr.write(`${message}\n`);
   return withRedis(settings, say, async connected => {
     const pool = await WorkerPool.start({

@@ -1,22 +1,25 @@
 /** The files settings come from: `cellpool.yaml` of a repository, and a file for one call's opencode config. */
 import { readFileSync, statSync } from 'node:fs';
-import { parse as parseYaml, YAMLParseError } from 'yaml';
 import { type Fault, messageOf } from '../errors.ts';
 import { isRecord, jsonObjectFault } from './json.ts';
+import { type Located, lineOf } from './located.ts';
 import { LEAVES } from './schema.ts';
+import { readYaml } from './yaml.ts';
 
 /** A settings file is written by hand; a larger one is something else. */
 const FILE_MAX_BYTES = 1024 * 1024;
 
 /** What `cellpool.yaml` holds, `{}` without one. Keys that are unknown or belong to the operator are faults. */
 export function readProjectFile(path: string, faults: Fault[]): Record<string, unknown> {
-  const content = readConfigFile(path, 'cellpool.yaml', faults, true);
+  const located = readLocated(path, 'cellpool.yaml', faults, true);
+  const content = contentOf(located);
   for (const key of leafKeys(content, faults)) {
     const leaf = LEAVES.find(one => one.key === key);
-    if (leaf === undefined) faults.push({ where: 'cellpool.yaml', what: `key "${key}" is not known` });
+    const where = `cellpool.yaml:${lineOf(located ?? NOTHING, key.split('.'))}`;
+    if (leaf === undefined) faults.push({ where, what: `key ${JSON.stringify(key)} is not known` });
     else if (!leaf.file) {
       const instead = leaf.env === undefined ? 'a flag' : `a flag or ${leaf.env}`;
-      faults.push({ where: 'cellpool.yaml', what: `key "${key}" belongs to the operator: set it by ${instead}` });
+      faults.push({ where, what: `key "${key}" belongs to the operator: set it by ${instead}` });
     }
   }
   return content;
@@ -34,42 +37,40 @@ function leafKeys(content: Record<string, unknown>, faults: Fault[]): string[] {
 }
 
 /** The keys and values of a YAML or JSON file; `{}` and a fault when it cannot be used. */
-export function readConfigFile(
-  path: string,
-  where: string,
-  faults: Fault[],
-  optional = false,
-): Record<string, unknown> {
+export function readConfigFile(path: string, where: string, faults: Fault[]): Record<string, unknown> {
+  return contentOf(readLocated(path, where, faults, false));
+}
+
+const NOTHING: Located = { value: {}, line: 1 };
+
+function contentOf(located: Located | null): Record<string, unknown> {
+  return isRecord(located?.value) ? located.value : {};
+}
+
+function readLocated(path: string, where: string, faults: Fault[], optional: boolean): Located | null {
+  const text = readText(path, where, faults, optional);
+  const before = faults.length;
+  const [located = NOTHING, second] = readYaml(text ?? '', (line, what) =>
+    faults.push({ where: line === null ? where : `${where}:${line}`, what }),
+  );
+  if (faults.length > before) return null;
+  const fault = second === undefined ? jsonObjectFault(located.value) : 'holds more than one document';
+  if (fault === null) return located;
+  faults.push({ where: second === undefined ? where : `${where}:${second.line}`, what: fault });
+  return null;
+}
+
+function readText(path: string, where: string, faults: Fault[], optional: boolean): string | null {
   try {
     const stat = statSync(path);
     // The repository may hold a link to a device, which would be read for ever.
-    if (!stat.isFile()) return refuse('is not a file');
-    if (stat.size > FILE_MAX_BYTES) return refuse(`is larger than ${FILE_MAX_BYTES} bytes`);
-    const content: unknown = parseYaml(readFileSync(path, 'utf8'), { logLevel: 'error' }) ?? {};
-    const fault = jsonObjectFault(content);
-    return fault === null && isRecord(content) ? content : refuse(fault ?? 'must be an object with keys and values');
+    if (!stat.isFile()) faults.push({ where, what: 'is not a file' });
+    else if (stat.size > FILE_MAX_BYTES) faults.push({ where, what: `is larger than ${FILE_MAX_BYTES} bytes` });
+    else return readFileSync(path, 'utf8');
   } catch (error) {
-    if (optional && codeOf(error) === 'ENOENT') return {};
-    const line = error instanceof YAMLParseError ? `:${error.linePos?.[0].line ?? 1}` : '';
-    faults.push({ where: `${where}${line}`, what: reasonOf(error, path) });
-    return {};
+    const missing = error instanceof Error && 'code' in error && error.code === 'ENOENT';
+    if (!missing) faults.push({ where, what: `cannot be read: ${messageOf(error)}` });
+    else if (!optional) faults.push({ where, what: `there is no file ${path}` });
   }
-  function refuse(what: string): Record<string, unknown> {
-    faults.push({ where, what });
-    return {};
-  }
-}
-
-function codeOf(error: unknown): unknown {
-  return error instanceof Error && 'code' in error ? error.code : undefined;
-}
-
-function reasonOf(error: unknown, path: string): string {
-  if (error instanceof RangeError) return 'is nested too deeply';
-  if (codeOf(error) === 'ENOENT') return `there is no file ${path}`;
-  // The first line says what is wrong; the rest repeats the file.
-  const reason = messageOf(error).split('\n')[0] ?? '';
-  return error instanceof YAMLParseError
-    ? reason.replace(/ at line \d+, column \d+:$/, '')
-    : `cannot be read: ${reason}`;
+  return null;
 }

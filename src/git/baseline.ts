@@ -4,7 +4,7 @@
  */
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type Change, GITLINK, joinNul } from './commands.ts';
+import { type Change, joinNul } from './commands.ts';
 import { ownGitOk } from './git.ts';
 import { changesBetween, putIntoIndex, type WorkRecord, writeTree } from './record.ts';
 
@@ -54,11 +54,6 @@ export async function changesOfGit(record: WorkRecord, base: string, changes: re
     await ownGitOk(['update-index', '-z', '--stdin'], call);
     return changesBetween(record, base, await writeTree(scratch));
   });
-}
-
-/** Changes that would leave a pointer to a commit nobody else has; there should be none. */
-export function newLinks(changes: readonly Change[]): string[] {
-  return changes.filter(change => change.newMode === GITLINK).map(change => change.path);
 }
 
 async function withScratchIndex<T>(

@@ -6,7 +6,17 @@
 import { access, chmod, constants, lstat, readdir, realpath } from 'node:fs/promises';
 import { dirname, join, sep } from 'node:path';
 import { CellpoolError } from '../errors.ts';
-import { type Change, diffTree, GITLINK, indexInfo, joinNul, parseChanges, parseIndex, splitNul } from './commands.ts';
+import {
+  type Change,
+  diffTree,
+  GITLINK,
+  type IndexEntry,
+  indexInfo,
+  joinNul,
+  parseChanges,
+  parseIndex,
+  splitNul,
+} from './commands.ts';
 import { accept, type GitCall, ownGit, ownGitOk } from './git.ts';
 
 export interface WorkRecord {
@@ -31,22 +41,47 @@ export type Reach = 'not-ignored' | 'all';
  * @throws {CellpoolError} COMMIT_FAILED when git cannot record something: no place may look unchanged for that.
  */
 export async function stageAll(record: WorkRecord, reach: Reach = 'not-ignored'): Promise<void> {
-  const links = parseIndex(await ownGitOk(['ls-files', '-s', '-z'], record)).filter(entry => entry.mode === GITLINK);
-  const kept = [];
+  const links = await linksIn(record);
+  const kept: IndexEntry[] = [];
   for (const link of links) if (await isRealFolder(record.workTree, link.path)) kept.push(link);
-  await putIntoIndex(
-    record,
-    links.map(link => ({ ...link, mode: '000000' })),
-  );
+  const submodules = kept.map(link => `${link.path}/`);
+  await takeOut(record, links);
   try {
-    const mine = kept.map(link => `${link.path}/`);
-    if (await stageFiles(record, reach, mine)) return;
-    // Something could not be read. An agent owns its files and may have locked them; open them and look again.
-    await unlockTree(record.workTree);
-    await stageFiles(record, reach, mine, true);
+    if (!(await stageFiles(record, reach, submodules))) {
+      // Something could not be read. An agent owns its files and may have locked them; open them and look again.
+      await unlockTree(record.workTree);
+      await stageFiles(record, reach, submodules, true);
+    }
+    // Git lists no repository that took the place of a tracked file; it does once that file is out of the index.
+    const strange = await linksIn(record);
+    if (strange.length === 0) return;
+    await takeOut(record, strange);
+    await stageFiles(record, reach, submodules, true);
+    const [left] = await linksIn(record);
+    if (left === undefined) return;
+    // Out with it, or the next call would take it for a submodule of the base.
+    await takeOut(record, await linksIn(record));
+    throw cannotRecord(left.path);
   } finally {
     await putIntoIndex(record, kept);
   }
+}
+
+async function linksIn(record: WorkRecord): Promise<IndexEntry[]> {
+  return parseIndex(await ownGitOk(['ls-files', '-s', '-z'], record)).filter(entry => entry.mode === GITLINK);
+}
+
+function takeOut(record: WorkRecord, entries: readonly IndexEntry[]): Promise<void> {
+  const gone = entries.map(entry => ({ ...entry, mode: '000000' }));
+  return putIntoIndex(record, gone);
+}
+
+function cannotRecord(folder: string): CellpoolError {
+  const what = `folder ${JSON.stringify(folder)} is a repository of its own whose files cannot be recorded`;
+  return new CellpoolError('COMMIT_FAILED', what, {
+    hint: 'Remove its .git, give it a name in UTF-8, or leave it out with .gitignore.',
+    facts: { folder },
+  });
 }
 
 /** The tree of the index. @throws {CellpoolError} COMMIT_FAILED. */
@@ -61,7 +96,7 @@ export async function changesBetween(record: WorkRecord, from: string, to: strin
 }
 
 /** Puts entries into the index, or takes them out of it, whatever lies in the work tree. */
-export async function putIntoIndex(record: WorkRecord, entries: Parameters<typeof indexInfo>[0]): Promise<void> {
+export async function putIntoIndex(record: WorkRecord, entries: readonly IndexEntry[]): Promise<void> {
   if (entries.length > 0) {
     await ownGitOk(['update-index', '-z', '--index-info'], { ...record, input: indexInfo(entries) });
   }
@@ -117,9 +152,7 @@ async function stageNested(record: WorkRecord, reach: Reach, folders: string[]):
 /** The files of a folder that is a repository itself, listed as if it were a work tree with nothing tracked. */
 async function filesOfNested(record: WorkRecord, reach: Reach, folder: string): Promise<string[]> {
   if (!(await isRealFolder(record.workTree, folder.slice(0, -1)))) {
-    throw new CellpoolError('COMMIT_FAILED', `${JSON.stringify(folder)} is a repository that cannot be recorded`, {
-      hint: 'Name its folder with plain text, or leave it out with .gitignore.',
-    });
+    throw cannotRecord(folder);
   }
   const inside = { ...record, workTree: join(record.workTree, folder), index: join(record.gitDir, 'no-index') };
   const files: string[] = [];

@@ -4,7 +4,7 @@ import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import type { Readable } from 'node:stream';
 import { messageOf } from '../errors.ts';
-import type { FaultList } from './located.ts';
+import type { FaultList } from './fault-list.ts';
 
 /** 64 MiB: more is read from a device or is no list of tasks. */
 export const INPUT_MAX_BYTES = 64 * 1024 * 1024;

@@ -2,8 +2,7 @@
  * Strict JSON with line numbers. `JSON.parse` accepts exactly the same texts, but names neither the line of a value
  * nor, on Node 20, that of most errors; and of a key that stands twice it silently drops the first.
  */
-import { JSON_DEPTH_MAX } from '../config.ts';
-import { type Located, VALUES_MAX } from './located.ts';
+import { FILE_DEPTH_MAX, type Located, VALUES_MAX } from '../config/located.ts';
 
 /** A text that is no JSON. `line` is counted from 1. */
 export class JsonFault extends Error {
@@ -14,9 +13,6 @@ export class JsonFault extends Error {
     this.line = line;
   }
 }
-
-/** Levels: those of a task's metadata, and the list, the file's object and the task around it. */
-const DEPTH_MAX = JSON_DEPTH_MAX + 4;
 
 const NUMBER = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?/y;
 const WORD = /[A-Za-z_$][\w$]*/y;
@@ -44,7 +40,7 @@ export function readJson(text: string, firstLine: number, onFault: (line: number
     skipSpace();
     values += 1;
     if (values > VALUES_MAX) throw fault(`holds more than ${VALUES_MAX} values`);
-    if (depth > DEPTH_MAX) throw fault(`is nested deeper than ${DEPTH_MAX} levels`);
+    if (depth > FILE_DEPTH_MAX) throw fault(`is nested deeper than ${FILE_DEPTH_MAX} levels`);
     const start = line;
     switch (text[at]) {
       case '{':

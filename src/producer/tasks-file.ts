@@ -3,13 +3,14 @@
  * told at once, each fault with its line.
  */
 import { basename, extname } from 'node:path';
+import { type Located, lineOf } from '../config/located.ts';
+import { readYaml } from '../config/yaml.ts';
 import { isRecord } from '../config.ts';
 import { type Fault, InvalidInput } from '../errors.ts';
 import { parseTask, type Task, type TaskInput, taskSchema } from '../job/task.ts';
+import { FaultList, ReadingStopped } from './fault-list.ts';
 import { readInput, withoutMark } from './input.ts';
 import { JsonFault, readJson } from './json-reader.ts';
-import { FaultList, type Located, lineOf, ReadingStopped } from './located.ts';
-import { readYaml } from './yaml-reader.ts';
 
 /** A task and where it was written down. */
 export interface PlacedTask {
@@ -129,7 +130,7 @@ function readFormat(text: string, format: TaskFormat, faults: FaultList): Locate
     }
     case 'yaml':
       if (text.length > YAML_MAX) return faults.stop(null, 'is too large for YAML (8 MiB): write it as JSONL');
-      return readYaml(text, faults).flatMap(found => listOf(found, faults));
+      return readYaml(text, (line, what) => faults.add(line, what)).flatMap(found => listOf(found, faults));
   }
 }
 

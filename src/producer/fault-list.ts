@@ -1,24 +1,5 @@
-/** Values read from a file, each with the line it begins in, so that every fault can say where it stands. */
+/** What is wrong with one file, collected until there is no point in reading on. */
 import type { Fault } from '../errors.ts';
-
-export interface Located {
-  value: unknown;
-  /** Counted from 1. */
-  line: number;
-  /** What an object or a list is made of; the line of an object's part is that of its key. */
-  parts?: Map<PropertyKey, Located>;
-}
-
-/** The line of the part at `path`, or of the innermost part on the way that is known. */
-export function lineOf(located: Located, path: readonly PropertyKey[]): number {
-  let node = located;
-  for (const key of path) {
-    const part = node.parts?.get(key);
-    if (part === undefined) break;
-    node = part;
-  }
-  return node.line;
-}
 
 /** Faults in a file after which reading stops: nobody reads more, and a wrong file must not fill the memory. */
 const FAULTS_MAX = 1_000;
@@ -61,6 +42,3 @@ export class FaultList {
     return `${this.#name}:${line}`;
   }
 }
-
-/** Most values (texts, numbers, lists, objects) in one document, those behind YAML aliases counted each time. */
-export const VALUES_MAX = 2_000_000;
