@@ -33,6 +33,11 @@ const CODES = {
 
 export type ErrorCode = keyof typeof CODES;
 
+/** Whether a new attempt may end differently after an error of this code; one that is not ours counts as unforeseen. */
+export function isRetryable(code: string): boolean {
+  return CODES[Object.hasOwn(CODES, code) ? (code as ErrorCode) : 'INTERNAL'].retryable;
+}
+
 export interface ErrorDetails {
   /** What to do next, in one sentence. */
   hint?: string;
@@ -56,7 +61,7 @@ export class CellpoolError extends Error {
 
   /** Whether a new attempt of the same task may end differently. */
   get retryable(): boolean {
-    return CODES[this.code].retryable;
+    return isRetryable(this.code);
   }
 
   /** The exit code of a command that ends with this error. */

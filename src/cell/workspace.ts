@@ -99,7 +99,12 @@ export async function makeAgentGit(workspace: Workspace): Promise<void> {
   await init(workspace, workspacePath, [`--initial-branch=${branch}`]);
   const identity = `[user]\n\tname = ${quoted(author.name)}\n\temail = ${quoted(author.email)}\n`;
   await appendFile(join(gitDir, 'config'), `${identity}[gc]\n\tauto = 0\n`);
-  await ownGitOk(['update-ref', 'HEAD', baseCommit], { gitDir }, 'SPAWN_FAILED');
+  // Without a log of the branch, which would hold the time and so differ after a revert.
+  await ownGitOk(
+    ['update-ref', 'HEAD', baseCommit],
+    { gitDir, config: ['core.logAllRefUpdates=false'] },
+    'SPAWN_FAILED',
+  );
 }
 
 async function makeRecord(workspace: Workspace): Promise<void> {

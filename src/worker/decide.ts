@@ -1,5 +1,5 @@
 /** Decide: what becomes of a job after an attempt. Pure. */
-import { CellpoolError, type ErrorCode } from '../errors.ts';
+import { isRetryable } from '../errors.ts';
 import { type AttemptResult, endedWell } from '../job/outcome.ts';
 
 export type Decision = 'done' | 'retry' | 'give-up' | 'hand-back';
@@ -25,5 +25,5 @@ export function decide(
 }
 
 function mendable(error: AttemptResult['error']): boolean {
-  return error === null || new CellpoolError(error.code as ErrorCode, error.message).retryable;
+  return error === null || isRetryable(error.code);
 }

@@ -16,6 +16,9 @@ export interface JobContext {
   onResult(result: AttemptResult): void;
 }
 
+/** The reason of an abort when another worker may have the job by now. */
+export const LOCK_LOST = 'lock lost';
+
 /** Token counts change many times a second; the job's progress is written at most this often. */
 const USAGE_MS = 1_000;
 
@@ -31,6 +34,8 @@ export async function processJob(
   const attempt = job.attemptsMade + 1;
   const report = new ProgressReport(job, context.host, attempt);
   const result = await runOrFail(context, data, attempt, report, signal);
+  // The job is no longer ours to write to; BullMQ refuses the end we report for it.
+  if (signal.reason === LOCK_LOST) throw new Error(`attempt ${attempt}: the lock was lost, nothing was committed`);
 
   const decision = decide(result, { attempts: task.attempts, stopping: context.stopping() });
   if (decision === 'hand-back') {

@@ -11,7 +11,7 @@ import { backoffMs } from '../job/queue.ts';
 import type { Logger } from '../observe/logger.ts';
 import { availableMemory, cellsThatFit } from '../os/memory.ts';
 import { PortLeases } from '../redis/port-lease.ts';
-import { processJob } from './process-job.ts';
+import { LOCK_LOST, processJob } from './process-job.ts';
 import { SpawnerPool } from './spawner-pool.ts';
 
 /** How long a job stays ours without renewal, and how often others look for jobs that nobody renews: a quarter. */
@@ -69,7 +69,7 @@ export class WorkerPool {
     );
     // A lost lock does not end a job by itself: another worker may have it by now, so ours must not commit.
     this.#worker.on('lockRenewalFailed', ids => {
-      for (const id of ids) this.#worker.cancelJob(id, 'lock lost');
+      for (const id of ids) this.#worker.cancelJob(id, LOCK_LOST);
     });
     this.#worker.on('error', error => log.warn({ problem: error.message }, 'queue trouble'));
   }
