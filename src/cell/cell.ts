@@ -7,6 +7,7 @@ import type { CellFolders } from './environment.ts';
 import type { HeldPort } from './held-port.ts';
 import type { Snapshot } from './settle.ts';
 import type { CheckedSpawnConfig } from './spawn-config.ts';
+import type { UsageCounter } from './watch.ts';
 import type { Workspace } from './workspace.ts';
 
 /** A running opencode server that is proven to be the one we started. */
@@ -39,6 +40,8 @@ export interface Cell {
   /** `performance.now()` at the begin of spawn. */
   readonly began: number;
   readonly spawnMs: number;
+  /** Counts on from one session to the next. */
+  readonly usage: UsageCounter;
   executionMs: number;
   tokensUsed: number;
   costUsd: number;

@@ -5,6 +5,7 @@
 import { mkdir, readFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
+import { CellpoolError } from '../errors.ts';
 
 /** Variables without a secret that programs need to work at all; proxies and certificates where a network wants them. */
 const PLAIN = [
@@ -122,10 +123,22 @@ export async function serverEnvironment(options: ServerEnvironmentOptions): Prom
 
 /** What `opencode auth login` stored for this one provider, as JSON; null when there is nothing. */
 async function storedCredentials(provider: string): Promise<string | null> {
-  const data = process.env.XDG_DATA_HOME ?? join(homedir(), '.local', 'share');
-  const content = await readFile(join(data, 'opencode', 'auth.json'), 'utf8').catch(() => null);
+  const data = process.env.XDG_DATA_HOME || join(homedir(), '.local', 'share');
+  const file = join(data, 'opencode', 'auth.json');
+  const content = await readFile(file, 'utf8').catch(() => null);
   if (content === null) return null;
-  const all: unknown = JSON.parse(content);
+  const all = parsed(content, file);
   const entry = typeof all === 'object' && all !== null ? (all as Record<string, unknown>)[provider] : undefined;
   return entry === undefined ? null : JSON.stringify({ [provider]: entry });
+}
+
+function parsed(content: string, file: string): unknown {
+  try {
+    return JSON.parse(content);
+  } catch {
+    // The parser's own message would quote the file, and a key with it.
+    throw new CellpoolError('SPAWN_FAILED', `the credentials of opencode are not JSON: ${file}`, {
+      hint: 'Run opencode auth login again, or remove the file.',
+    });
+  }
 }

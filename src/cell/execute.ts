@@ -3,7 +3,7 @@
  * cancellation, lost lease, end of the server. The first reason wins and is kept.
  */
 
-import { asCellpoolError, CellpoolError } from '../errors.ts';
+import { CellpoolError } from '../errors.ts';
 import { ARTIFACTS, writeArtifact } from '../observe/artifacts.ts';
 import type { Cell } from './cell.ts';
 import { type Usage, watchSession } from './watch.ts';
@@ -13,6 +13,7 @@ export type Ended = 'idle' | 'error' | 'timed-out' | 'over-budget' | 'cancelled'
 export interface ExecutionResult {
   ended: Ended;
   sessionId: string | null;
+  /** Of this session; the agent's own `tokensUsed`, which the budget bounds, goes on over all its sessions. */
   tokensUsed: number;
   costUsd: number;
   durationMs: number;
@@ -32,6 +33,7 @@ const ABORT_MS = 3_000;
 
 export async function execute(cell: Cell, prompt: string, options: ExecuteOptions = {}): Promise<ExecutionResult> {
   const began = performance.now();
+  const before = { tokens: cell.tokensUsed, costUsd: cell.costUsd };
   const over = new AbortController();
   let sessionId: string | null = null;
   let idle: () => void = () => undefined;
@@ -49,7 +51,7 @@ export async function execute(cell: Cell, prompt: string, options: ExecuteOption
     when(AbortSignal.timeout(timeoutMs), () => end('timed-out', timedOut(timeoutMs)));
     when(options.signal, () => end('cancelled', new CellpoolError('CANCELLED', 'the attempt was cancelled')));
     when(cell.port.lost, () => end('error', new CellpoolError('LEASE_LOST', 'the port lease was lost')));
-    void cell.server.process.exited.then(() => end('error', serverExited(cell)));
+    void cell.server.process.exited.then(async () => end('error', await serverExited(cell)));
     startSession(cell, prompt, over.signal, {
       onSession: id => {
         sessionId = id;
@@ -65,7 +67,7 @@ export async function execute(cell: Cell, prompt: string, options: ExecuteOption
         options.onUsage?.(usage);
         if (usage.tokens > tokenBudget) end('over-budget', overBudget(usage.tokens, tokenBudget));
       },
-    }).catch(error => end('error', asCellpoolError(error)));
+    }).catch(error => end('error', notTaken(error)));
   });
 
   if (first.ended !== 'idle') await quieten(cell, sessionId, wentIdle);
@@ -78,7 +80,8 @@ export async function execute(cell: Cell, prompt: string, options: ExecuteOption
     { ended: first.ended, tokens: cell.tokensUsed, durationMs, error: first.error?.message },
     'session ended',
   );
-  return { ...first, sessionId, tokensUsed: cell.tokensUsed, costUsd: cell.costUsd, durationMs };
+  const used = { tokensUsed: cell.tokensUsed - before.tokens, costUsd: cell.costUsd - before.costUsd };
+  return { ...first, sessionId, ...used, durationMs };
 }
 
 interface SessionHandlers {
@@ -104,7 +107,7 @@ async function startSession(cell: Cell, prompt: string, over: AbortSignal, handl
       handlers.onError(error);
       reject(error);
     };
-    void watchSession(client, sessionID, { ...handlers, onOpen: resolve, onError }, over).then(resolve);
+    void watchSession(client, sessionID, cell.usage, { ...handlers, onOpen: resolve, onError }, over).then(resolve);
   });
   const model = splitModel(cell.config.model);
   await client.session.promptAsync(
@@ -148,6 +151,13 @@ async function saveTranscript(cell: Cell, sessionId: string): Promise<void> {
   });
 }
 
+/** The client throws the server's answer as it is, which need not be an `Error`. */
+function notTaken(error: unknown): CellpoolError {
+  if (error instanceof CellpoolError) return error;
+  const said = error instanceof Error ? error.message : JSON.stringify(error);
+  return new CellpoolError('SESSION_FAILED', `the server did not take the session: ${said}`, { cause: error });
+}
+
 function timedOut(timeoutMs: number): CellpoolError {
   return new CellpoolError('TIMED_OUT', `the agent was not done after ${timeoutMs} ms`, { facts: { timeoutMs } });
 }
@@ -159,8 +169,10 @@ function overBudget(tokens: number, budget: number): CellpoolError {
   });
 }
 
-function serverExited(cell: Cell): CellpoolError {
+async function serverExited(cell: Cell): Promise<CellpoolError> {
   const { endedWith, log } = cell.server.process;
+  // Stopping what has ended reads its last words and ends what it left in its group; teardown does it again.
+  await cell.server.process.stop(0).catch(() => undefined);
   return new CellpoolError('SERVER_EXITED', `the server ended during the session: ${log.tail(500).trim()}`, {
     facts: { ...endedWith },
   });

@@ -26,6 +26,8 @@ export async function waitUntilReady(
   while (performance.now() < deadline) {
     if (options.signal?.aborted) throw new CellpoolError('CANCELLED', 'cancelled while the server was starting');
     if (server.endedWith !== null) {
+      // Its last words may still be in the pipe; stopping what has ended reads them.
+      await server.stop(0);
       throw new CellpoolError(
         'SERVER_EXITED',
         `the server ended with code ${server.endedWith.exitCode}: ${lastWords(server)}`,
@@ -50,7 +52,10 @@ export async function waitUntilReady(
 /** The version of a healthy server that accepts the password, or null. */
 export async function askHealth(baseUrl: string, password: string, timeoutMs = REQUEST_MS): Promise<string | null> {
   const response = await request(baseUrl, { authorization: authorization(password) }, timeoutMs);
-  if (response?.status !== 200) return null;
+  if (response?.status !== 200) {
+    await response?.body?.cancel();
+    return null;
+  }
   const body = (await response.json().catch(() => null)) as { healthy?: unknown; version?: unknown } | null;
   return body?.healthy === true ? String(body.version) : null;
 }

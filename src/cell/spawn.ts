@@ -20,6 +20,7 @@ import { HeldPort, isBindable } from './held-port.ts';
 import { bootServer, opencodeConfig } from './server.ts';
 import type { CheckedSpawnConfig } from './spawn-config.ts';
 import type { SpawnerSite } from './spawner-site.ts';
+import { UsageCounter } from './watch.ts';
 import { makeWorkspace, removeWorkspace } from './workspace.ts';
 
 /** A server needs no time to say goodbye: all it could save belongs to a cell that ends with it. */
@@ -72,23 +73,24 @@ export async function spawnCell(
 
     step = 'server';
     let server: CellServer | null = null;
-    cleanup.add(step, async () => {
-      await server?.process.stop(STOP_GRACE_MS);
-      await killStrays(cellMarker(id), dir);
-    });
+    cleanup.add('processes that left the server', () => killStrays(cellMarker(id), dir));
+    cleanup.add(step, () => server?.process.stop(STOP_GRACE_MS));
     const password = randomBytes(24).toString('base64url');
+    const opencode = opencodeConfig(workspace.workspacePath, config.model, site.opencode, config.opencode);
     const env = await serverEnvironment({
       cellId: id,
       folders,
       configFolder: site.configFolder,
-      config: opencodeConfig(workspace.workspacePath, config.model, site.opencode, config.opencode),
+      config: opencode,
       password,
-      model: config.model,
+      model: config.model ?? (typeof opencode.model === 'string' ? opencode.model : undefined),
       passed: site.env.server,
     });
     const boot = { binary: site.binary, workspacePath: workspace.workspacePath, bootMs: site.bootMs };
     server = await context.boots(async () => {
       for (let tries = 1; ; tries += 1) {
+        // It may have waited long for its turn.
+        signal?.throwIfAborted();
         try {
           return await bootServer({ ...boot, env, password, artifacts, signal, port: port.lease.port });
         } catch (error) {
@@ -118,6 +120,7 @@ export async function spawnCell(
       cleanup,
       began,
       spawnMs,
+      usage: new UsageCounter(),
       executionMs: 0,
       tokensUsed: 0,
       costUsd: 0,
@@ -126,6 +129,9 @@ export async function spawnCell(
   } catch (error) {
     const faults = await cleanup.run();
     if (faults.length > 0) log.error({ faults }, 'a failed spawn could not be undone in full');
+    if (signal?.aborted) {
+      throw new CellpoolError('CANCELLED', `cancelled during spawn, at step "${step}"`, { facts: { step } });
+    }
     throw atStep(step, error);
   }
 }

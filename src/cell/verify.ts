@@ -28,7 +28,8 @@ export async function setUp(site: SpawnerSite, cell: Cell, signal?: AbortSignal)
       facts: { exitCode: result.exitCode, timedOut: result.timedOut },
     });
   }
-  await markSetupDone(cell.workspace);
+  const leftOut = await markSetupDone(cell.workspace);
+  cell.log.info({ leftOut: leftOut.slice(0, 50) }, 'setup done');
 }
 
 /**

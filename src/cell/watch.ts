@@ -8,7 +8,7 @@ import type { AssistantMessage, Event, Message, OpencodeClient } from '@opencode
 import { CellpoolError } from '../errors.ts';
 
 export interface Usage {
-  /** Input, output, reasoning and cache-write tokens of all sessions of the server; cache reads are not counted. */
+  /** Input, output, reasoning and cache-write tokens of all the agent's sessions; cache reads are not counted. */
   tokens: number;
   /** US dollars, as far as the provider's prices are known. */
   costUsd: number;
@@ -30,10 +30,10 @@ const REQUEST_MS = 5_000;
 export async function watchSession(
   client: OpencodeClient,
   sessionId: string,
+  usage: UsageCounter,
   handlers: WatchHandlers,
   signal: AbortSignal,
 ): Promise<void> {
-  const usage = new UsageCounter(handlers);
   const handle = (event: Event) => handleEvent(client, sessionId, event, usage, handlers);
   for (let breaks = 0; breaks <= MAX_BREAKS && !signal.aborted; breaks += 1) {
     try {
@@ -65,7 +65,7 @@ function handleEvent(
   usage: UsageCounter,
   handlers: WatchHandlers,
 ): void {
-  if (event.type === 'message.updated') usage.add(event.properties.info);
+  if (event.type === 'message.updated') count(event.properties.info, usage, handlers);
   else if (event.type === 'permission.asked')
     reject(client.permission.reply({ requestID: event.properties.id, reply: 'reject' }));
   else if (event.type === 'question.asked') reject(client.question.reject({ requestID: event.properties.id }));
@@ -86,35 +86,38 @@ async function catchUp(
   handlers: WatchHandlers,
 ): Promise<void> {
   const limit = { signal: AbortSignal.timeout(REQUEST_MS) };
-  const messages = await client.session.messages({ sessionID: sessionId }, limit);
-  for (const message of messages.data ?? []) usage.add(message.info);
+  // The status first: of a session that is idle by then, the messages are complete.
   const statuses = await client.session.status({}, limit);
+  const messages = await client.session.messages({ sessionID: sessionId }, limit);
+  for (const message of messages.data ?? []) count(message.info, usage, handlers);
   const status = statuses.data?.[sessionId];
   if (statuses.data === undefined || (status !== undefined && status.type !== 'idle')) return;
-  // The session ended while nobody listened; whether it ended well stands in its last message.
+  // A session without an answer has not ended: its prompt is still on the way.
   const last = messages.data?.at(-1)?.info;
-  if (last?.role === 'assistant' && last.error !== undefined) handlers.onError(sessionError(last.error));
+  if (last?.role !== 'assistant') return;
+  // It ended while nobody listened; whether it ended well stands in its last message.
+  if (last.error !== undefined) handlers.onError(sessionError(last.error));
   else handlers.onIdle();
 }
 
-class UsageCounter {
-  readonly #handlers: WatchHandlers;
-  readonly #messages = new Map<string, AssistantMessage>();
+function count(message: Message, usage: UsageCounter, handlers: WatchHandlers): void {
+  if (message.role === 'assistant') handlers.onUsage(usage.add(message));
+}
 
-  constructor(handlers: WatchHandlers) {
-    this.#handlers = handlers;
-  }
+/** Counts the tokens of one agent, over all its sessions. */
+export class UsageCounter {
+  readonly #messages = new Map<string, Usage>();
 
-  /** A message is told again whenever it grows; the last word on each counts, once. */
-  add(message: Message): void {
-    if (message.role !== 'assistant') return;
-    this.#messages.set(message.id, message);
-    const usage = { tokens: 0, costUsd: 0 };
-    for (const { tokens, cost } of this.#messages.values()) {
-      usage.tokens += tokens.input + tokens.output + tokens.reasoning + tokens.cache.write;
-      usage.costUsd += cost;
+  /** A message is told again whenever it grows; the last word on each counts, once. Returns the sum of all. */
+  add({ id, tokens, cost }: Pick<AssistantMessage, 'id' | 'tokens' | 'cost'>): Usage {
+    const used = tokens.input + tokens.output + tokens.reasoning + tokens.cache.write;
+    this.#messages.set(id, { tokens: used, costUsd: cost });
+    const sum = { tokens: 0, costUsd: 0 };
+    for (const message of this.#messages.values()) {
+      sum.tokens += message.tokens;
+      sum.costUsd += message.costUsd;
     }
-    this.#handlers.onUsage(usage);
+    return sum;
   }
 }
 

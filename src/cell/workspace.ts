@@ -157,13 +157,18 @@ export async function removeWorkspace(cellDir: string): Promise<void> {
   await removeTree(cellDir);
 }
 
+/** `rm` gives up at the first locked folder while it still deletes elsewhere, so one more go may not be enough. */
+const REMOVE_TRIES = 5;
+
 /** Removes a file, a link (never what it points to) or a whole folder. */
 async function removeTree(path: string): Promise<void> {
-  const options = { recursive: true, force: true, maxRetries: 3 };
-  try {
-    await rm(path, options);
-  } catch {
-    await unlockTree(path);
-    await rm(path, options);
+  for (let tries = 1; ; tries++) {
+    try {
+      await rm(path, { recursive: true, force: true, maxRetries: 3 });
+      return;
+    } catch (error) {
+      if (tries === REMOVE_TRIES) throw error;
+      await unlockTree(path);
+    }
   }
 }

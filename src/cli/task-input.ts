@@ -72,5 +72,5 @@ async function readGiven(
   }
   const { task, faults } = parseTask({ id: flags.id, prompt: flags.prompt }, '--id', defaults);
   if (task === null) throw new InvalidInput(faults);
-  return [{ task, where: '--id' }];
+  return [{ task, where: '--id', baseGiven: flags.base !== undefined }];
 }

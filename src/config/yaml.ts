@@ -19,8 +19,11 @@ import {
 } from 'yaml';
 import { FILE_DEPTH_MAX, type Located, VALUES_MAX } from './located.ts';
 
-/** The parser keeps about 200 bytes for each of its lexemes; this many take a few seconds. */
-const LEXEMES_MAX = 2_000_000;
+/** The parser keeps about 200 bytes for each of its lexemes; this many take about two seconds. */
+const LEXEMES_MAX = 1_000_000;
+
+/** Values that aliases may add to those that are written out; ten lines can name ten billion. */
+const UNFOLDED_MAX = 100_000;
 
 const OPTIONS = {
   // Our own check below names the first line too, and is not quadratic.
@@ -115,6 +118,9 @@ class Converter {
   readonly #onFault: OnFault;
   readonly #anchors = new Map<string, Node>();
   #values = 0;
+  #unfolded = 0;
+  /** How many aliases the value at hand stands behind. */
+  #behind = 0;
 
   constructor(lines: LineCounter, onFault: OnFault) {
     this.#lines = lines;
@@ -124,7 +130,9 @@ class Converter {
   convert(node: unknown, depth: number): Located {
     const line = this.#lineOf(node);
     this.#values += 1;
-    if (this.#values > VALUES_MAX) return this.#stop(line, `unfolds to more than ${VALUES_MAX} values`);
+    if (this.#values > VALUES_MAX) return this.#stop(line, `holds more than ${VALUES_MAX} values`);
+    if (this.#behind > 0) this.#unfolded += 1;
+    if (this.#unfolded > UNFOLDED_MAX) return this.#stop(line, `aliases unfold to more than ${UNFOLDED_MAX} values`);
     // A list or object that holds an alias of itself ends here.
     if (depth > FILE_DEPTH_MAX) return this.#stop(line, `is nested deeper than ${FILE_DEPTH_MAX} levels`);
     if (isAlias(node)) return this.#convertAlias(node, line, depth);
@@ -166,7 +174,10 @@ class Converter {
   #convertAlias(alias: Alias, line: number, depth: number): Located {
     const source = this.#anchors.get(alias.source);
     if (source === undefined) return this.#stop(line, `alias *${alias.source} names no anchor above it`);
-    return { ...this.convert(source, depth + 1), line };
+    this.#behind += 1;
+    const located = this.convert(source, depth + 1);
+    this.#behind -= 1;
+    return { ...located, line };
   }
 
   #stop(line: number, what: string): never {

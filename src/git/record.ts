@@ -3,7 +3,7 @@
  * and make git run what it planted there, so all that the worker wants to know about the work is asked from here,
  * with the workspace as nothing but a folder of files.
  */
-import { access, chmod, constants, lstat, readdir, realpath } from 'node:fs/promises';
+import { chmod, lstat, readdir, realpath } from 'node:fs/promises';
 import { dirname, join, sep } from 'node:path';
 import { CellpoolError } from '../errors.ts';
 import {
@@ -176,21 +176,25 @@ async function isRealFolder(root: string, path: string): Promise<boolean> {
   }
 }
 
-/** Gives the owner back the right to read and change everything below `folder`; symbolic links are not followed. */
+/**
+ * Gives the owner back the right to read and change everything below `folder`; symbolic links are not followed, and
+ * what vanishes meanwhile is passed over.
+ */
 export async function unlockTree(folder: string): Promise<void> {
-  const mode = (await lstat(folder)).mode;
-  if ((mode & 0o700) !== 0o700) await chmod(folder, mode | 0o700);
-  for (const entry of await readdir(folder, { withFileTypes: true })) {
-    const path = join(folder, entry.name);
-    if (entry.isDirectory()) await unlockTree(path);
-    else if (
-      entry.isFile() &&
-      !(await access(path, constants.R_OK).then(
-        () => true,
-        () => false,
-      ))
-    ) {
-      await chmod(path, 0o600 | ((await lstat(path)).mode & 0o777));
+  try {
+    const mode = (await lstat(folder)).mode;
+    if ((mode & 0o700) !== 0o700) await chmod(folder, mode | 0o700);
+    for (const entry of await readdir(folder, { withFileTypes: true })) {
+      const path = join(folder, entry.name);
+      if (entry.isDirectory()) await unlockTree(path);
+      else if (entry.isFile()) await unlockFile(path);
     }
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
   }
+}
+
+async function unlockFile(path: string): Promise<void> {
+  const mode = (await lstat(path)).mode;
+  if ((mode & 0o600) !== 0o600) await chmod(path, mode | 0o600);
 }

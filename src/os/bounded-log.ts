@@ -9,7 +9,8 @@ export class BoundedLog {
   readonly #headBytes: number;
   #written = 0;
   #seen = 0;
-  #tail = Buffer.alloc(0);
+  /** The last bytes of all that was written, as a ring: `#seen` tells where the next one goes. */
+  #ring = Buffer.alloc(0);
   #problem: Error | null = null;
   #closed: Promise<void> | null = null;
 
@@ -28,8 +29,7 @@ export class BoundedLog {
   }
 
   write(chunk: Buffer): void {
-    this.#seen += chunk.length;
-    this.#tail = Buffer.concat([this.#tail, chunk]).subarray(-TAIL_BYTES);
+    this.#keep(chunk);
     const room = this.#headBytes - this.#written;
     if (room <= 0 || this.#problem !== null || this.#closed !== null) return;
     const head = chunk.subarray(0, room);
@@ -39,7 +39,7 @@ export class BoundedLog {
 
   /** The last `characters` of all that was written, also of what is not in the file. */
   tail(characters = 4_000): string {
-    return this.#tail.toString('utf8').slice(-characters);
+    return this.#end(TAIL_BYTES).toString('utf8').slice(-characters);
   }
 
   /** Ends the file; resolves when it is on its way to the disk, also when it could not be written. */
@@ -47,7 +47,7 @@ export class BoundedLog {
     this.#closed ??= new Promise(resolve => {
       const rest = this.#seen - this.#written;
       if (rest > 0 && this.#problem === null) {
-        const kept = this.#tail.subarray(-Math.min(rest, this.#tail.length));
+        const kept = this.#end(rest);
         this.#file.write(`\n[${rest - kept.length} bytes left out]\n`);
         this.#file.write(kept);
       }
@@ -56,5 +56,21 @@ export class BoundedLog {
       if (this.#file.destroyed) resolve();
     });
     return this.#closed;
+  }
+
+  #keep(chunk: Buffer): void {
+    if (this.#ring.length === 0) this.#ring = Buffer.alloc(TAIL_BYTES);
+    const last = chunk.subarray(-TAIL_BYTES);
+    const at = (this.#seen + chunk.length - last.length) % TAIL_BYTES;
+    const copied = last.copy(this.#ring, at);
+    last.copy(this.#ring, 0, copied);
+    this.#seen += chunk.length;
+  }
+
+  /** The last `most` bytes, or as many as there are. */
+  #end(most: number): Buffer {
+    const length = Math.min(most, this.#seen, TAIL_BYTES);
+    const from = (this.#seen - length) % TAIL_BYTES;
+    return Buffer.concat([this.#ring.subarray(from), this.#ring.subarray(0, from)], length);
   }
 }

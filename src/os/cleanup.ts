@@ -12,6 +12,7 @@ const STEP_LIMIT_MS = 15_000;
 
 export class CleanupStack {
   readonly #steps: { name: string; undo: () => Promise<unknown> | unknown }[] = [];
+  #last: Promise<unknown> = Promise.resolve();
 
   /** `undo` must be harmless when what it undoes was never done, or done only half. */
   add(name: string, undo: () => Promise<unknown> | unknown): void {
@@ -20,9 +21,15 @@ export class CleanupStack {
 
   /**
    * Runs every undo once, last first, each at most `limitMs` milliseconds. Never throws: what went wrong is told in
-   * the result.
+   * the result. A second call waits for the first, so that the order holds, and runs what was added meanwhile.
    */
-  async run(limitMs: number = STEP_LIMIT_MS): Promise<CleanupFault[]> {
+  run(limitMs: number = STEP_LIMIT_MS): Promise<CleanupFault[]> {
+    const faults = this.#last.then(() => this.#runAll(limitMs));
+    this.#last = faults;
+    return faults;
+  }
+
+  async #runAll(limitMs: number): Promise<CleanupFault[]> {
     const faults: CleanupFault[] = [];
     for (let step = this.#steps.pop(); step !== undefined; step = this.#steps.pop()) {
       const done = new AbortController();

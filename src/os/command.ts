@@ -1,6 +1,7 @@
 /** A shell command of the operator (setup, test): run in its own group, bounded in time and output, nothing left. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { BoundedLog } from './bounded-log.ts';
-import { killStrays, startProcess } from './process.ts';
+import { killStrays, type OwnedProcess, startProcess } from './process.ts';
 
 export interface CommandOptions {
   cwd: string;
@@ -25,20 +26,18 @@ export interface CommandResult {
 /** Between SIGTERM and SIGKILL, so that a test runner can remove its own temporary files. */
 const GRACE_MS = 2_000;
 
-/** Runs `command` through `sh`; its exit code is the answer, not an error. */
+/** Runs `command` through `sh`; its exit code is the answer, not an error. Cancelled already, it is not started. */
 export async function runCommand(command: string, options: CommandOptions): Promise<CommandResult> {
   const began = performance.now();
+  if (options.signal?.aborted) return { exitCode: null, signal: null, timedOut: false, durationMs: 0, tail: '' };
   const log = new BoundedLog(options.logPath);
   const child = await startProcess(['/bin/sh', '-c', command], { cwd: options.cwd, env: options.env, log });
-  const limit = AbortSignal.timeout(options.timeoutMs);
-  const ended = await new Promise<'exit' | 'timeout' | 'cancel'>(resolve => {
-    void child.exited.then(() => resolve('exit'));
-    limit.addEventListener('abort', () => resolve('timeout'), { once: true });
-    options.signal?.addEventListener('abort', () => resolve('cancel'), { once: true });
-    if (options.signal?.aborted) resolve('cancel');
-  });
-  await child.stop(ended === 'exit' ? 0 : GRACE_MS);
-  await killStrays(options.marker, null);
+  const ended = await endOf(child, options);
+  try {
+    await child.stop(ended === 'exit' ? 0 : GRACE_MS);
+  } finally {
+    await killStrays(options.marker, null);
+  }
   return {
     exitCode: ended === 'exit' ? (child.endedWith?.exitCode ?? null) : null,
     signal: child.endedWith?.signal ?? null,
@@ -46,4 +45,19 @@ export async function runCommand(command: string, options: CommandOptions): Prom
     durationMs: Math.round(performance.now() - began),
     tail: log.tail(),
   };
+}
+
+async function endOf(child: OwnedProcess, options: CommandOptions): Promise<'exit' | 'timeout' | 'cancel'> {
+  if (options.signal?.aborted) return 'cancel';
+  const over = new AbortController();
+  const cancelled = new Promise<'cancel'>(resolve => {
+    options.signal?.addEventListener('abort', () => resolve('cancel'), { once: true, signal: over.signal });
+  });
+  const late = sleep(options.timeoutMs, 'timeout' as const, { signal: over.signal });
+  try {
+    return await Promise.race([child.exited.then(() => 'exit' as const), late, cancelled]);
+  } finally {
+    // A job's signal outlives the command: no timer and no listener stays with it.
+    over.abort();
+  }
 }

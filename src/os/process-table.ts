@@ -2,8 +2,10 @@
  * The processes of this machine, as /proc tells them (Linux only; elsewhere the table is empty and only process
  * groups can be stopped). A pid alone is never trusted: it is read again with its start time before a signal.
  */
-import { readdir, readFile, readlink } from 'node:fs/promises';
-import { sep } from 'node:path';
+import { readdir, readFile, readlink, realpath } from 'node:fs/promises';
+import { isAbsolute, sep } from 'node:path';
+import pLimit from 'p-limit';
+import { CellpoolError } from '../errors.ts';
 
 export interface ProcessEntry {
   readonly pid: number;
@@ -13,6 +15,9 @@ export interface ProcessEntry {
   readonly startTime: string;
   readonly zombie: boolean;
 }
+
+/** How many processes are read at once: a busy machine has thousands, and each read takes a file handle. */
+const READS = 32;
 
 /** Reads one process, or null when there is none. */
 export async function readProcess(pid: number): Promise<ProcessEntry | null> {
@@ -32,7 +37,8 @@ export async function readProcess(pid: number): Promise<ProcessEntry | null> {
 
 export async function listProcesses(): Promise<ProcessEntry[]> {
   const names = (await quietly(readdir('/proc'))) ?? [];
-  const entries = await Promise.all(names.filter(name => /^\d+$/.test(name)).map(name => readProcess(Number(name))));
+  const pids = names.filter(name => /^\d+$/.test(name)).map(Number);
+  const entries = await pLimit(READS).map(pids, readProcess);
   return entries.filter(entry => entry !== null);
 }
 
@@ -46,21 +52,29 @@ export async function groupIsAlive(group: number): Promise<boolean> {
 
 /**
  * Processes that belong to a cell though they left its process group: they carry `marker` (`NAME=value`) in their
- * environment or, when a `folder` is given, work in or below it. One that cleared its environment and moved away is not found.
+ * environment or, when a `folder` is given, work in or below it. One that cleared its environment and moved away is
+ * not found. What is found here gets killed, so a marker or folder that would fit everything is refused.
  */
 export async function findStrays(marker: string, folder: string | null): Promise<ProcessEntry[]> {
+  if (!/^\w+=.+/s.test(marker) || (folder !== null && (!isAbsolute(folder) || folder === sep))) {
+    throw new CellpoolError('INTERNAL', `no way to know a cell's processes: ${JSON.stringify({ marker, folder })}`);
+  }
+  // The kernel tells a process's folder without symbolic links, and with a note when it was removed.
+  const real = folder === null ? null : await realpath(folder).catch(() => folder);
   const entries = (await listProcesses()).filter(entry => !entry.zombie && entry.pid !== process.pid);
-  const checked = await Promise.all(
-    entries.map(async entry => {
-      const [environment, cwd] = await Promise.all([
-        quietly(readFile(`/proc/${entry.pid}/environ`, 'latin1')),
-        quietly(readlink(`/proc/${entry.pid}/cwd`)),
-      ]);
-      const below = folder !== null && cwd !== null && (cwd === folder || cwd.startsWith(folder + sep));
-      return below || environment?.split('\0').includes(marker) ? entry : null;
-    }),
-  );
+  const checked = await pLimit(READS).map(entries, async entry => {
+    const [environment, cwd] = await Promise.all([
+      quietly(readFile(`/proc/${entry.pid}/environ`, 'latin1')),
+      real === null ? null : quietly(readlink(`/proc/${entry.pid}/cwd`)),
+    ]);
+    const below = real !== null && cwd !== null && isWithin(cwd.replace(/ \(deleted\)$/, ''), real);
+    return below || environment?.split('\0').includes(marker) ? entry : null;
+  });
   return checked.filter(entry => entry !== null);
+}
+
+function isWithin(path: string, folder: string): boolean {
+  return path === folder || path.startsWith(folder + sep);
 }
 
 /** Sends a signal to a whole process group; false when there is none. */
@@ -87,7 +101,15 @@ function signalPid(pid: number, signal: NodeJS.Signals | 0): boolean {
   }
 }
 
-/** /proc entries vanish while they are read; that is an answer, not an error. */
+const NOT_OURS: ReadonlySet<unknown> = new Set(['ENOENT', 'ESRCH', 'EACCES', 'EPERM']);
+
+/**
+ * /proc entries vanish while they are read, and those of other users are closed to us; that is an answer. Everything
+ * else (no file handle left) is an error: it must not read as "there is no such process".
+ */
 async function quietly<T>(reading: Promise<T>): Promise<T | null> {
-  return reading.catch(() => null);
+  return reading.catch(error => {
+    if (NOT_OURS.has(error.code)) return null;
+    throw error;
+  });
 }

@@ -6,13 +6,14 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CellpoolError } from '../errors.ts';
 import type { BoundedLog } from './bounded-log.ts';
-import { findStrays, groupIsAlive, killEntry, signalGroup } from './process-table.ts';
+import { forgetGroup, killWithUs } from './own-groups.ts';
+import { findStrays, groupIsAlive, killEntry, readProcess, signalGroup } from './process-table.ts';
 
 export interface StartOptions {
   cwd: string;
   /** The whole environment of the process; nothing of ours is added. */
   env: Record<string, string>;
-  /** Takes both outputs; closed when the process has ended. */
+  /** Takes both outputs; closed by `stop`, and when the start fails. */
   log: BoundedLog;
   onOutput?: (text: string) => void;
 }
@@ -29,24 +30,27 @@ export interface OwnedProcess {
   /** How it ended, or null while it runs. */
   readonly endedWith: Exit | null;
   readonly log: BoundedLog;
-  /** Ends the whole group: SIGTERM, after `graceMs` SIGKILL, then waits until none is left. Harmless when repeated. */
+  /**
+   * Ends the whole group: SIGTERM, SIGKILL for those that are still there after `graceMs`, then waits until none is
+   * left. Harmless when repeated, also long after the end.
+   */
   stop(graceMs: number): Promise<void>;
 }
 
 /** After SIGKILL the kernel needs a moment to take back memory; longer than this something is wrong. */
 const GONE_MS = 5_000;
 const POLL_MS = 5;
+/** A look at all processes is not free: a group that takes its time is asked less and less often. */
+const POLL_MOST_MS = 100;
+/** What a process printed last is still in its pipe when it has ended; a daemon it left may hold that pipe for ever. */
+const DRAIN_MS = 100;
 
-/** Starts `argv`. @throws whatever the start fails with (`ENOENT`, `EACCES`). */
+/** Starts `argv`. @throws whatever the start fails with (`ENOENT`, `EACCES`); the log is closed then. */
 export async function startProcess(argv: readonly [string, ...string[]], options: StartOptions): Promise<OwnedProcess> {
-  const [file, ...args] = argv;
-  const child = spawn(file, args, {
-    cwd: options.cwd,
-    env: options.env,
-    detached: true,
-    stdio: ['ignore', 'pipe', 'pipe'],
+  const { child, pid, drained } = await start(argv, options).catch(async error => {
+    await options.log.close();
+    throw error;
   });
-  const pid = await started(child);
   killWithUs(pid);
 
   for (const stream of [child.stdout, child.stderr]) {
@@ -59,12 +63,21 @@ export async function startProcess(argv: readonly [string, ...string[]], options
   }
 
   let exit: Exit | null = null;
+  let groupIsGone = false;
   const exited = new Promise<Exit>(resolve => {
     child.once('exit', (exitCode, signal) => {
       exit = { exitCode, signal };
+      // Once the last member is gone the number may be given to somebody else's group: it is not signalled again.
+      groupIsGone = !signalGroup(pid, 0);
+      if (groupIsGone) forgetGroup(pid);
       resolve(exit);
     });
   });
+  const end = async (graceMs: number) => {
+    // Our leader was waited for: whoever has its number now is a stranger, and so is the group of that number.
+    const isGone = groupIsGone || (exit !== null && (await readProcess(pid)) !== null);
+    if (!isGone) await stopGroup(pid, exited, graceMs);
+  };
   let stopping: Promise<void> | null = null;
   return {
     pid,
@@ -74,19 +87,34 @@ export async function startProcess(argv: readonly [string, ...string[]], options
     },
     log: options.log,
     stop(graceMs) {
-      stopping ??= stopGroup(pid, exited, graceMs).finally(() => {
-        groups.delete(pid);
+      stopping ??= end(graceMs).finally(async () => {
+        forgetGroup(pid);
+        await Promise.race([drained, sleep(DRAIN_MS, undefined, { ref: false })]);
         child.stdout?.destroy();
         child.stderr?.destroy();
-        return options.log.close();
+        await options.log.close();
       });
       return stopping;
     },
   };
 }
 
-function started(child: ChildProcess): Promise<number> {
-  return new Promise((resolve, reject) => {
+interface Started {
+  child: ChildProcess;
+  pid: number;
+  /** Resolves when it has ended and both its pipes are closed by all who had them. */
+  drained: Promise<void>;
+}
+
+async function start([file, ...args]: readonly [string, ...string[]], options: StartOptions): Promise<Started> {
+  const child = spawn(file, args, {
+    cwd: options.cwd,
+    env: options.env,
+    detached: true,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  const drained = new Promise<void>(resolve => child.once('close', () => resolve()));
+  const pid = await new Promise<number>((resolve, reject) => {
     child.once('error', reject);
     child.once('spawn', () => {
       child.off('error', reject);
@@ -94,49 +122,46 @@ function started(child: ChildProcess): Promise<number> {
       resolve(child.pid as number);
     });
   });
+  return { child, pid, drained };
 }
 
 async function stopGroup(group: number, exited: Promise<Exit>, graceMs: number): Promise<void> {
-  if (graceMs > 0 && signalGroup(group, 'SIGTERM')) {
-    const leader = await Promise.race([exited.then(() => true), sleep(graceMs, false, { ref: false })]);
-    if (leader && !(await groupIsAlive(group))) return;
-  }
+  // The leader may go at once and leave others that still tidy up (a shell before its test runner): all get the grace.
+  if (graceMs > 0 && signalGroup(group, 'SIGTERM') && (await goneWithin(graceMs, group, exited))) return;
   signalGroup(group, 'SIGKILL');
-  const deadline = Date.now() + GONE_MS;
-  while (await groupIsAlive(group)) {
-    if (Date.now() > deadline) {
-      throw new CellpoolError('INTERNAL', `process group ${group} is still there ${GONE_MS} ms after SIGKILL`);
-    }
-    await sleep(POLL_MS);
+  if (!(await goneWithin(GONE_MS, group, exited))) {
+    throw new CellpoolError('INTERNAL', `process group ${group} is still there ${GONE_MS} ms after SIGKILL`);
   }
-  await exited;
+}
+
+/** Waits until the leader has ended and no other member lives; false when `ms` milliseconds were not enough. */
+async function goneWithin(ms: number, group: number, exited: Promise<Exit>): Promise<boolean> {
+  const deadline = performance.now() + ms;
+  const over = new AbortController();
+  const late = sleep(ms, false, { signal: over.signal });
+  const leaderIsGone = await Promise.race([exited.then(() => true), late]).finally(() => over.abort());
+  if (!leaderIsGone) return false;
+  for (let wait = POLL_MS; await groupIsAlive(group); wait = Math.min(wait * 2, POLL_MOST_MS)) {
+    const left = deadline - performance.now();
+    if (left <= 0) return false;
+    await sleep(Math.min(wait, left));
+  }
+  return true;
 }
 
 /** Kills what left its process group: see `findStrays`. Returns how many were found. */
 export async function killStrays(marker: string, folder: string | null): Promise<number> {
-  const deadline = Date.now() + GONE_MS;
-  let count = 0;
+  const deadline = performance.now() + GONE_MS;
+  const found = new Set<string>();
   // A stray may start another one between the look and the kill: look until none is found.
   for (;;) {
     const strays = await findStrays(marker, folder);
-    if (strays.length === 0) return count;
-    if (Date.now() > deadline) {
+    if (strays.length === 0) return found.size;
+    if (performance.now() > deadline) {
       throw new CellpoolError('INTERNAL', `${strays.length} processes of ${marker} survive SIGKILL`);
     }
-    count += strays.length;
+    for (const { pid, startTime } of strays) found.add(`${pid} ${startTime}`);
     await Promise.all(strays.map(killEntry));
     await sleep(POLL_MS);
   }
-}
-
-const groups = new Set<number>();
-
-/** Our end, however it comes (but SIGKILL), ends the groups that we started. */
-function killWithUs(group: number): void {
-  if (groups.size === 0 && !process.listeners('exit').includes(killGroups)) process.on('exit', killGroups);
-  groups.add(group);
-}
-
-function killGroups(): void {
-  for (const group of groups) signalGroup(group, 'SIGKILL');
 }

@@ -1,6 +1,9 @@
 /** Run a program to its end: argv, listed environment, closed stdin, bounded output, a time limit. */
-import { execa, type Options } from 'execa';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { execa, type Options, type Subprocess } from 'execa';
 import { CellpoolError, type ErrorCode } from '../errors.ts';
+import { forgetGroup, killWithUs } from './own-groups.ts';
+import { signalGroup } from './process-table.ts';
 
 export interface RunOptions {
   cwd?: string;
@@ -17,7 +20,7 @@ export interface RunOptions {
 export interface RunResult {
   stdout: string;
   stderr: string;
-  /** null when a signal, the time limit or a failed start ended it. */
+  /** null when a signal, the time limit, a cancellation, too much output or a failed start ended it. */
   exitCode: number | null;
   /** Why there is no exit code, in words. */
   problem: string | null;
@@ -26,10 +29,20 @@ export interface RunResult {
 const RUN_TIMEOUT_MS = 120_000;
 const MAX_OUTPUT = 64 * 1024 * 1024;
 
-/** Runs `argv` and reports how it ended; a non-zero exit code is not an error here. */
+/** The end of the output is still in its pipe when the program has ended; a daemon it left may hold that for ever. */
+const DRAIN_MS = 250;
+
+/**
+ * Runs `argv` and reports how it ended; a non-zero exit code is not an error here. What it leaves in its process
+ * group ends with it.
+ */
 export async function run(argv: readonly [string, ...string[]], options: RunOptions): Promise<RunResult> {
   const [file, ...args] = argv;
+  if (options.signal?.aborted) {
+    return { stdout: '', stderr: '', exitCode: null, problem: `${file} was cancelled before it started` };
+  }
   const settings = {
+    detached: true,
     env: options.env,
     extendEnv: false,
     reject: false,
@@ -41,12 +54,19 @@ export async function run(argv: readonly [string, ...string[]], options: RunOpti
     ...(options.signal === undefined ? {} : { cancelSignal: options.signal }),
     ...(options.input === undefined ? { stdin: 'ignore' } : { input: options.input }),
   } satisfies Options;
-  const result = await execa(file, args, settings);
+  const child = execa(file, args, settings);
+  const over = new AbortController();
+  child.once('exit', () => void drain(child, over.signal));
+  if (child.pid !== undefined) killWithUs(child.pid);
+  const result = await child;
+  over.abort();
+  // Cut output or a limit that was hit as the program ended: its exit code 0 would read as success.
+  const exitCode = result.failed && result.exitCode === 0 ? undefined : result.exitCode;
   return {
     stdout: String(result.stdout ?? ''),
     stderr: String(result.stderr ?? ''),
-    exitCode: result.exitCode ?? null,
-    problem: result.exitCode === undefined ? (result.shortMessage ?? 'ended without an exit code') : null,
+    exitCode: exitCode ?? null,
+    problem: exitCode === undefined ? (result.shortMessage ?? 'ended without an exit code') : null,
   };
 }
 
@@ -62,4 +82,15 @@ export async function runOk(
   throw new CellpoolError(code, `${argv.slice(0, 8).join(' ')}: ${said}`, {
     facts: { argv, exitCode: result.exitCode },
   });
+}
+
+/** Execa waits until nobody holds the pipes any more: whoever the program left behind must not make that for ever. */
+async function drain({ pid, stdout, stderr }: Subprocess, signal: AbortSignal): Promise<void> {
+  if (pid !== undefined) {
+    signalGroup(pid, 'SIGKILL');
+    forgetGroup(pid);
+  }
+  await sleep(DRAIN_MS, undefined, { signal }).catch(() => undefined);
+  stdout?.destroy();
+  stderr?.destroy();
 }

@@ -1,0 +1,99 @@
+/** What the tests of this room share: a private Redis of their own, and the room's code for child processes. */
+import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { execa } from 'execa';
+import type { Redis } from 'ioredis';
+import { onTestFinished } from 'vitest';
+import { connectRedis, type RedisRole } from '../../src/redis/connection.ts';
+import { openPrivateServer } from '../../src/redis/private-server.ts';
+
+const project = fileURLToPath(new URL('../..', import.meta.url));
+
+/** A folder that is removed when the test ends. */
+export function temporaryFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), 't-'));
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+/** A private Redis for a whole file; `close` it in afterAll. */
+export async function redisForFile(): Promise<{
+  socket: string;
+  client(role?: RedisRole): Redis;
+  close(): Promise<void>;
+}> {
+  const home = mkdtempSync(join(tmpdir(), 'r-'));
+  const server = await openPrivateServer(home);
+  const clients: Redis[] = [];
+  return {
+    socket: server.socket,
+    client: (role = 'worker') => {
+      const client = connectRedis({ path: server.socket }, role);
+      clients.push(client);
+      return client;
+    },
+    close: async () => {
+      for (const client of clients) client.disconnect();
+      await server.close();
+      rmSync(home, { recursive: true });
+    },
+  };
+}
+
+/** The server's own process id. */
+export async function serverPid(client: Redis): Promise<number> {
+  return Number(/process_id:(\d+)/.exec(await client.info('server'))?.[1]);
+}
+
+export function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Compiles src/redis into a temporary folder, because a plain node cannot run TypeScript. Remove it in afterAll. */
+export async function compiledRoom(): Promise<string> {
+  const folder = mkdtempSync(join(tmpdir(), 'js-'));
+  symlinkSync(join(project, 'node_modules'), join(folder, 'node_modules'));
+  const settings = {
+    extends: join(project, 'tsconfig.json'),
+    compilerOptions: {
+      noEmit: false,
+      outDir: folder,
+      rootDir: join(project, 'src'),
+      typeRoots: [join(project, 'node_modules/@types')],
+    },
+    include: [join(project, 'src/redis/**/*')],
+  };
+  writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify(settings));
+  writeFileSync(join(folder, 'package.json'), JSON.stringify({ type: 'module' }));
+  await execa(process.execPath, [join(project, 'node_modules/typescript/bin/tsc'), '-p', folder]);
+  return folder;
+}
+
+/** Starts a program of fixtures/; `line(text)` resolves with the first line that starts so, or rejects at its end. */
+export function startFixture(name: string, args: string[]) {
+  const program = fileURLToPath(new URL(`./fixtures/${name}`, import.meta.url));
+  const child = execa(process.execPath, [program, ...args], { reject: false, all: true, timeout: 50_000 });
+  return {
+    child,
+    line: (start: string) =>
+      new Promise<string>((resolve, reject) => {
+        let said = '';
+        child.all.on('data', (chunk: Buffer) => {
+          said += chunk;
+          const line = said
+            .split('\n')
+            .slice(0, -1)
+            .find(whole => whole.startsWith(start));
+          if (line !== undefined) resolve(line);
+        });
+        child.then(() => reject(new Error(`${name} ended without saying "${start}": ${said}`)), reject);
+      }),
+  };
+}

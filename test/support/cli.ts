@@ -1,0 +1,240 @@
+/** The built command line as a child process, with an environment that is listed here and a state folder of its own. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, expect, vi } from 'vitest';
+import { type ScriptStep, script } from '../../src/cli/demo/script.ts';
+import { SCRIPTED_MODEL, type ScriptedModel } from '../../src/cli/demo/scripted-model.ts';
+import { openQueue, type TaskQueue } from '../../src/job/queue.ts';
+import type { TaskInput } from '../../src/job/task.ts';
+import { checkRedis, connectRedis } from '../../src/redis/connection.ts';
+import { openRedis } from '../../src/redis/open-redis.ts';
+import { type HeldPortLease, PortLeases } from '../../src/redis/port-lease.ts';
+import { FILE_VARIABLE, processesLeft, RUN_VARIABLE, realFolder } from './leaks.ts';
+import { type Files, git, makeRepository } from './repository.ts';
+
+const main = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
+
+/** Long enough for a boot on a machine that is busy; what is waited for usually comes much sooner. */
+const WAIT_MS = 90_000;
+const HOST = 'cli-test';
+const PREFIX = 'cellpool';
+/** Files run side by side: each has ports of its own, so that none finds another's in its way. */
+const FIRST_PORT = 20_000 + (process.pid % 120) * 100;
+
+export interface Finished {
+  exitCode: number | null;
+  signal: NodeJS.Signals | null;
+  stdout: string;
+  stderr: string;
+}
+
+export interface CliOptions {
+  cwd?: string;
+  /** On top of the listed environment; an empty value unsets. */
+  env?: Record<string, string>;
+  stdin?: string;
+}
+
+export interface RunningCli {
+  readonly pid: number;
+  readonly ended: Promise<Finished>;
+  /** Resolves when stderr holds `text`; fails when the command ends before, or after a bounded wait. */
+  says(text: string): Promise<void>;
+  signal(name: NodeJS.Signals): void;
+}
+
+const running = new Set<ChildProcess>();
+
+afterAll(async () => {
+  for (const child of running) child.kill('SIGKILL');
+  await Promise.all([...running].map(child => new Promise(resolve => child.once('close', resolve))));
+});
+
+/** A state folder, and all that is to be asked about it. */
+export class CliHome {
+  /** Absolute, without links, because processes are recognised by it. */
+  readonly folder: string;
+  readonly home: string;
+
+  constructor() {
+    this.folder = realFolder(mkdtempSync(join(tmpdir(), 'c-')));
+    this.home = join(this.folder, 'state');
+    mkdirSync(join(this.folder, 'user'));
+  }
+
+  remove(): void {
+    rmSync(this.folder, { recursive: true, force: true, maxRetries: 3 });
+  }
+
+  environment(): Record<string, string> {
+    return {
+      PATH: process.env.PATH ?? '',
+      HOME: join(this.folder, 'user'),
+      TMPDIR: tmpdir(),
+      LC_ALL: 'C',
+      XDG_CACHE_HOME: process.env.XDG_CACHE_HOME ?? '',
+      [RUN_VARIABLE]: process.env[RUN_VARIABLE] ?? '',
+      [FILE_VARIABLE]: process.env[FILE_VARIABLE] ?? '',
+      CELLPOOL_HOME: this.home,
+      CELLPOOL_HOST: HOST,
+      CELLPOOL_PORTS: `${FIRST_PORT}-${FIRST_PORT + 99}`,
+    };
+  }
+
+  start(args: readonly string[], options: CliOptions = {}): RunningCli {
+    const env = Object.entries({ ...this.environment(), ...options.env }).filter(([, value]) => value !== '');
+    const child = spawn(process.execPath, [main, ...args], {
+      cwd: options.cwd ?? this.folder,
+      env: Object.fromEntries(env),
+      stdio: ['pipe', 'pipe', 'pipe'],
+    });
+    running.add(child);
+    const out = { stdout: '', stderr: '' };
+    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      out.stdout += text;
+    });
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      out.stderr += text;
+    });
+    // A command that does not read its input closes it.
+    child.stdin.on('error', () => undefined);
+    child.stdin.end(options.stdin ?? '');
+    let over = false;
+    const ended = new Promise<Finished>((resolve, reject) => {
+      child.once('error', reject);
+      child.once('close', (exitCode, signal) => {
+        over = true;
+        running.delete(child);
+        resolve({ exitCode, signal, ...out });
+      });
+    });
+    return {
+      pid: child.pid ?? 0,
+      ended,
+      says: text =>
+        vi.waitUntil(
+          () => {
+            if (out.stderr.includes(text)) return true;
+            if (over) throw new Error(`the command ended without saying ${JSON.stringify(text)}:\n${out.stderr}`);
+            return false;
+          },
+          { timeout: WAIT_MS, interval: 20 },
+        ) as Promise<never>,
+      signal: name => void child.kill(name),
+    };
+  }
+
+  run(args: readonly string[], options: CliOptions = {}): Promise<Finished> {
+    return this.start(args, options).ended;
+  }
+
+  /** As `run`, with outputs that nobody reads any more before the command has begun: every write to them fails. */
+  async runClosed(
+    args: readonly string[],
+    closed: ('stdout' | 'stderr')[],
+  ): Promise<Omit<Finished, 'stdout' | 'stderr'>> {
+    const child = spawn(process.execPath, [main, ...args], { cwd: this.folder, env: this.environment() });
+    running.add(child);
+    child.stdin.end();
+    for (const name of ['stdout', 'stderr'] as const) {
+      if (closed.includes(name)) child[name].destroy();
+      else child[name].resume();
+    }
+    return new Promise((resolve, reject) => {
+      child.once('error', reject);
+      child.once('exit', (exitCode, signal) => {
+        running.delete(child);
+        resolve({ exitCode, signal });
+      });
+    });
+  }
+
+  /** Writes a file into the folder and returns its path. */
+  file(name: string, content: string): string {
+    const path = join(this.folder, name);
+    writeFileSync(path, content);
+    return path;
+  }
+
+  tasksFile(name: string, tasks: readonly TaskInput[]): string {
+    return this.file(name, tasks.map(task => `${JSON.stringify(task)}\n`).join(''));
+  }
+
+  repository(files?: Files): string {
+    return makeRepository(join(this.folder, 'repository'), files);
+  }
+
+  /** The flags that let cells use the scripted model. */
+  modelFlags(model: ScriptedModel): string[] {
+    const config = this.file('opencode.json', JSON.stringify(model.opencodeConfig()));
+    return ['--opencode-config', config, '--model', SCRIPTED_MODEL];
+  }
+
+  /** Looks into the private Redis between two commands. */
+  async look<T>(with_: (queue: TaskQueue, leases: HeldPortLease[]) => Promise<T>): Promise<T> {
+    const server = await openRedis({ home: this.home });
+    const redis = connectRedis(server.address, 'producer');
+    try {
+      await checkRedis(redis);
+      const queue = openQueue(redis, PREFIX);
+      const leases = await new PortLeases(redis, { prefix: PREFIX, host: HOST }).held();
+      return await with_(queue, leases).finally(() => queue.close());
+    } finally {
+      redis.disconnect();
+      await server.close();
+    }
+  }
+
+  /** A command with cells has ended: no process, no cell, no lease, no worktree of it may be there. */
+  async expectNothingLeft(repository: string): Promise<void> {
+    expect(await processesLeft({ marker: `CELLPOOL_HOME=${this.home}`, folder: this.home })).toEqual([]);
+    const cells = join(this.home, 'cells');
+    expect(existsSync(cells) ? readdirSync(cells) : []).toEqual([]);
+    const worktrees = git(repository, 'worktree', 'list', '--porcelain').match(/^worktree /gm);
+    expect(worktrees).toHaveLength(1);
+    expect(await this.look(async (_, leases) => leases)).toEqual([]);
+  }
+}
+
+/** The JSON objects on stdout, one a line; anything else there is a fault. */
+export function jsonLines<T = Record<string, unknown>>(stdout: string): T[] {
+  if (stdout === '') return [];
+  expect(stdout.endsWith('\n')).toBe(true);
+  return stdout
+    .slice(0, -1)
+    .split('\n')
+    .map(line => JSON.parse(line) as T);
+}
+
+/** A task whose prompt tells the scripted model what to do. */
+export function scripted(id: string, steps: readonly ScriptStep[], more: Partial<TaskInput> = {}): TaskInput {
+  return { id, prompt: `Do as the script says.\n\n${script(steps)}`, ...more };
+}
+
+/**
+ * A gate in an agent's way: its command makes the file `NAME-reached` and waits until the file `NAME-open` is there.
+ * Both lie outside the workspace, so that no commit holds them.
+ */
+export class Gate {
+  readonly step: ScriptStep;
+  readonly #reached: string;
+  readonly #open: string;
+
+  constructor(folder: string, name: string) {
+    this.#reached = join(folder, `${name}-reached`);
+    this.#open = join(folder, `${name}-open`);
+    this.step = { run: `touch '${this.#reached}'; until [ -e '${this.#open}' ]; do sleep 0.1; done` };
+  }
+
+  async reached(): Promise<void> {
+    await vi.waitUntil(() => existsSync(this.#reached), { timeout: WAIT_MS, interval: 20 });
+  }
+
+  /** Lets the agent on, and whoever comes after it; `reached` can be waited for anew. */
+  open(): void {
+    writeFileSync(this.#open, '');
+  }
+}
