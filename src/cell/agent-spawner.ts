@@ -5,7 +5,7 @@
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import pLimit, { type LimitFunction } from 'p-limit';
-import { CellpoolError } from '../errors.ts';
+import { CellpoolError, messageOf } from '../errors.ts';
 import type { LifecycleMetrics } from '../job/outcome.ts';
 import { ARTIFACTS } from '../observe/artifacts.ts';
 import type { PortLeases } from '../redis/port-lease.ts';
@@ -60,8 +60,8 @@ export interface CommitResult {
 export interface RevertResult {
   /** Hash of the working tree, equal to the one at spawn. */
   tree: string;
-  /** Path of the patch of what was reverted, and the files it touches. */
-  diff: string;
+  /** Path of the patch of what was reverted, and the files it touches; null and none when git cannot record it. */
+  diff: string | null;
   filesModified: string[];
 }
 
@@ -167,10 +167,15 @@ export class AgentSpawner {
   /** Saves the diff, then puts the working tree back exactly as at spawn. @throws {CellpoolError} REVERT_FAILED */
   async revertChanges(agent: SpawnedAgent): Promise<RevertResult> {
     const cell = this.#live(agent);
-    const { filesModified } = await this.#keepWork(cell);
+    // An agent may leave what git cannot record, a repository within the workspace say; that is no way to stay.
+    const work = await this.#keepWork(cell).catch(error => {
+      cell.log.warn({ problem: messageOf(error) }, 'the diff could not be saved');
+      return null;
+    });
     const { tree } = await revert(cell.workspace);
     cell.snapshot = null;
-    return { tree, diff: join(cell.artifacts, ARTIFACTS.diff), filesModified };
+    const diff = work === null ? null : join(cell.artifacts, ARTIFACTS.diff);
+    return { tree, diff, filesModified: work?.filesModified ?? [] };
   }
 
   /** Removes all of the cell. Never throws; a second call, or one with null, is harmless. Times in milliseconds. */

@@ -56,6 +56,8 @@ export class AttemptFacts {
   failed(error: CellpoolError): void {
     this.#error = error;
     this.#outcome = error.code === 'CANCELLED' ? 'cancelled' : 'failed';
+    // A cell that could not be spawned has left its server's log all the same.
+    if (this.artifacts === '' && typeof error.facts.artifacts === 'string') this.artifacts = error.facts.artifacts;
   }
 
   reverted = ({ filesModified }: RevertResult): void => {

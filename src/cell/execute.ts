@@ -36,6 +36,7 @@ export async function execute(cell: Cell, prompt: string, options: ExecuteOption
   const before = { tokens: cell.tokensUsed, costUsd: cell.costUsd };
   const over = new AbortController();
   let sessionId: string | null = null;
+  let prompted = false;
   let idle: () => void = () => undefined;
   const wentIdle = new Promise<void>(resolve => {
     idle = resolve;
@@ -56,6 +57,9 @@ export async function execute(cell: Cell, prompt: string, options: ExecuteOption
       onSession: id => {
         sessionId = id;
       },
+      onPrompt: () => {
+        prompted = true;
+      },
       onIdle: () => {
         end('idle');
         idle();
@@ -64,13 +68,14 @@ export async function execute(cell: Cell, prompt: string, options: ExecuteOption
       onUsage: usage => {
         cell.tokensUsed = usage.tokens;
         cell.costUsd = usage.costUsd;
-        options.onUsage?.(usage);
         if (usage.tokens > tokenBudget) end('over-budget', overBudget(usage.tokens, tokenBudget));
+        options.onUsage?.(usage);
       },
     }).catch(error => end('error', notTaken(error)));
   });
 
-  if (first.ended !== 'idle') await quieten(cell, sessionId, wentIdle);
+  // Without a prompt nothing runs, and what was about to send it is stopped by `over`.
+  if (prompted && sessionId !== null && first.ended !== 'idle') await quieten(cell, sessionId, wentIdle);
   over.abort();
   if (sessionId !== null) await saveTranscript(cell, sessionId);
   const durationMs = Math.round(performance.now() - began);
@@ -86,6 +91,8 @@ export async function execute(cell: Cell, prompt: string, options: ExecuteOption
 
 interface SessionHandlers {
   onSession(id: string): void;
+  /** From now on the agent may be at work. */
+  onPrompt(): void;
   onIdle(): void;
   onError(error: CellpoolError): void;
   onUsage(usage: Usage): void;
@@ -109,6 +116,8 @@ async function startSession(cell: Cell, prompt: string, over: AbortSignal, handl
     };
     void watchSession(client, sessionID, cell.usage, { ...handlers, onOpen: resolve, onError }, over).then(resolve);
   });
+  over.throwIfAborted();
+  handlers.onPrompt();
   const model = splitModel(cell.config.model);
   await client.session.promptAsync(
     {
@@ -128,17 +137,14 @@ function splitModel(model: string | undefined): { providerID: string; modelID: s
 }
 
 /** Ends a session that would go on: what follows must find the workspace at rest. */
-async function quieten(cell: Cell, sessionId: string | null, wentIdle: Promise<void>): Promise<void> {
+async function quieten(cell: Cell, sessionId: string, wentIdle: Promise<void>): Promise<void> {
   if (cell.server.process.endedWith !== null) return;
   const limit = AbortSignal.timeout(ABORT_MS);
   const late = new Promise<'late'>(resolve => limit.addEventListener('abort', () => resolve('late'), { once: true }));
-  const aborted =
-    sessionId === null
-      ? Promise.resolve('late' as const)
-      : cell.server.client.session.abort({ sessionID: sessionId }, { signal: limit }).then(
-          () => wentIdle,
-          () => 'late' as const,
-        );
+  const aborted = cell.server.client.session.abort({ sessionID: sessionId }, { signal: limit }).then(
+    () => wentIdle,
+    () => 'late' as const,
+  );
   if ((await Promise.race([aborted, late])) === 'late') await cell.server.process.stop(0);
 }
 

@@ -1,7 +1,7 @@
 /** Finds the real opencode program; its Node shim is passed by, so that the pid we own is the server's. */
-import { access, constants, readFile } from 'node:fs/promises';
+import { access, constants, readFile, stat } from 'node:fs/promises';
 import { createRequire } from 'node:module';
-import { delimiter, join } from 'node:path';
+import { delimiter, join, resolve } from 'node:path';
 import { CellpoolError } from '../errors.ts';
 
 /**
@@ -11,14 +11,16 @@ import { CellpoolError } from '../errors.ts';
  */
 export async function findOpencode(configured: string | undefined): Promise<string> {
   if (configured !== undefined) {
-    if (await isExecutable(configured)) return configured;
+    // Absolute, because the server is started in the workspace, where a relative path would mean something else.
+    const path = resolve(configured);
+    if (await isExecutable(path)) return path;
     throw new CellpoolError('OPENCODE_MISSING', `OPENCODE_BIN is not a program: ${configured}`, {
       hint: 'Point OPENCODE_BIN to the opencode program, or unset it to use the one that npm installed.',
     });
   }
   const packaged = (await packageNames()).map(fromPackage).filter(path => path !== null);
   const onPath = (process.env.PATH ?? '').split(delimiter).map(folder => join(folder, 'opencode'));
-  for (const path of [...packaged, ...onPath]) if (await isExecutable(path)) return path;
+  for (const path of [...packaged, ...onPath]) if (await isExecutable(path)) return resolve(path);
   throw new CellpoolError('OPENCODE_MISSING', `no opencode program for ${process.platform}-${process.arch} was found`, {
     hint: 'Run npm ci with optional dependencies, or set OPENCODE_BIN.',
   });
@@ -33,9 +35,9 @@ async function packageNames(): Promise<string[]> {
 }
 
 function fromPackage(name: string): string | null {
-  const resolve = createRequire(import.meta.url).resolve;
+  const require = createRequire(import.meta.url);
   try {
-    return resolve(`${name}/package.json`).replace(/package\.json$/, join('bin', 'opencode'));
+    return require.resolve(`${name}/package.json`).replace(/package\.json$/, join('bin', 'opencode'));
   } catch {
     return null; // Not installed: npm installs only the packages of this platform.
   }
@@ -52,9 +54,12 @@ function usesMusl(): boolean {
   return report.header?.glibcVersionRuntime === undefined;
 }
 
+/** Whether `path` is a program; of a folder, too, the system says that it may be executed. */
 async function isExecutable(path: string): Promise<boolean> {
-  return access(path, constants.X_OK).then(
-    () => true,
-    () => false,
-  );
+  try {
+    await access(path, constants.X_OK);
+    return (await stat(path)).isFile();
+  } catch {
+    return false;
+  }
 }

@@ -29,24 +29,24 @@ export async function runCell(spawner: AgentSpawner, run: CellRun): Promise<Atte
   const facts = new AttemptFacts(config);
   let agent: SpawnedAgent | null = null;
   try {
-    run.onStage('spawn', null);
+    tell(() => run.onStage('spawn', null));
     agent = await spawner.spawnAgent(config, signal);
     facts.artifacts = spawner.getCellInfo(agent)?.artifacts ?? '';
     await spawner.setUp(agent, signal);
 
-    run.onStage('execute', agent);
+    tell(() => run.onStage('execute', agent));
     const execution = await spawner.executeTask(agent, run.prompt, {
       signal,
-      onUsage: usage => run.onUsage(usage.tokens),
+      onUsage: usage => tell(() => run.onUsage(usage.tokens)),
     });
     facts.executed(execution);
 
     if (execution.ended === 'idle' && config.test !== undefined && (await spawner.hasChanges(agent))) {
-      run.onStage('test', agent);
+      tell(() => run.onStage('test', agent));
       facts.tested(await spawner.runTests(agent, signal));
     }
 
-    run.onStage('settle', agent);
+    tell(() => run.onStage('settle', agent));
     if (signal.aborted) throw new CellpoolError('CANCELLED', 'the attempt was cancelled');
     if (facts.worthKeeping) facts.settled(await spawner.commitChanges(agent, run.subject));
     else facts.reverted(await spawner.revertChanges(agent));
@@ -54,10 +54,19 @@ export async function runCell(spawner: AgentSpawner, run: CellRun): Promise<Atte
     facts.failed(asCellpoolError(error));
     if (agent !== null) await spawner.revertChanges(agent).then(facts.reverted, facts.alsoFailed);
   } finally {
-    run.onStage('teardown', agent);
+    tell(() => run.onStage('teardown', agent));
     facts.metrics = await spawner.teardownAgent(agent);
   }
   const result = facts.result(agent?.tokensUsed ?? 0);
   if (result.artifacts !== '') await writeArtifact(result.artifacts, ARTIFACTS.result, result).catch(() => undefined);
   return result;
+}
+
+/** Progress is news: whoever is told of it may fail, the attempt and its teardown do not. */
+function tell(news: () => void): void {
+  try {
+    news();
+  } catch {
+    // The one who listens knows best what went wrong with listening.
+  }
 }

@@ -48,10 +48,10 @@ export async function spawnCell(
   const dir = join(site.home, 'cells', id);
   const branch = branchOf(config.taskId);
   const cleanup = new CleanupStack();
-  let step = 'check';
+  let step = 'artifact folder';
+  let artifacts = '';
   try {
-    step = 'artifact folder';
-    const artifacts = await makeArtifactFolder(site.home, config.taskId, `${config.attempt}-${id.slice(-8)}`);
+    artifacts = await makeArtifactFolder(site.home, config.taskId, `${config.attempt}-${id.slice(-8)}`);
 
     step = 'port lease';
     const port = await HeldPort.take(context.ports, id, log);
@@ -64,11 +64,9 @@ export async function spawnCell(
 
     step = 'workspace';
     cleanup.add('base pin', () => unpin(site.mirror, id));
-    const [commit, branchBefore] = await Promise.all([
-      pinBase(site.mirror, site.source, config.branch, id, signal),
-      tipOf(site.source, branch),
-      refuseCheckedOut(context, branch),
-    ]);
+    // Not beside the pinning: were it refused, the pin would still be set after it had been undone.
+    const [branchBefore] = await Promise.all([tipOf(site.source, branch), refuseCheckedOut(context, branch)]);
+    const commit = await pinBase(site.mirror, site.source, config.branch, id, signal);
     const workspace = await makeWorkspace({ mirror: site.mirror, commit, cellDir: dir, branch });
 
     step = 'server';
@@ -130,9 +128,9 @@ export async function spawnCell(
     const faults = await cleanup.run();
     if (faults.length > 0) log.error({ faults }, 'a failed spawn could not be undone in full');
     if (signal?.aborted) {
-      throw new CellpoolError('CANCELLED', `cancelled during spawn, at step "${step}"`, { facts: { step } });
+      throw new CellpoolError('CANCELLED', `cancelled during spawn, at step "${step}"`, { facts: { step, artifacts } });
     }
-    throw atStep(step, error);
+    throw atStep({ step, artifacts }, error);
   }
 }
 
@@ -145,12 +143,13 @@ async function refuseCheckedOut({ site }: SpawnContext, branch: string): Promise
   });
 }
 
-function atStep(step: string, error: unknown): CellpoolError {
+/** `artifacts` is the folder where the server's log has been kept. */
+function atStep(where: { step: string; artifacts: string }, error: unknown): CellpoolError {
   const known = asCellpoolError(error);
   const code = known.code === 'INTERNAL' ? 'SPAWN_FAILED' : known.code;
-  return new CellpoolError(code, `spawn failed at step "${step}": ${known.message}`, {
+  return new CellpoolError(code, `spawn failed at step "${where.step}": ${known.message}`, {
     ...(known.hint === undefined ? {} : { hint: known.hint }),
-    facts: { ...known.facts, step },
+    facts: { ...known.facts, ...where },
     cause: error,
   });
 }

@@ -1,6 +1,7 @@
 /** What is kept of an attempt for people: outside the workspace, so that no agent and no commit gets at it. */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { CellpoolError } from '../errors.ts';
 
 /** The files an artifact folder may hold. */
 export const ARTIFACTS = {
@@ -12,13 +13,21 @@ export const ARTIFACTS = {
   result: 'result.json',
 } as const;
 
-/** Makes and returns `<home>/artifacts/<task id>/<attempt name>`. */
+export type ArtifactName = (typeof ARTIFACTS)[keyof typeof ARTIFACTS];
+
+/** Makes and returns `<home>/artifacts/<task id>/<attempt name>`. @throws {CellpoolError} when one is no plain name. */
 export async function makeArtifactFolder(home: string, taskId: string, name: string): Promise<string> {
-  const folder = join(home, 'artifacts', taskId, name);
+  const folder = join(home, 'artifacts', plainName(taskId), plainName(name));
   await mkdir(folder, { recursive: true, mode: 0o700 });
   return folder;
 }
 
-export async function writeArtifact(folder: string, file: string, value: unknown): Promise<void> {
-  await writeFile(join(folder, file), `${JSON.stringify(value, null, 2)}\n`, { mode: 0o600 });
+export async function writeArtifact(folder: string, file: ArtifactName, value: unknown): Promise<void> {
+  await writeFile(join(folder, plainName(file)), `${JSON.stringify(value, null, 2)}\n`, { mode: 0o600 });
+}
+
+/** Task ids are checked long before; here it is what keeps a path below the state folder. */
+function plainName(name: string): string {
+  if (/^\w[\w.-]*$/.test(name)) return name;
+  throw new CellpoolError('INTERNAL', `not a name for a file or folder: ${JSON.stringify(name)}`);
 }

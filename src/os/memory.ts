@@ -1,4 +1,4 @@
-/** Memory that new cells may use: the smaller of what the machine and its cgroup have left. */
+/** Memory that new cells may use: the smaller of what the machine and the cgroups we are in have left. */
 import { readFile } from 'node:fs/promises';
 import { freemem } from 'node:os';
 import { join } from 'node:path';
@@ -11,21 +11,20 @@ export const CELL_MEMORY_BYTES = 450 * MIB;
 /** Left for the system, Redis and the worker itself. */
 export const RESERVE_BYTES = 1024 * MIB;
 
+/** Where version 2 of cgroups is mounted, and the memory controller of version 1. */
+const [V2, V1] = ['/sys/fs/cgroup', '/sys/fs/cgroup/memory'];
+
 /** Bytes that can be had without swapping. */
 export async function availableMemory(): Promise<number> {
-  const meminfo = await readFile('/proc/meminfo', 'utf8').catch(() => '');
-  const available = /^MemAvailable:\s+(\d+) kB/m.exec(meminfo)?.[1];
-  const machine = available === undefined ? freemem() : Number(available) * 1024;
-  const limits = await Promise.all([
-    cgroupRoom('/sys/fs/cgroup', 'memory.max', 'memory.current', /^inactive_file (\d+)/m),
-    cgroupRoom(
-      '/sys/fs/cgroup/memory',
-      'memory.limit_in_bytes',
-      'memory.usage_in_bytes',
-      /^total_inactive_file (\d+)/m,
-    ),
-  ]);
-  return Math.max(0, Math.min(machine, ...limits));
+  const machine = memAvailable(await textOf('/proc/meminfo')) ?? freemem();
+  const rooms = cgroupFolders(await textOf('/proc/self/cgroup')).map(async folder => {
+    const files = `${folder}/`.startsWith(`${V1}/`)
+      ? ['memory.limit_in_bytes', 'memory.usage_in_bytes', 'memory.stat']
+      : ['memory.max', 'memory.current', 'memory.stat'];
+    const [limit, usage, stat] = await Promise.all(files.map(file => textOf(join(folder, file))));
+    return cgroupRoom(limit ?? '', usage ?? '', stat ?? '');
+  });
+  return Math.max(0, Math.min(machine, ...(await Promise.all(rooms))));
 }
 
 /** How many cells fit into `available` bytes; at least one, since with none nothing would ever be done. */
@@ -33,12 +32,37 @@ export function cellsThatFit(available: number): number {
   return Math.max(1, Math.floor((available - RESERVE_BYTES) / CELL_MEMORY_BYTES));
 }
 
-/** Room below a cgroup's limit; the page cache it would give back (`inactive_file`) counts as room. */
-async function cgroupRoom(folder: string, limit: string, usage: string, cache: RegExp): Promise<number> {
-  const [most, used, stat] = await Promise.all(
-    [limit, usage, 'memory.stat'].map(file => readFile(join(folder, file), 'utf8').catch(() => '')),
-  );
-  const room =
-    Number.parseInt(most ?? '', 10) - Number.parseInt(used ?? '', 10) + Number(cache.exec(stat ?? '')?.[1] ?? 0);
+/** What `/proc/meminfo` says is available, in bytes; null when it does not say. */
+export function memAvailable(meminfo: string): number | null {
+  const kilobytes = /^MemAvailable:\s+(\d+) kB/m.exec(meminfo)?.[1];
+  return kilobytes === undefined ? null : Number(kilobytes) * 1024;
+}
+
+/** The folders of the cgroups that `/proc/self/cgroup` names, up to the top: a limit may stand at each of them. */
+export function cgroupFolders(selfCgroup: string): string[] {
+  const folders = new Set([V2, V1]);
+  for (const [, controllers, path] of selfCgroup.matchAll(/^\d+:([^:]*):(\/.*)$/gm)) {
+    if (controllers !== '' && !controllers?.split(',').includes('memory')) continue;
+    const top = controllers === '' ? V2 : V1;
+    const names = (path ?? '').split('/').filter(Boolean);
+    // A cgroup outside of what this mount shows is told with dots, and cannot be read.
+    if (names.includes('..')) continue;
+    for (let depth = names.length; depth > 0; depth -= 1) folders.add([top, ...names.slice(0, depth)].join('/'));
+  }
+  return [...folders];
+}
+
+/**
+ * Room below a cgroup's limit, from the texts of its files; infinite without a limit. The page cache that it would
+ * give back counts as room.
+ */
+export function cgroupRoom(limit: string, usage: string, stat: string): number {
+  // Version 1 tells a number of the folder alone as well, without those below it.
+  const cache = /^total_inactive_file (\d+)/m.exec(stat) ?? /^inactive_file (\d+)/m.exec(stat);
+  const room = Number.parseInt(limit, 10) - Number.parseInt(usage, 10) + Number(cache?.[1] ?? 0);
   return Number.isFinite(room) ? room : Number.POSITIVE_INFINITY;
+}
+
+function textOf(path: string): Promise<string> {
+  return readFile(path, 'utf8').catch(() => '');
 }

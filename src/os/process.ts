@@ -3,7 +3,7 @@
  * Node's own `spawn` is used because its `exit` event does not wait for pipes that a left-over daemon keeps open.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { setImmediate as nextRound, setTimeout as sleep } from 'node:timers/promises';
 import { CellpoolError } from '../errors.ts';
 import type { BoundedLog } from './bounded-log.ts';
 import { forgetGroup, killWithUs } from './own-groups.ts';
@@ -90,6 +90,8 @@ export async function startProcess(argv: readonly [string, ...string[]], options
       stopping ??= end(graceMs).finally(async () => {
         forgetGroup(pid);
         await Promise.race([drained, sleep(DRAIN_MS, undefined, { ref: false })]);
+        // After a long pause of ours the timer is called before the pipes are read.
+        await nextRound();
         child.stdout?.destroy();
         child.stderr?.destroy();
         await options.log.close();

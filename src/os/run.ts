@@ -1,5 +1,6 @@
 /** Run a program to its end: argv, listed environment, closed stdin, bounded output, a time limit. */
-import { setTimeout as sleep } from 'node:timers/promises';
+import { Socket } from 'node:net';
+import { setImmediate as nextRound, setTimeout as sleep } from 'node:timers/promises';
 import { execa, type Options, type Subprocess } from 'execa';
 import { CellpoolError, type ErrorCode } from '../errors.ts';
 import { forgetGroup, killWithUs } from './own-groups.ts';
@@ -56,12 +57,13 @@ export async function run(argv: readonly [string, ...string[]], options: RunOpti
   } satisfies Options;
   const child = execa(file, args, settings);
   const over = new AbortController();
-  child.once('exit', () => void drain(child, over.signal));
+  child.once('exit', () => void drain(child, settings.timeout, over.signal));
   if (child.pid !== undefined) killWithUs(child.pid);
   const result = await child;
   over.abort();
-  // Cut output or a limit that was hit as the program ended: its exit code 0 would read as success.
-  const exitCode = result.failed && result.exitCode === 0 ? undefined : result.exitCode;
+  // A program may end of itself as a limit is hit or its output is cut: its exit code would read as an answer.
+  const wasCut = result.isMaxBuffer || result.timedOut || result.isCanceled || (result.failed && result.exitCode === 0);
+  const exitCode = wasCut ? undefined : result.exitCode;
   return {
     stdout: String(result.stdout ?? ''),
     stderr: String(result.stderr ?? ''),
@@ -84,13 +86,23 @@ export async function runOk(
   });
 }
 
-/** Execa waits until nobody holds the pipes any more: whoever the program left behind must not make that for ever. */
-async function drain({ pid, stdout, stderr }: Subprocess, signal: AbortSignal): Promise<void> {
+/**
+ * Execa waits until nobody holds the pipes any more: whoever the program left behind must not make that for ever. The
+ * pipes are cut when nothing comes any more, and at the latest after the time limit.
+ */
+async function drain({ pid, stdout, stderr }: Subprocess, limitMs: number, signal: AbortSignal): Promise<void> {
   if (pid !== undefined) {
     signalGroup(pid, 'SIGKILL');
     forgetGroup(pid);
   }
-  await sleep(DRAIN_MS, undefined, { signal }).catch(() => undefined);
-  stdout?.destroy();
-  stderr?.destroy();
+  const pipes = [stdout, stderr].filter(pipe => pipe instanceof Socket);
+  const received = () => pipes.reduce((sum, pipe) => sum + pipe.bytesRead, 0);
+  const deadline = performance.now() + limitMs;
+  for (let before = -1; before !== received() && performance.now() < deadline; ) {
+    before = received();
+    await sleep(DRAIN_MS, undefined, { signal }).catch(() => undefined);
+    // After a long pause of ours the timer is called before the pipes are read.
+    await nextRound();
+  }
+  for (const pipe of pipes) pipe.destroy();
 }

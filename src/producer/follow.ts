@@ -22,7 +22,6 @@ export class TaskFollower {
   readonly #events: QueueEvents;
   readonly #handlers: FollowHandlers;
   readonly #pending: Set<string>;
-  readonly #checking = new Set<string>();
   #finish: () => void = () => undefined;
 
   private constructor(queue: TaskQueue, events: QueueEvents, taskIds: Iterable<string>, handlers: FollowHandlers) {
@@ -78,11 +77,9 @@ export class TaskFollower {
   }
 
   async #check(id: string): Promise<void> {
-    if (!this.#pending.has(id) || this.#checking.has(id)) return;
-    this.#checking.add(id);
-    // Redis away: the next look tells.
+    if (!this.#pending.has(id)) return;
+    // Redis away: the next look tells. Two looks at once are fine, and the later one may see more.
     const stored = await readJob(this.#queue, id).catch(() => undefined);
-    this.#checking.delete(id);
     if (stored === undefined || (stored !== null && !hasEnded(stored)) || !this.#pending.delete(id)) return;
     this.#handlers.onOutcome(id, stored === null ? goneResult(id) : endResult(stored));
     if (this.#pending.size === 0) this.#finish();
@@ -91,7 +88,8 @@ export class TaskFollower {
   async #tellRetry(id: string): Promise<void> {
     if (!this.#pending.has(id) || this.#handlers.onRetry === undefined) return;
     const stored = await readJob(this.#queue, id).catch(() => null);
-    if (stored?.result && this.#pending.has(id)) this.#handlers.onRetry(id, stored.result);
+    // Read too late, it would tell of the attempt after.
+    if (stored?.result && !hasEnded(stored) && this.#pending.has(id)) this.#handlers.onRetry(id, stored.result);
   }
 
   #tellProgress(id: string, data: unknown): void {

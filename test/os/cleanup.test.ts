@@ -1,0 +1,79 @@
+import { describe, expect, test } from 'vitest';
+import { CleanupStack } from '../../src/os/cleanup.ts';
+
+const never = new Promise<never>(() => undefined);
+
+describe('the undo stack', () => {
+  test('runs every step once, the last first, one after the other', async () => {
+    const stack = new CleanupStack();
+    const did: string[] = [];
+    for (const name of ['port', 'folder', 'server']) {
+      stack.add(name, async () => {
+        did.push(`${name} begins`);
+        await new Promise(setImmediate);
+        did.push(`${name} ends`);
+      });
+    }
+    expect(await stack.run()).toEqual([]);
+    expect(await stack.run()).toEqual([]);
+    expect(did).toEqual([
+      ...['server begins', 'server ends', 'folder begins', 'folder ends', 'port begins', 'port ends'],
+    ]);
+  });
+
+  test('runs all though some throw, reject or hang, and names these', async () => {
+    const stack = new CleanupStack();
+    const did: string[] = [];
+    stack.add('first', () => did.push('first'));
+    stack.add('throws', () => {
+      throw new Error('at once');
+    });
+    stack.add('rejects', () => Promise.reject('later'));
+    stack.add('hangs', () => never);
+    stack.add('last', () => did.push('last'));
+    expect(await stack.run(50)).toEqual([
+      { step: 'hangs', message: 'not done after 50 ms' },
+      { step: 'rejects', message: 'later' },
+      { step: 'throws', message: 'at once' },
+    ]);
+    expect(did).toEqual(['last', 'first']);
+  });
+
+  test('a step that fails after its time is up fails nothing else', async () => {
+    const stack = new CleanupStack();
+    const fails: ((error: Error) => void)[] = [];
+    stack.add('late', () => new Promise((_, reject) => fails.push(reject)));
+    expect(await stack.run(10)).toEqual([{ step: 'late', message: 'not done after 10 ms' }]);
+    for (const fail of fails) fail(new Error('nobody listens any more'));
+    expect(fails).toHaveLength(1);
+    await new Promise(setImmediate);
+    expect(await stack.run()).toEqual([]);
+  });
+
+  test('two runs at once keep the order: the second waits for the first', async () => {
+    const stack = new CleanupStack();
+    const did: string[] = [];
+    stack.add('folder', () => did.push('folder removed'));
+    stack.add('server', async () => {
+      await new Promise(resolve => setTimeout(resolve, 20));
+      did.push('server gone');
+    });
+    const both = [stack.run(), stack.run().then(faults => did.push('second is back') && faults)];
+    expect(await Promise.all(both)).toEqual([[], []]);
+    expect(did).toEqual(['server gone', 'folder removed', 'second is back']);
+  });
+
+  test('what is added after a run belongs to the next', async () => {
+    const stack = new CleanupStack();
+    const did: string[] = [];
+    stack.add('one', () => {
+      did.push('one');
+      stack.add('from within', () => did.push('from within'));
+    });
+    await stack.run();
+    expect(did).toEqual(['one', 'from within']);
+    stack.add('two', () => did.push('two'));
+    await stack.run();
+    expect(did).toEqual(['one', 'from within', 'two']);
+  });
+});

@@ -1,0 +1,96 @@
+/** Folders, fixtures and looks at processes for the tests of this room and of src/observe. */
+import { spawn } from 'node:child_process';
+import { mkdtempSync, readFileSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { execa } from 'execa';
+import { expect, onTestFinished, vi } from 'vitest';
+import { BoundedLog } from '../../src/os/bounded-log.ts';
+import { type OwnedProcess, startProcess } from '../../src/os/process.ts';
+
+const project = fileURLToPath(new URL('../..', import.meta.url));
+
+/** Only there are processes found that left their group. */
+export const hasProc = process.platform === 'linux';
+
+/** What the programs of these tests see of the world. */
+export const PLAIN = { PATH: process.env.PATH ?? '' };
+
+/** Long enough for any machine; a wait ends as soon as what it waits for is there. */
+export const BOUND = { timeout: 20_000 };
+
+/** A fresh folder that is gone when the test has ended. */
+export function tempFolder(): string {
+  const folder = realpathSync(mkdtempSync(join(tmpdir(), 'os-')));
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true, maxRetries: 3 }));
+  return folder;
+}
+
+export function fixture(name: string): string {
+  return join(project, 'test/fixtures', name);
+}
+
+/** argv of a fixture. */
+export function program(name: string, ...args: string[]): [string, ...string[]] {
+  return [process.execPath, fixture(name), ...args];
+}
+
+/** Starts `argv` in a fresh folder; whatever the test does, the group is gone after it. */
+export async function own(
+  argv: readonly [string, ...string[]],
+  options: { cwd?: string; env?: Record<string, string>; headBytes?: number } = {},
+): Promise<OwnedProcess & { folder: string; logPath: string; says(pattern: RegExp): Promise<string> }> {
+  const folder = tempFolder();
+  const logPath = join(folder, 'output.log');
+  const log = new BoundedLog(logPath, options.headBytes);
+  const owned = await startProcess(argv, { cwd: options.cwd ?? folder, env: options.env ?? PLAIN, log });
+  onTestFinished(() => owned.stop(0));
+  const says = async (pattern: RegExp) => {
+    await vi.waitFor(() => expect(log.tail()).toMatch(pattern), BOUND);
+    return pattern.exec(log.tail())?.[1] ?? '';
+  };
+  return Object.assign(owned, { folder, logPath, says });
+}
+
+/** Starts a daemon of no group of ours that works in `cwd` with just `env`; it is gone after the test. */
+export function leaveDaemon(cwd: string, env: Record<string, string>): number {
+  const daemon = spawn('/bin/sleep', ['1000'], { cwd, env, detached: true, stdio: 'ignore' });
+  const gone = new Promise(resolve => daemon.once('exit', resolve));
+  onTestFinished(async () => {
+    daemon.kill('SIGKILL');
+    await gone;
+  });
+  return daemon.pid ?? 0;
+}
+
+/** Whether the process runs; a zombie does not. */
+export function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    const stat = hasProc ? readFileSync(`/proc/${pid}/stat`, 'utf8') : '';
+    return !/^[ZX]/.test(stat.slice(stat.lastIndexOf(')') + 2));
+  } catch {
+    return false;
+  }
+}
+
+/** The sources as JavaScript, for programs of their own process; the caller removes the folder. */
+export async function compiledSources(): Promise<string> {
+  const folder = mkdtempSync(join(tmpdir(), 'js-'));
+  symlinkSync(join(project, 'node_modules'), join(folder, 'node_modules'));
+  const settings = {
+    extends: join(project, 'tsconfig.json'),
+    compilerOptions: {
+      noEmit: false,
+      outDir: folder,
+      rootDir: join(project, 'src'),
+      typeRoots: [join(project, 'node_modules/@types')],
+    },
+    include: [join(project, 'src/os/**/*'), join(project, 'src/observe/**/*')],
+  };
+  writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify(settings));
+  writeFileSync(join(folder, 'package.json'), JSON.stringify({ type: 'module' }));
+  await execa(process.execPath, [join(project, 'node_modules/typescript/bin/tsc'), '-p', folder]);
+  return folder;
+}
