@@ -167,7 +167,7 @@ export class AgentSpawner {
   /** Saves the diff, then puts the working tree back exactly as at spawn. @throws {CellpoolError} REVERT_FAILED */
   async revertChanges(agent: SpawnedAgent): Promise<RevertResult> {
     const cell = this.#live(agent);
-    // An agent may leave what git cannot record, a repository within the workspace say; that is no way to stay.
+    // An agent may leave what git cannot record, say a link in place of the workspace; that is no way to stay.
     const work = await this.#keepWork(cell).catch(error => {
       cell.log.warn({ problem: messageOf(error) }, 'the diff could not be saved');
       return null;

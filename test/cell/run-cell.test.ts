@@ -1,0 +1,261 @@
+/** The whole life of an attempt, once for each way it can end; every one with a real server, git and test command. */
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { AttemptFacts } from '../../src/cell/attempt-facts.ts';
+import { type CellRun, runCell } from '../../src/cell/run-cell.ts';
+import type { SpawnConfig } from '../../src/cell/spawn-config.ts';
+import { type ScriptStep, script } from '../../src/cli/demo/script.ts';
+import { SCRIPTED_MODEL } from '../../src/cli/demo/scripted-model.ts';
+import { CellpoolError } from '../../src/errors.ts';
+import { type AttemptResult, attemptResultSchema, type Stage } from '../../src/job/outcome.ts';
+import { startTestCells, type TestCells } from '../support/cell.ts';
+import { git, pictureOf, refsOf, writeFiles } from '../support/repository.ts';
+
+// Real servers share few cores with other tests: a boot of 3 s may take 30.
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
+
+let cells: TestCells;
+beforeAll(async () => {
+  cells = await startTestCells();
+  // The user is in the middle of something: none of it may be seen in a cell, nor touched by one.
+  writeFiles(cells.repository, { 'src/greet.js': 'half an edit', 'staged.txt': 's\n', 'untracked.txt': 'u\n' });
+  git(cells.repository, 'add', 'staged.txt');
+});
+afterAll(() => cells?.close());
+
+interface Run {
+  config?: Partial<SpawnConfig>;
+  steps?: ScriptStep[];
+  cancel?: AbortController;
+  onStage?: CellRun['onStage'];
+}
+
+/** One attempt, and what was told of it; everything that no attempt may leave or touch is checked. */
+async function attempt(taskId: string, { config, steps = [{ say: 'Nothing to do.' }], cancel, onStage }: Run = {}) {
+  const stages: Stage[] = [];
+  const usage: number[] = [];
+  const before = stateOf(cells.repository);
+  const refs = refsOf(cells.repository).split('\n');
+  const result = await runCell(cells.spawner, {
+    config: { agentId: 'agent-1', taskId, model: SCRIPTED_MODEL, ...config },
+    prompt: `Do it.\n\n${script(steps)}`,
+    subject: 'What was asked',
+    signal: cancel?.signal ?? new AbortController().signal,
+    onStage: (stage, agent) => {
+      stages.push(stage);
+      onStage?.(stage, agent);
+    },
+    onUsage: tokens => usage.push(tokens),
+  });
+  await cells.expectNothingLeft();
+  expect(stateOf(cells.repository)).toEqual(before);
+  const added = refsOf(cells.repository)
+    .split('\n')
+    .filter(ref => !refs.includes(ref));
+  expect(added).toEqual(result.commit === null ? [] : [`refs/heads/cellpool/${taskId} ${result.commit}`]);
+  expect(attemptResultSchema.parse(result)).toEqual(result);
+  const { spawnMs, executionMs, teardownMs, totalMs } = result.metrics;
+  expect(totalMs).toBeGreaterThanOrEqual(spawnMs + executionMs + teardownMs);
+  if (result.artifacts !== '') expect(JSON.parse(artifact(result, 'result.json'))).toEqual(result);
+  return { result, stages, usage };
+}
+
+/** The working copy, the index and HEAD, byte for byte. */
+function stateOf(repository: string) {
+  const read = (file: string) => readFileSync(join(repository, '.git', file), 'base64');
+  return { files: pictureOf(repository), index: read('index'), head: read('HEAD'), config: read('config') };
+}
+
+const artifact = (result: AttemptResult, file: string) => readFileSync(join(result.artifacts, file), 'utf8');
+const WORK: ScriptStep[] = [
+  { tokens: { input: 100, output: 10 } },
+  { write: { 'src/greet.js': "export const greet = () => 'hi';\n" } },
+];
+const WHOLE_LIFE: Stage[] = ['spawn', 'execute', 'test', 'settle', 'teardown'];
+
+test('work that passes its tests is committed, and the whole life is told in order', async () => {
+  const { result, stages, usage } = await attempt('good-work', {
+    steps: WORK,
+    // The base is what was committed; the user's half edit is not part of it.
+    config: { setup: 'echo ready > setup-made.txt', test: 'cat setup-made.txt && ! grep -r "half an edit" .' },
+  });
+  const commit = git(cells.repository, 'rev-parse', 'cellpool/good-work');
+  expect(result).toMatchObject({
+    taskId: 'good-work',
+    outcome: 'committed',
+    attempt: 1,
+    branch: 'cellpool/good-work',
+    commit,
+    filesModified: ['src/greet.js'],
+    tokensUsed: 220,
+    tests: { passed: true, exitCode: 0 },
+    error: null,
+  });
+  expect(git(cells.repository, 'log', '-1', '--format=%s', commit)).toBe('What was asked');
+  expect(stages).toEqual(WHOLE_LIFE);
+  expect(usage.at(-1)).toBe(220);
+  expect(artifact(result, 'test.log')).toBe('ready\n');
+  expect(artifact(result, 'changes.diff')).toContain('+export const greet');
+});
+
+test('work without a test command is committed and called untested', async () => {
+  const { result, stages } = await attempt('untested', { steps: [{ run: 'mv README.md LIESMICH.md' }] });
+  expect(result).toMatchObject({
+    outcome: 'committed',
+    tests: null,
+    error: null,
+    filesModified: ['LIESMICH.md', 'README.md'],
+  });
+  expect(stages).toEqual(WHOLE_LIFE.filter(stage => stage !== 'test'));
+});
+
+test('an agent that changes nothing makes no commit, and nothing is tested', async () => {
+  const { result, stages } = await attempt('idle-hands', { config: { test: 'exit 1' } });
+  expect(result).toMatchObject({ outcome: 'no-changes', branch: null, commit: null, filesModified: [], tests: null });
+  expect(result.error).toBeNull();
+  expect(stages).not.toContain('test');
+});
+
+test('work that fails its tests is reverted, and kept as a patch with the reason', async () => {
+  const { result, stages } = await attempt('bad-work', {
+    steps: WORK,
+    config: { test: 'echo greet is wrong; exit 3' },
+  });
+  expect(result).toMatchObject({
+    outcome: 'reverted',
+    branch: null,
+    commit: null,
+    filesModified: ['src/greet.js'],
+    tests: { passed: false, exitCode: 3 },
+    error: { code: 'TESTS_FAILED', message: 'the tests failed (exit code 3): greet is wrong' },
+  });
+  expect(stages).toEqual(WHOLE_LIFE);
+  expect(artifact(result, 'changes.diff')).toContain('+export const greet');
+});
+
+test('a setup command that fails ends the attempt before the agent begins, with the last of its output', async () => {
+  const asked = cells.model.requests;
+  const { result, stages } = await attempt('bad-setup', {
+    config: { setup: 'echo no such package >&2; exit 9' },
+    // Whoever is told of the stages may fail; the attempt goes its way, teardown included.
+    onStage: () => {
+      throw new Error('nobody listens');
+    },
+  });
+  expect(result).toMatchObject({
+    outcome: 'failed',
+    error: { code: 'SETUP_FAILED', message: 'the setup command ended with code 9: no such package' },
+    tests: null,
+    tokensUsed: 0,
+  });
+  expect(stages).toEqual(['spawn', 'teardown']);
+  expect(cells.model.requests).toBe(asked);
+  expect(artifact(result, 'setup.log')).toBe('no such package\n');
+});
+
+test('an agent that is not done in time is stopped', async () => {
+  const { result } = await attempt('too-slow', { steps: [{ hang: true }], config: { timeoutMs: 4_000, test: 'true' } });
+  expect(result).toMatchObject({
+    outcome: 'timed-out',
+    commit: null,
+    error: { code: 'TIMED_OUT', message: 'the agent was not done after 4000 ms' },
+    tests: null,
+  });
+});
+
+test('an agent that uses too many tokens is stopped, and its work is taken back', async () => {
+  const { result, usage } = await attempt('spendthrift', {
+    steps: [...WORK, { forever: 'echo x >> more.txt' }],
+    config: { tokenBudget: 400, test: 'true' },
+  });
+  expect(result).toMatchObject({ outcome: 'over-budget', commit: null, tests: null, error: { code: 'OVER_BUDGET' } });
+  expect(result.error?.message).toMatch(/^(\d+) tokens used, \d+ over the budget of 400$/);
+  expect(result.tokensUsed).toBeGreaterThan(400);
+  expect(Math.max(...usage)).toBe(result.tokensUsed);
+  expect(result.filesModified).toEqual(['more.txt', 'src/greet.js']);
+});
+
+describe('a cancelled attempt commits nothing and leaves nothing', () => {
+  test('while it is spawned', async () => {
+    const cancel = new AbortController();
+    const { result, stages } = await attempt('cancelled-early', { cancel, onStage: () => cancel.abort() });
+    expect(result).toMatchObject({ outcome: 'cancelled', error: { code: 'CANCELLED' }, tokensUsed: 0 });
+    expect(stages).toEqual(['spawn', 'teardown']);
+  });
+
+  test('while the agent works', async () => {
+    const cancel = new AbortController();
+    const asked = cells.model.requests;
+    const running = attempt('cancelled', { cancel, steps: [...WORK, { hang: true }] });
+    await expect.poll(() => cells.model.requests, { timeout: 60_000 }).toBe(asked + 2);
+    cancel.abort();
+    const { result, stages } = await running;
+    expect(result).toMatchObject({
+      outcome: 'cancelled',
+      error: { code: 'CANCELLED' },
+      filesModified: ['src/greet.js'],
+    });
+    expect(stages).toEqual(['spawn', 'execute', 'settle', 'teardown']);
+  });
+
+  test('while its tests run', async () => {
+    const cancel = new AbortController();
+    let mark = '';
+    const running = attempt('cancelled-late', {
+      cancel,
+      steps: WORK,
+      config: { test: 'touch ../begun; sleep 300' },
+      onStage: (stage, agent) => {
+        if (stage === 'test') mark = join(agent?.cell.workspacePath ?? '', '../begun');
+      },
+    });
+    await expect.poll(() => mark !== '' && existsSync(mark), { timeout: 60_000 }).toBe(true);
+    cancel.abort();
+    const { result, stages } = await running;
+    expect(result).toMatchObject({ outcome: 'cancelled', error: { code: 'CANCELLED' }, commit: null, tests: null });
+    expect(stages).toEqual(WHOLE_LIFE.filter(stage => stage !== 'settle'));
+  });
+});
+
+test('an attempt whose cell cannot be spawned is failed, not thrown', async () => {
+  const { result } = await attempt('nowhere', { config: { branch: 'no-such-branch' } });
+  expect(result).toMatchObject({
+    outcome: 'failed',
+    error: { code: 'UNKNOWN_BASE', message: expect.stringContaining('step "workspace"') },
+    artifacts: expect.stringContaining(join(cells.home, 'artifacts', 'nowhere')),
+  });
+  const { result: refused } = await attempt('no-agent', { config: { agentId: '' } });
+  expect(refused).toMatchObject({ outcome: 'failed', error: { code: 'INVALID_INPUT' } });
+});
+
+describe('what is known of an attempt', () => {
+  const facts = () => new AttemptFacts({ agentId: 'a', taskId: 't', attempt: 3 });
+  const ended = { sessionId: 's', tokensUsed: 1, costUsd: 0, durationMs: 1 };
+
+  test('is the outcome that belongs to the end of its session', () => {
+    const outcomeOf = (end: 'error' | 'timed-out' | 'over-budget' | 'cancelled') => {
+      const one = facts();
+      one.executed({ ...ended, ended: end, error: new CellpoolError('SESSION_FAILED', 'why') });
+      expect(one.worthKeeping).toBe(false);
+      return one.result(5);
+    };
+    expect(outcomeOf('error')).toMatchObject({
+      outcome: 'failed',
+      attempt: 3,
+      error: { message: 'why' },
+      tokensUsed: 5,
+    });
+    for (const end of ['timed-out', 'over-budget', 'cancelled'] as const) expect(outcomeOf(end).outcome).toBe(end);
+  });
+
+  test('keeps the first error in front of what went wrong after it', () => {
+    const one = facts();
+    one.failed(new CellpoolError('SETUP_FAILED', 'first'));
+    one.alsoFailed(new Error('second'));
+    expect(one.result(0)).toMatchObject({
+      outcome: 'failed',
+      error: { code: 'SETUP_FAILED', message: 'first; then: second' },
+    });
+  });
+});
