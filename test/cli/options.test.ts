@@ -1,0 +1,77 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Command } from 'commander';
+import { beforeEach, expect, test, vi } from 'vitest';
+import { addFlags, type FlagName, SITE_FLAGS, settingsOf, TASK_FLAGS, WORKER_FLAGS } from '../../src/cli/options.ts';
+import { tempFolder } from '../support/repository.ts';
+
+let folder: string;
+
+beforeEach(() => {
+  folder = tempFolder('options');
+  return () => {
+    vi.unstubAllEnvs();
+  };
+});
+
+function project(yaml: string): string {
+  writeFileSync(join(folder, 'cellpool.yaml'), yaml);
+  return folder;
+}
+
+test('a flag outranks the environment, that cellpool.yaml, that the default', () => {
+  const repository = project('test: from-yaml\nmodel: yaml/model\nsetup: from-yaml\n');
+  vi.stubEnv('CELLPOOL_TEST', 'from-env');
+  vi.stubEnv('CELLPOOL_MODEL', 'env/model');
+  const settings = settingsOf({ test: 'from-flag' }, repository);
+  expect(settings.test).toBe('from-flag');
+  expect(settings.model).toBe('env/model');
+  expect(settings.setup).toBe('from-yaml');
+  expect(settings.limits.attempts).toBe(3);
+});
+
+test('without a repository no cellpool.yaml is read', () => {
+  project('test: from-yaml\n');
+  expect(settingsOf({}).test).toBeUndefined();
+});
+
+test('--opencode-config is merged over the opencode section of cellpool.yaml', () => {
+  const repository = project('opencode:\n  share: manual\n  provider:\n    one:\n      name: One\n');
+  const file = join(folder, 'more.json');
+  writeFileSync(file, '{ "share": "auto", "provider": { "two": { "name": "Two" } } }');
+  expect(settingsOf({ opencodeConfig: file }, repository).opencode).toEqual({
+    share: 'auto',
+    provider: { one: { name: 'One' }, two: { name: 'Two' } },
+  });
+});
+
+test('every flag sets its setting when it is typed', () => {
+  const typed: Record<FlagName, [string, string]> = {
+    home: ['--home', '/tmp/home'],
+    redis: ['--redis', 'redis://127.0.0.1:1'],
+    concurrency: ['--concurrency', '7'],
+    ports: ['--ports', '9100-9200'],
+    model: ['--model', 'a/b'],
+    agent: ['--agent', 'build'],
+    test: ['--test', 'npm test'],
+    setup: ['--setup', 'npm ci'],
+    timeoutMs: ['--timeout-ms', '1000'],
+    tokenBudget: ['--token-budget', '2000'],
+    attempts: ['--attempts', '4'],
+    logLevel: ['--log-level', 'debug'],
+  };
+  const command = addFlags(new Command(), [...SITE_FLAGS, ...TASK_FLAGS, ...WORKER_FLAGS]);
+  command.parse(Object.values(typed).flat(), { from: 'user' });
+  expect(settingsOf(command.opts())).toMatchObject({
+    home: '/tmp/home',
+    redisUrl: 'redis://127.0.0.1:1',
+    concurrency: 7,
+    ports: { from: 9100, to: 9200 },
+    model: 'a/b',
+    agent: 'build',
+    test: 'npm test',
+    setup: 'npm ci',
+    limits: { timeoutMs: 1000, tokenBudget: 2000, attempts: 4 },
+    logLevel: 'debug',
+  });
+});

@@ -1,0 +1,204 @@
+/** The worker on a real queue, with jobs that end before any cell is there; whole attempts are worked in test/cli. */
+import { chmodSync, readdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { QueueEvents } from 'bullmq';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
+import { loadSettings, type Settings } from '../../src/config.ts';
+import type { TaskJob } from '../../src/job/job.ts';
+import { TASK_QUEUE } from '../../src/job/names.ts';
+import type { AttemptResult } from '../../src/job/outcome.ts';
+import { jobOptions, openQueue, TASK_JOB, type TaskQueue } from '../../src/job/queue.ts';
+import { parseTask, type TaskInput } from '../../src/job/task.ts';
+import { silentLogger } from '../../src/observe/logger.ts';
+import { WorkerPool } from '../../src/worker/worker.ts';
+import { type TestRedis, testRedis } from '../support/redis.ts';
+import { makeRepository, tempFolder } from '../support/repository.ts';
+
+let server: TestRedis;
+let prefix: string;
+let queue: TaskQueue;
+let events: QueueEvents;
+let folder: string;
+const pools: WorkerPool[] = [];
+
+beforeAll(async () => {
+  server = await testRedis();
+});
+afterAll(() => server.close());
+
+beforeEach(async () => {
+  prefix = server.prefix();
+  folder = tempFolder('worker');
+  queue = openQueue(await server.connect('producer'), prefix);
+  events = new QueueEvents(TASK_QUEUE, { connection: await server.connect('worker'), prefix });
+  await events.waitUntilReady();
+});
+
+afterEach(async () => {
+  await Promise.all(pools.splice(0).map(pool => pool.stop()));
+  await events.close();
+  await queue.close();
+});
+
+async function startPool(more: Partial<Settings> = {}, onResult?: (result: AttemptResult) => void) {
+  const defaults = loadSettings({ env: { CELLPOOL_HOME: join(folder, 'home'), CELLPOOL_HOST: 'test' } });
+  const settings = { ...defaults, prefix, concurrency: 2, ...more };
+  const redis = await server.connect('worker');
+  const pool = await WorkerPool.start({ settings, redis, log: silentLogger, ...(onResult ? { onResult } : {}) });
+  pools.push(pool);
+  return pool;
+}
+
+function jobOf(id: string, repository: string, more: Partial<TaskInput> = {}): TaskJob {
+  const { task, faults } = parseTask({ id, prompt: 'do it', ...more }, id);
+  if (task === null) throw new Error(JSON.stringify(faults));
+  const plan = { setupMs: 1_000, testMs: 1_000, author: { name: 'a', email: 'b@c' }, opencode: {} };
+  return { version: 1, task, repository, plan, results: [] };
+}
+
+async function dataOf(id: string): Promise<TaskJob> {
+  return ((await queue.getJob(id)) ?? { data: null }).data as TaskJob;
+}
+
+/** A program that passes for opencode until it is to serve; what it does then is `serve`. */
+function brokenOpencode(serve: string): string {
+  const path = join(folder, 'opencode');
+  writeFileSync(path, `#!/bin/sh\n[ "$1" = --version ] && echo 1.0.0 && exit 0\n${serve}\n`);
+  chmodSync(path, 0o755);
+  return path;
+}
+
+const addJob = (data: TaskJob) => queue.add(TASK_JOB, data, jobOptions(data.task));
+
+/** Resolves with the reasons when all these jobs have failed for good. */
+function failures(...ids: string[]): Promise<Map<string, string>> {
+  const found = new Map<string, string>();
+  return new Promise(resolve => {
+    events.on('failed', ({ jobId, failedReason }) => {
+      found.set(jobId, failedReason);
+      if (ids.every(id => found.has(id))) resolve(found);
+    });
+  });
+}
+
+describe('jobs that are none of ours', () => {
+  test('fail at once with a clear reason, and the worker goes on', async () => {
+    const good = jobOf('good', join(folder, 'no-repository'));
+    const retried = { attempts: 3, backoff: 10 };
+    await queue.add(TASK_JOB, { hello: 'world' }, { jobId: 'nonsense', ...retried });
+    await queue.add(TASK_JOB, null, { jobId: 'nothing', ...retried });
+    await queue.add(TASK_JOB, { ...jobOf('x', '/repo'), version: 2 }, { jobId: 'newer', ...retried });
+    await queue.add(TASK_JOB, jobOf('another', '/repo'), { jobId: 'mismatch', ...retried });
+    const unreadable = await queue.add(TASK_JOB, {}, { jobId: 'unreadable', ...retried });
+    await (await server.connect('producer')).hset(queue.toKey(unreadable.id ?? ''), 'data', 'not JSON');
+    await addJob(good);
+    const failed = failures('nonsense', 'nothing', 'newer', 'mismatch', 'good');
+    const results: AttemptResult[] = [];
+    await startPool({}, result => results.push(result));
+    const reasons = await failed;
+    for (const id of ['nonsense', 'nothing', 'newer']) expect(reasons.get(id)).toContain('no job of cellpool');
+    expect(reasons.get('mismatch')).toContain('another id');
+    for (const id of ['nonsense', 'nothing', 'newer', 'mismatch']) {
+      expect((await queue.getJob(id))?.attemptsMade).toBe(1);
+    }
+    // Told of attempts only, and there was but one.
+    expect(results.map(({ taskId }) => taskId)).toEqual(['good']);
+  });
+});
+
+describe('an attempt for which no cell could be made', () => {
+  test('is kept on the job with its reason, and not repeated when that cannot help', async () => {
+    const repository = join(folder, 'no-repository');
+    const failed = failures('a');
+    await addJob(jobOf('a', repository));
+    await startPool();
+    expect((await failed).get('a')).toContain(repository);
+    const job = await queue.getJob('a');
+    expect(job?.attemptsMade).toBe(1);
+    const { results } = await dataOf('a');
+    expect(results).toMatchObject([
+      { taskId: 'a', outcome: 'failed', attempt: 1, error: { code: 'NOT_A_REPOSITORY' }, commit: null, tests: null },
+    ]);
+    const { logs } = await queue.getJobLogs('a');
+    expect(logs).toEqual([expect.stringMatching(/^attempt 1: failed: /)]);
+  });
+
+  test('is repeated when it may help, as often as the task says, and each attempt is kept', async () => {
+    const broken = brokenOpencode('echo "no such thing" >&2; exit 7');
+    const repository = makeRepository(join(folder, 'repository'));
+    let last = () => undefined as unknown;
+    const twice = new Promise<void>(resolve => {
+      last = resolve;
+    });
+    const results: AttemptResult[] = [];
+    await addJob(jobOf('a', repository, { attempts: 2 }));
+    await startPool({ opencodeBin: broken, ports: { from: 31_000, to: 31_099 } }, result => {
+      results.push(result);
+      if (results.length === 2) last();
+    });
+    await twice;
+    const [pool] = pools;
+    await pool?.drain();
+    const job = await queue.getJob('a');
+    expect(await job?.getState()).toBe('failed');
+    expect(job?.attemptsMade).toBe(2);
+    const { results: kept } = await dataOf('a');
+    expect(kept).toEqual(results);
+    expect(kept).toMatchObject([
+      { attempt: 1, outcome: 'failed', error: { code: 'SERVER_EXITED' } },
+      { attempt: 2, outcome: 'failed', error: { code: 'SERVER_EXITED' } },
+    ]);
+    expect(kept[0]?.error?.message).toContain('no such thing');
+    expect((await queue.getJobLogs('a')).logs).toHaveLength(2);
+    expect(job?.progress).toMatchObject({ stage: 'teardown', attempt: 2, host: 'test', cellId: null });
+  });
+});
+
+describe('an attempt whose lock went to another worker', () => {
+  test('is cancelled and writes nothing to the job any more', async () => {
+    const redis = await server.connect('producer');
+    const results: AttemptResult[] = [];
+    await addJob(jobOf('a', makeRepository(join(folder, 'repository'))));
+    const booting = new Promise<void>(resolve => {
+      events.on('progress', () => resolve());
+    });
+    const opencodeBin = brokenOpencode('exec sleep 60');
+    const pool = await startPool({ opencodeBin, ports: { from: 31_100, to: 31_199 } }, one => results.push(one));
+    await booting;
+    await redis.set(`${queue.toKey('a')}:lock`, 'of another worker', 'PX', 60_000);
+    await vi.waitUntil(() => pool.running.length === 0, { timeout: 40_000 });
+    expect(results).toEqual([]);
+    expect((await dataOf('a')).results).toEqual([]);
+    expect(await queue.getJobState('a')).toBe('active');
+    expect(readdirSync(join(folder, 'home', 'cells'))).toEqual([]);
+  });
+});
+
+describe('the number of cells', () => {
+  test('is what was asked for', async () => {
+    expect((await startPool({ concurrency: 7 })).concurrency).toBe(7);
+  });
+
+  test('is never over fifty, even when settings that were not checked say so', async () => {
+    expect((await startPool({ concurrency: 5_000 })).concurrency).toBe(50);
+  });
+
+  test('is what memory allows when nothing was asked for', async () => {
+    const redis = await server.connect('worker');
+    const settings = loadSettings({ env: { CELLPOOL_HOME: join(folder, 'home'), CELLPOOL_PREFIX: prefix } });
+    const pool = await WorkerPool.start({ settings, redis, log: silentLogger });
+    pools.push(pool);
+    expect(pool.concurrency).toBeGreaterThanOrEqual(1);
+    expect(pool.concurrency).toBeLessThanOrEqual(50);
+  });
+});
+
+describe('the end', () => {
+  test('may be asked for twice, in both ways, with nothing running', async () => {
+    const pool = await startPool();
+    await pool.drain();
+    await pool.stop();
+    await pool.drain();
+    expect(pool.running).toEqual([]);
+  });
+});
