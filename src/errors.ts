@@ -22,6 +22,7 @@ const CODES = {
   STALLED: { retryable: true, exit: 1 },
   OVER_BUDGET: { retryable: false, exit: 1 },
   CANCELLED: { retryable: false, exit: 1 },
+  INTERRUPTED: { retryable: false, exit: 130 },
   TESTS_FAILED: { retryable: true, exit: 1 },
   COMMIT_FAILED: { retryable: true, exit: 1 },
   BRANCH_CHECKED_OUT: { retryable: false, exit: 1 },

@@ -12,15 +12,16 @@ export interface Connected {
 
 /**
  * Runs `work` with Redis. A private server is started for it, or joined, and stopped when nobody else uses it.
- * @throws {CellpoolError} REDIS_UNAVAILABLE, and whatever `work` throws
+ * `signal` ends the waiting for it. @throws {CellpoolError} REDIS_UNAVAILABLE, and whatever `work` throws
  */
 export async function withRedis<T>(
   settings: Settings,
   say: (message: string) => void,
   work: (connected: Connected) => Promise<T>,
+  signal?: AbortSignal,
 ): Promise<T> {
   const { redisUrl, home } = settings;
-  const handle = await openRedis({ redisUrl, home, say });
+  const handle = await openRedis({ redisUrl, home, say, signal });
   const clients: Redis[] = [];
   try {
     return await work({

@@ -5,11 +5,11 @@ import { hasUncommittedEdits } from '../git/source.ts';
 import { type AttemptResult, endedWell } from '../job/outcome.ts';
 import { openQueue } from '../job/queue.ts';
 import { createLogger } from '../observe/logger.ts';
-import { onInterrupt } from '../os/shutdown.ts';
 import { TaskFollower } from '../producer/follow.ts';
 import { type Enqueued, Producer } from '../producer/producer.ts';
 import { WorkerPool } from '../worker/worker.ts';
 import { type Connected, withRedis } from './connected.ts';
+import { interruptible, type StopRequests, whenAborted } from './interrupts.ts';
 import { type LiveView, openLiveView } from './live-view.ts';
 import { addFlags, WORKER_FLAGS } from './options.ts';
 import { addTaskFlags, readTaskCall, type TaskCall, type TaskFlags } from './task-input.ts';
@@ -35,6 +35,10 @@ export async function run(file: string | undefined, flags: TaskFlags): Promise<n
   const call = await readTaskCall(file, flags);
   // Without it every task would fail, and stand on the queue as failed.
   await findOpencode(call.settings.opencodeBin);
+  return interruptible(stop => runCall(call, flags, stop));
+}
+
+async function runCall(call: TaskCall, flags: TaskFlags, stop: StopRequests): Promise<number> {
   const terminal = process.stdout.isTTY === true && process.stderr.isTTY === true && flags.json !== true;
   const view = openLiveView(call.tasks.length, terminal);
   try {
@@ -42,7 +46,8 @@ export async function run(file: string | undefined, flags: TaskFlags): Promise<n
     return await withRedis(
       call.settings,
       message => view.say(message),
-      connected => work(call, flags, connected, view),
+      connected => work(call, flags, connected, view, stop),
+      stop.asked,
     );
   } finally {
     view.close();
@@ -58,7 +63,13 @@ async function sayWhatIsLeftOut({ source, tasks }: TaskCall, view: LiveView): Pr
     view.say(`${untested} of ${tasks.length} tasks have no test command: what they commit is untested.`);
 }
 
-async function work(call: TaskCall, flags: TaskFlags, connected: Connected, view: LiveView): Promise<number> {
+async function work(
+  call: TaskCall,
+  flags: TaskFlags,
+  connected: Connected,
+  view: LiveView,
+  stop: StopRequests,
+): Promise<number> {
   const { settings, source, tasks, plan } = call;
   const producer = new Producer({ redis: await connected.connection('producer'), prefix: settings.prefix });
   const enqueued = await producer
@@ -75,7 +86,7 @@ async function work(call: TaskCall, flags: TaskFlags, connected: Connected, view
   for (const { taskId, how, result } of enqueued) if (how === 'known' && result !== null) tell(taskId, result);
 
   const open = enqueued.map(({ taskId }) => taskId).filter(id => !results.has(id));
-  const interrupted = open.length > 0 && (await workOff(call, open, connected, view, tell));
+  const interrupted = open.length > 0 && (await workOff(call, open, connected, view, stop, tell));
   view.close();
   if (flags.json !== true) {
     const inOrder = tasks.flatMap(({ task }) => results.get(task.id) ?? []);
@@ -99,6 +110,7 @@ async function workOff(
   taskIds: readonly string[],
   connected: Connected,
   view: LiveView,
+  stop: StopRequests,
   onOutcome: (taskId: string, result: AttemptResult) => void,
 ): Promise<boolean> {
   const redis = await connected.connection('worker');
@@ -114,26 +126,23 @@ async function workOff(
     onOutcome,
   });
   const pool = await WorkerPool.start({ settings, redis, log: createLogger(settings.logLevel ?? 'warn') });
-  const interrupts = onInterrupt(
-    () => {
-      view.say(`Letting ${pool.running.length} running attempts end; once more stops them now.`);
-      void pool.drain().then(() => over.abort());
-    },
-    () => {
-      view.say('Stopping the running attempts.');
-      void pool.stop();
-    },
-  );
+  whenAborted(stop.asked, () => {
+    view.say(`Letting ${pool.running.length} running attempts end; once more stops them now.`);
+    void pool.drain().then(() => over.abort());
+  });
+  whenAborted(stop.insisted, () => {
+    view.say('Stopping the running attempts.');
+    void pool.stop();
+  });
   try {
     await follower.untilAllEnded(over.signal);
     await pool.drain();
     await follower.lookOnce();
-    if (interrupts.received === null) return false;
+    if (!stop.asked.aborted) return false;
     const left = follower.pending.length;
     if (left > 0) view.say(`${left} tasks are still queued; the same command goes on with them.`);
     return true;
   } finally {
-    interrupts.dispose();
     await pool.stop();
     await follower.close();
     await queue.close();

@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import type { Settings } from '../config.ts';
 import { InvalidInput } from '../errors.ts';
-import { openSource, type Source, tipOf } from '../git/source.ts';
+import { currentBranch, openSource, type Source, tipOf } from '../git/source.ts';
 import type { Plan } from '../job/job.ts';
 import { parseTask, type TaskInput } from '../job/task.ts';
 import { checkTasksAgainst } from '../producer/check-source.ts';
@@ -50,6 +50,7 @@ export async function readTaskCall(file: string | undefined, flags: TaskFlags): 
   const facts = {
     name: flags.repo,
     tipOf: (base: string) => tipOf(source, base),
+    currentBranch: await currentBranch(source),
     branchExists: async (name: string) => (await tipOf(source, name)) !== null,
   };
   await checkTasksAgainst(tasks, facts);

@@ -1,10 +1,11 @@
 /** `cellpool worker`: work off the queue until told to stop. */
 import type { Command } from 'commander';
 import { findOpencode } from '../cell/opencode-binary.ts';
+import type { Settings } from '../config.ts';
 import { createLogger } from '../observe/logger.ts';
-import { onInterrupt } from '../os/shutdown.ts';
 import { WorkerPool } from '../worker/worker.ts';
-import { withRedis } from './connected.ts';
+import { type Connected, withRedis } from './connected.ts';
+import { interruptible, type StopRequests, whenAborted } from './interrupts.ts';
 import { addFlags, type CommonFlags, SITE_FLAGS, settingsOf, WORKER_FLAGS } from './options.ts';
 import { duration } from './words.ts';
 
@@ -29,42 +30,37 @@ export async function worker(flags: CommonFlags & { json?: boolean }): Promise<n
   const settings = settingsOf(flags);
   // A worker without it would take jobs from workers that have it, and fail them.
   await findOpencode(settings.opencodeBin);
-  const say = (message: string) => process.stderr.write(`${message}\n`);
-  return withRedis(settings, say, async connected => {
-    const pool = await WorkerPool.start({
-      settings,
-      redis: await connected.connection('worker'),
-      log: createLogger(settings.logLevel ?? 'info'),
-      onResult: result => {
-        if (flags.json === true) process.stdout.write(`${JSON.stringify(result)}\n`);
-        else {
-          const { taskId, attempt, outcome, metrics } = result;
-          process.stdout.write(`${taskId}  attempt ${attempt}  ${outcome}  ${duration(metrics.totalMs)}\n`);
-        }
-      },
-    });
-    say(`Working with up to ${pool.concurrency} cells (${connected.origin} Redis). Ctrl-C to stop.`);
-    return untilStopped(pool, say);
-  });
+  return interruptible(stop =>
+    withRedis(settings, say, connected => workUntilStopped(settings, flags.json === true, connected, stop), stop.asked),
+  );
 }
 
+const say = (message: string) => process.stderr.write(`${message}\n`);
+
 /** 0 after a drain, 130 when the running attempts were cancelled. */
-async function untilStopped(pool: WorkerPool, say: (message: string) => void): Promise<number> {
-  return new Promise(resolve => {
-    let forced = false;
-    const interrupts = onInterrupt(
-      () => {
-        say(`Letting ${pool.running.length} running attempts end; once more stops them now.`);
-        void pool.drain().then(() => {
-          interrupts.dispose();
-          resolve(forced ? 130 : 0);
-        });
-      },
-      () => {
-        forced = true;
-        say('Stopping the running attempts and handing their jobs back.');
-        void pool.stop();
-      },
-    );
+async function workUntilStopped(
+  settings: Settings,
+  json: boolean,
+  connected: Connected,
+  stop: StopRequests,
+): Promise<number> {
+  const pool = await WorkerPool.start({
+    settings,
+    redis: await connected.connection('worker'),
+    log: createLogger(settings.logLevel ?? 'info'),
+    onResult: result => {
+      const { taskId, attempt, outcome, metrics } = result;
+      const line = `${taskId}  attempt ${attempt}  ${outcome}  ${duration(metrics.totalMs)}`;
+      process.stdout.write(`${json ? JSON.stringify(result) : line}\n`);
+    },
   });
+  say(`Working with up to ${pool.concurrency} cells (${connected.origin} Redis). Ctrl-C to stop.`);
+  whenAborted(stop.insisted, () => {
+    say('Stopping the running attempts and handing their jobs back.');
+    void pool.stop();
+  });
+  await new Promise<void>(resolve => whenAborted(stop.asked, resolve));
+  say(`Letting ${pool.running.length} running attempts end; once more stops them now.`);
+  await pool.drain();
+  return stop.insisted.aborted ? 130 : 0;
 }

@@ -68,6 +68,13 @@ export async function tipOf(source: Source, branch: string): Promise<string | nu
   return line === undefined ? null : line.slice(0, line.indexOf(' '));
 }
 
+/** The branch that is checked out in the working copy; null when it is detached, or there is no working copy. */
+export async function currentBranch(source: Source): Promise<string | null> {
+  if (source.bare) return null;
+  const { exitCode, stdout } = await userGit(['symbolic-ref', '--quiet', '--short', 'HEAD'], { cwd: source.path });
+  return exitCode === 0 ? stdout.trim() : null;
+}
+
 /** At most `limit` names of branches, for telling what there is. */
 export async function someBranches(source: Source, limit = 5): Promise<string[]> {
   const args = ['for-each-ref', `--count=${limit}`, '--format=%(refname:lstrip=2)', 'refs/heads/'];

@@ -53,7 +53,7 @@ export class BoundedLog {
       }
       this.#file.once('close', () => resolve());
       this.#file.end();
-      if (this.#file.destroyed) resolve();
+      if (this.#file.closed) resolve();
     });
     return this.#closed;
   }
