@@ -1,11 +1,12 @@
 import { closeSync, existsSync, openSync, rmSync } from 'node:fs';
 import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
-import { compiledSources, fixture, PLAIN } from '../os/support.ts';
+import { fixture, PLAIN } from '../os/support.ts';
+import { compiledRooms } from '../support/compiled.ts';
 
 let compiled = '';
 beforeAll(async () => {
-  compiled = await compiledSources();
+  compiled = await compiledRooms('os', 'observe');
 });
 afterAll(() => rmSync(compiled, { recursive: true }));
 

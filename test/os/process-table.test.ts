@@ -4,11 +4,12 @@ import { join } from 'node:path';
 import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { groupIsAlive, killEntry, listProcesses, readProcess, signalGroup } from '../../src/os/process-table.ts';
-import { BOUND, compiledSources, fixture, hasProc, isAlive, leaveDaemon, tempFolder } from './support.ts';
+import { compiledRooms } from '../support/compiled.ts';
+import { BOUND, fixture, hasProc, isAlive, leaveDaemon, tempFolder } from './support.ts';
 
 let compiled = '';
 beforeAll(async () => {
-  compiled = await compiledSources();
+  compiled = await compiledRooms('os', 'observe');
 });
 afterAll(() => rmSync(compiled, { recursive: true }));
 

@@ -5,13 +5,14 @@ import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { BoundedLog } from '../../src/os/bounded-log.ts';
 import { killStrays, startProcess } from '../../src/os/process.ts';
-import { BOUND, compiledSources, hasProc, isAlive, own, PLAIN, program, tempFolder } from './support.ts';
+import { compiledRooms } from '../support/compiled.ts';
+import { BOUND, hasProc, isAlive, own, PLAIN, program, tempFolder } from './support.ts';
 
 const succeeds = (...[file, ...args]: [string, ...string[]]) => spawnSync(file, args).status === 0;
 
 let compiled = '';
 beforeAll(async () => {
-  compiled = await compiledSources();
+  compiled = await compiledRooms('os', 'observe');
 });
 afterAll(() => rmSync(compiled, { recursive: true }));
 

@@ -2,11 +2,12 @@ import { spawn } from 'node:child_process';
 import { rmSync } from 'node:fs';
 import { afterAll, beforeAll, expect, onTestFinished, test, vi } from 'vitest';
 import { onInterrupt } from '../../src/os/shutdown.ts';
-import { BOUND, compiledSources, fixture, PLAIN } from './support.ts';
+import { compiledRooms } from '../support/compiled.ts';
+import { BOUND, fixture, PLAIN } from './support.ts';
 
 let compiled = '';
 beforeAll(async () => {
-  compiled = await compiledSources();
+  compiled = await compiledRooms('os', 'observe');
 });
 afterAll(() => rmSync(compiled, { recursive: true }));
 

@@ -1,10 +1,9 @@
 /** Folders, fixtures and looks at processes for the tests of this room and of src/observe. */
 import { spawn } from 'node:child_process';
-import { mkdtempSync, readFileSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, realpathSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { execa } from 'execa';
 import { expect, onTestFinished, vi } from 'vitest';
 import { BoundedLog } from '../../src/os/bounded-log.ts';
 import { type OwnedProcess, startProcess } from '../../src/os/process.ts';
@@ -73,24 +72,4 @@ export function isAlive(pid: number): boolean {
   } catch {
     return false;
   }
-}
-
-/** The sources as JavaScript, for programs of their own process; the caller removes the folder. */
-export async function compiledSources(): Promise<string> {
-  const folder = mkdtempSync(join(tmpdir(), 'js-'));
-  symlinkSync(join(project, 'node_modules'), join(folder, 'node_modules'));
-  const settings = {
-    extends: join(project, 'tsconfig.json'),
-    compilerOptions: {
-      noEmit: false,
-      outDir: folder,
-      rootDir: join(project, 'src'),
-      typeRoots: [join(project, 'node_modules/@types')],
-    },
-    include: [join(project, 'src/os/**/*'), join(project, 'src/observe/**/*')],
-  };
-  writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify(settings));
-  writeFileSync(join(folder, 'package.json'), JSON.stringify({ type: 'module' }));
-  await execa(process.execPath, [join(project, 'node_modules/typescript/bin/tsc'), '-p', folder]);
-  return folder;
 }

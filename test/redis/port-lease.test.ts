@@ -4,7 +4,8 @@ import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { InvalidInput } from '../../src/errors.ts';
 import { portKeys } from '../../src/redis/keys.ts';
 import { type PortLease, PortLeases, type PortRange } from '../../src/redis/port-lease.ts';
-import { compiledRoom, redisForFile, startFixture } from './support.ts';
+import { compiledRooms } from '../support/compiled.ts';
+import { redisForFile, startFixture } from './support.ts';
 
 const LONG = 60_000;
 const HOUR = 3_600_000;
@@ -13,7 +14,7 @@ let server: Awaited<ReturnType<typeof redisForFile>>;
 let redis: Redis;
 let compiled = '';
 beforeAll(async () => {
-  [server, compiled] = await Promise.all([redisForFile(), compiledRoom()]);
+  [server, compiled] = await Promise.all([redisForFile(), compiledRooms('redis')]);
   redis = server.client();
 });
 afterAll(async () => {

@@ -5,11 +5,13 @@ import { afterAll, beforeAll, expect, onTestFinished, test, vi } from 'vitest';
 import { connectRedis } from '../../src/redis/connection.ts';
 import { isFreeWithin } from '../../src/redis/file-lock.ts';
 import { openPrivateServer } from '../../src/redis/private-server.ts';
-import { compiledRoom, isAlive, serverPid, startFixture, temporaryFolder } from './support.ts';
+import { isAlive } from '../os/support.ts';
+import { compiledRooms } from '../support/compiled.ts';
+import { serverPid, startFixture, temporaryFolder } from './support.ts';
 
 let compiled = '';
 beforeAll(async () => {
-  compiled = await compiledRoom();
+  compiled = await compiledRooms('redis');
 });
 afterAll(() => rmSync(compiled, { recursive: true }));
 

@@ -1,5 +1,5 @@
 /** What the tests of this room share: a private Redis of their own, and the room's code for child processes. */
-import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -9,7 +9,7 @@ import { onTestFinished } from 'vitest';
 import { connectRedis, type RedisRole } from '../../src/redis/connection.ts';
 import { openPrivateServer } from '../../src/redis/private-server.ts';
 
-const project = fileURLToPath(new URL('../..', import.meta.url));
+const _project = fileURLToPath(new URL('../..', import.meta.url));
 
 /** A folder that is removed when the test ends. */
 export function temporaryFolder(): string {
@@ -45,35 +45,6 @@ export async function redisForFile(): Promise<{
 /** The server's own process id. */
 export async function serverPid(client: Redis): Promise<number> {
   return Number(/process_id:(\d+)/.exec(await client.info('server'))?.[1]);
-}
-
-export function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-/** Compiles src/redis into a temporary folder, because a plain node cannot run TypeScript. Remove it in afterAll. */
-export async function compiledRoom(): Promise<string> {
-  const folder = mkdtempSync(join(tmpdir(), 'js-'));
-  symlinkSync(join(project, 'node_modules'), join(folder, 'node_modules'));
-  const settings = {
-    extends: join(project, 'tsconfig.json'),
-    compilerOptions: {
-      noEmit: false,
-      outDir: folder,
-      rootDir: join(project, 'src'),
-      typeRoots: [join(project, 'node_modules/@types')],
-    },
-    include: [join(project, 'src/redis/**/*')],
-  };
-  writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify(settings));
-  writeFileSync(join(folder, 'package.json'), JSON.stringify({ type: 'module' }));
-  await execa(process.execPath, [join(project, 'node_modules/typescript/bin/tsc'), '-p', folder]);
-  return folder;
 }
 
 /** Starts a program of fixtures/; `line(text)` resolves with the first line that starts so, or rejects at its end. */
