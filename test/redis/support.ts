@@ -9,8 +9,6 @@ import { onTestFinished } from 'vitest';
 import { connectRedis, type RedisRole } from '../../src/redis/connection.ts';
 import { openPrivateServer } from '../../src/redis/private-server.ts';
 
-const _project = fileURLToPath(new URL('../..', import.meta.url));
-
 /** A folder that is removed when the test ends. */
 export function temporaryFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), 't-'));
