@@ -13,7 +13,7 @@ import type { Cell } from './cell.ts';
 import { type ExecuteOptions, type ExecutionResult, execute } from './execute.ts';
 import { askHealth } from './ready.ts';
 import { commit, revert, type Snapshot, saveDiff, snapshot } from './settle.ts';
-import { spawnCell } from './spawn.ts';
+import { spawnCell, stopProcesses } from './spawn.ts';
 import { checkSpawnConfig, type SpawnConfig } from './spawn-config.ts';
 import type { SpawnerSite } from './spawner-site.ts';
 import { teardown } from './teardown.ts';
@@ -124,6 +124,15 @@ export class AgentSpawner {
     return execute(this.#live(agent), prompt, options);
   }
 
+  /**
+   * Ends the server and everything the agent started, so that what follows finds the workspace at rest: a process
+   * left in the background would change files between the tests and the commit. No session can follow.
+   * @throws {CellpoolError} INTERNAL when something survives
+   */
+  async stopServer(agent: SpawnedAgent): Promise<void> {
+    await stopProcesses(this.#live(agent));
+  }
+
   /** Whether the workspace differs from the base; git's answer, not the agent's. */
   async hasChanges(agent: SpawnedAgent): Promise<boolean> {
     return (await snapshot(this.#live(agent).workspace)).changed;
@@ -160,6 +169,7 @@ export class AgentSpawner {
         ...facts,
       },
     });
+    cell.branchBefore = made.commit;
     cell.log.info({ commit: made.commit, branch: made.branch, replaced: made.replaced }, 'committed');
     return { committed: true, commit: made.commit, branch: made.branch, filesModified: made.filesModified };
   }

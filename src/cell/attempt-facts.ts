@@ -43,7 +43,7 @@ export class AttemptFacts {
     if (passed) return;
     this.#outcome = 'reverted';
     const how = timedOut ? `not done after ${durationMs} ms` : `exit code ${exitCode}`;
-    this.#error = new CellpoolError('TESTS_FAILED', `the tests failed (${how}): ${tail.trim().slice(-500)}`);
+    this.#error = new CellpoolError('TESTS_FAILED', `the tests failed (${how}): ${tail.trim()}`);
   }
 
   settled(commit: CommitResult): void {
@@ -52,8 +52,12 @@ export class AttemptFacts {
     this.#outcome = commit.committed ? 'committed' : 'no-changes';
   }
 
-  /** A step threw: the attempt failed, unless it was cancelled. */
+  /** A step threw: the attempt failed, unless it was cancelled, or had come to a bad end before. */
   failed(error: CellpoolError): void {
+    if (this.#error !== null) {
+      this.alsoFailed(error);
+      return;
+    }
     this.#error = error;
     this.#outcome = error.code === 'CANCELLED' ? 'cancelled' : 'failed';
     // A cell that could not be spawned has left its server's log all the same.

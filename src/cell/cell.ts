@@ -26,9 +26,9 @@ export interface Cell {
   readonly folders: CellFolders;
   /** Folder that outlives the cell: transcript, diff, logs. */
   readonly artifacts: string;
-  /** Where a commit goes, and the commit it stood at when the cell was spawned. */
+  /** Where a commit goes, and the commit it stands at: the one at spawn, later the cell's own. */
   readonly branch: string;
-  readonly branchBefore: string | null;
+  branchBefore: string | null;
   readonly port: HeldPort;
   readonly workspace: Workspace;
   readonly server: CellServer;

@@ -5,6 +5,7 @@
 
 import { CellpoolError } from '../errors.ts';
 import { ARTIFACTS, writeArtifact } from '../observe/artifacts.ts';
+import { within } from '../os/within.ts';
 import type { Cell } from './cell.ts';
 import { type Usage, watchSession } from './watch.ts';
 
@@ -49,7 +50,8 @@ export async function execute(cell: Cell, prompt: string, options: ExecuteOption
       else signal?.addEventListener('abort', act, { once: true, signal: over.signal });
     };
     const { timeoutMs, tokenBudget } = cell.config;
-    when(AbortSignal.timeout(timeoutMs), () => end('timed-out', timedOut(timeoutMs)));
+    const timer = setTimeout(() => end('timed-out', timedOut(timeoutMs)), timeoutMs);
+    when(over.signal, () => clearTimeout(timer));
     when(options.signal, () => end('cancelled', new CellpoolError('CANCELLED', 'the attempt was cancelled')));
     when(cell.port.lost, () => end('error', new CellpoolError('LEASE_LOST', 'the port lease was lost')));
     void cell.server.process.exited.then(async () => end('error', await serverExited(cell)));
@@ -101,12 +103,11 @@ interface SessionHandlers {
 /** Creates the session, and prompts it only once its events are being watched. */
 async function startSession(cell: Cell, prompt: string, over: AbortSignal, handlers: SessionHandlers): Promise<void> {
   const { client } = cell.server;
-  const limit = () => ({
-    throwOnError: true as const,
-    signal: AbortSignal.any([over, AbortSignal.timeout(REQUEST_MS)]),
-  });
   // A title of our own keeps the server from asking the model for one.
-  const created = await client.session.create({ title: cell.config.title ?? cell.config.taskId }, limit());
+  const title = cell.config.title ?? cell.config.taskId;
+  const created = await within(REQUEST_MS, over, signal =>
+    client.session.create({ title }, { throwOnError: true, signal }),
+  );
   const sessionID = created.data.id;
   handlers.onSession(sessionID);
   await new Promise<void>((resolve, reject) => {
@@ -119,15 +120,13 @@ async function startSession(cell: Cell, prompt: string, over: AbortSignal, handl
   over.throwIfAborted();
   handlers.onPrompt();
   const model = splitModel(cell.config.model);
-  await client.session.promptAsync(
-    {
-      sessionID,
-      parts: [{ type: 'text', text: prompt }],
-      ...(model === null ? {} : { model }),
-      ...(cell.config.agent === undefined ? {} : { agent: cell.config.agent }),
-    },
-    limit(),
-  );
+  const message = {
+    sessionID,
+    parts: [{ type: 'text' as const, text: prompt }],
+    ...(model === null ? {} : { model }),
+    ...(cell.config.agent === undefined ? {} : { agent: cell.config.agent }),
+  };
+  await within(REQUEST_MS, over, signal => client.session.promptAsync(message, { throwOnError: true, signal }));
 }
 
 /** `provider/model`; the model's own name may hold further slashes. */

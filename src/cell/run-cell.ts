@@ -40,6 +40,7 @@ export async function runCell(spawner: AgentSpawner, run: CellRun): Promise<Atte
       onUsage: usage => tell(() => run.onUsage(usage.tokens)),
     });
     facts.executed(execution);
+    await spawner.stopServer(agent);
 
     if (execution.ended === 'idle' && config.test !== undefined && (await spawner.hasChanges(agent))) {
       tell(() => run.onStage('test', agent));
@@ -49,14 +50,14 @@ export async function runCell(spawner: AgentSpawner, run: CellRun): Promise<Atte
     tell(() => run.onStage('settle', agent));
     if (signal.aborted) throw new CellpoolError('CANCELLED', 'the attempt was cancelled');
     if (facts.worthKeeping) facts.settled(await spawner.commitChanges(agent, run.subject));
-    else facts.reverted(await spawner.revertChanges(agent));
   } catch (error) {
     facts.failed(asCellpoolError(error));
-    if (agent !== null) await spawner.revertChanges(agent).then(facts.reverted, facts.alsoFailed);
-  } finally {
-    tell(() => run.onStage('teardown', agent));
-    facts.metrics = await spawner.teardownAgent(agent);
   }
+  if (agent !== null && !facts.worthKeeping) {
+    await spawner.revertChanges(agent).then(facts.reverted, facts.alsoFailed);
+  }
+  tell(() => run.onStage('teardown', agent));
+  facts.metrics = await spawner.teardownAgent(agent);
   const result = facts.result(agent?.tokensUsed ?? 0);
   if (result.artifacts !== '') await writeArtifact(result.artifacts, ARTIFACTS.result, result).catch(() => undefined);
   return result;

@@ -3,8 +3,8 @@
  * put back exactly as it was. Every question goes to the record, never to the agent's own `.git`; call these when
  * the agent's processes have ended, for a live one can change the files meanwhile.
  */
-import { appendFile, readFile, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { appendFile, opendir, readFile, rm, writeFile } from 'node:fs/promises';
+import { basename, join } from 'node:path';
 import { CellpoolError, messageOf } from '../errors.ts';
 import { changesOfGit, withoutChanges } from '../git/baseline.ts';
 import { type Change, excludePattern, withTrailers } from '../git/commands.ts';
@@ -55,27 +55,45 @@ export interface CommitResult {
   replaced: string | null;
 }
 
-/** In the record: the tree of the workspace after setup, when setup changed tracked files. */
+/** In the record: the tree of the workspace after setup. */
 const setupFile = (workspace: Workspace) => join(workspace.recordDir, 'setup-tree');
 const excludeFile = (workspace: Workspace) => join(workspace.recordDir, 'info', 'exclude');
 /** In the record: the branch whose tip is the finished commit. */
 const FINISHED = 'refs/heads/finished';
 
 /**
- * Call it when the setup command has ended. What setup left behind is not the agent's work: untracked files and
- * folders stay out of the commit (a folder that setup made as a whole with all that comes into it later), and a
- * tracked file that setup changed is committed only if the agent changes it further.
- * @returns the untracked paths that stay out; folders end in `/`.
+ * Call it when the setup command has ended. What setup left behind is not the agent's work: a file that setup made or
+ * changed is committed only if the agent changes it further. Folders of installed packages and build products stay
+ * out with all that comes into them later.
+ * @returns the paths that stay out, which end in `/`.
  * @throws {CellpoolError} COMMIT_FAILED.
  */
 export async function markSetupDone(workspace: Workspace): Promise<string[]> {
   await demandInPlace(workspace);
   const record = recordOf(workspace);
   const left = await untrackedCollapsed(record);
-  await appendFile(excludeFile(workspace), left.map(path => `${excludePattern(path)}\n`).join(''));
+  const out: string[] = [];
+  for (const path of left) if (await isProduct(join(workspace.workspacePath, path))) out.push(path);
+  await appendFile(excludeFile(workspace), out.map(path => `${excludePattern(path)}\n`).join(''));
   await stageAll(record);
   await writeFile(setupFile(workspace), await writeTree(record));
-  return left;
+  return out;
+}
+
+/** Folders that tools fill and nobody commits, where a repository forgot to ignore them. */
+const PRODUCTS = new Set(['node_modules', '.venv', 'venv', '__pycache__', '.tox', '.gradle', 'target', '.cache']);
+/** A folder with more entries than this is no source that a setup command left for the agent to work on. */
+const PRODUCT_ENTRIES = 2_000;
+
+async function isProduct(path: string): Promise<boolean> {
+  if (!path.endsWith('/')) return false;
+  if (PRODUCTS.has(basename(path))) return true;
+  let entries = 0;
+  for await (const _ of await opendir(path, { recursive: true })) {
+    entries += 1;
+    if (entries > PRODUCT_ENTRIES) return true;
+  }
+  return false;
 }
 
 /** What the agent has changed up to now. @throws {CellpoolError} COMMIT_FAILED when git cannot record it. */

@@ -134,6 +134,15 @@ export async function spawnCell(
   }
 }
 
+/** Ends the server with all that it or the agent started. Harmless when repeated; teardown does the same. */
+export async function stopProcesses({ id, dir, server }: Pick<Cell, 'id' | 'dir' | 'server'>): Promise<void> {
+  try {
+    await server.process.stop(STOP_GRACE_MS);
+  } finally {
+    await killStrays(cellMarker(id), dir);
+  }
+}
+
 /** Found out now rather than after the agent's work: git would refuse, or leave somebody's working copy behind. */
 async function refuseCheckedOut({ site }: SpawnContext, branch: string): Promise<void> {
   const where = await checkedOutAt(site.source, branch);

@@ -35,6 +35,8 @@ export async function watchSession(
   signal: AbortSignal,
 ): Promise<void> {
   const handle = (event: Event) => handleEvent(client, sessionId, event, usage, handlers);
+  let opened = false;
+  // Counted anew from every stream that opens: only breaks in a row say that the server is lost.
   for (let breaks = 0; breaks <= MAX_BREAKS && !signal.aborted; breaks += 1) {
     try {
       const { stream } = await client.event.subscribe({}, { signal, sseMaxRetryAttempts: 1 });
@@ -42,7 +44,9 @@ export async function watchSession(
         if (signal.aborted) return;
         if (event.type === 'server.connected') {
           handlers.onOpen();
-          if (breaks > 0) await catchUp(client, sessionId, usage, handlers);
+          if (opened) await catchUp(client, sessionId, usage, handlers);
+          opened = true;
+          breaks = 0;
         } else handle(event);
       }
     } catch (error) {
@@ -85,15 +89,16 @@ async function catchUp(
   usage: UsageCounter,
   handlers: WatchHandlers,
 ): Promise<void> {
-  const limit = { signal: AbortSignal.timeout(REQUEST_MS) };
+  // What is not answered throws: the stream is then opened anew, and asked again.
+  const limit = { throwOnError: true as const, signal: AbortSignal.timeout(REQUEST_MS) };
   // The status first: of a session that is idle by then, the messages are complete.
   const statuses = await client.session.status({}, limit);
   const messages = await client.session.messages({ sessionID: sessionId }, limit);
-  for (const message of messages.data ?? []) count(message.info, usage, handlers);
-  const status = statuses.data?.[sessionId];
-  if (statuses.data === undefined || (status !== undefined && status.type !== 'idle')) return;
+  for (const message of messages.data) count(message.info, usage, handlers);
+  const status = statuses.data[sessionId];
+  if (status !== undefined && status.type !== 'idle') return;
   // A session without an answer has not ended: its prompt is still on the way.
-  const last = messages.data?.at(-1)?.info;
+  const last = messages.data.at(-1)?.info;
   if (last?.role !== 'assistant') return;
   // It ended while nobody listened; whether it ended well stands in its last message.
   if (last.error !== undefined) handlers.onError(sessionError(last.error));

@@ -22,6 +22,8 @@ export const taskJobSchema = z.strictObject({
   /** Absolute path of the repository's top folder (or of a bare repository) on the worker's host. */
   repository: z.string().startsWith('/'),
   plan: planSchema,
+  /** Epoch ms since which workers lack what the task needs (its repository, opencode); it then waits, uncounted. */
+  lackingSince: z.number().optional(),
   /** One result for every attempt that has ended, oldest first. */
   results: z.array(attemptResultSchema),
 });

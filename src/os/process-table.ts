@@ -14,6 +14,8 @@ export interface ProcessEntry {
   /** Clock ticks after boot; with the pid it names a process for ever. */
   readonly startTime: string;
   readonly zombie: boolean;
+  /** Whether it has a terminal: somebody's shell or editor. */
+  readonly terminal: boolean;
 }
 
 /** How many processes are read at once: a busy machine has thousands, and each read takes a file handle. */
@@ -32,6 +34,7 @@ export async function readProcess(pid: number): Promise<ProcessEntry | null> {
     group: Number(group),
     startTime: fields[19] ?? '',
     zombie: state === 'Z' || state === 'X',
+    terminal: fields[4] !== '0',
   };
 }
 
@@ -52,8 +55,9 @@ export async function groupIsAlive(group: number): Promise<boolean> {
 
 /**
  * Processes that belong to a cell though they left its process group: they carry `marker` (`NAME=value`) in their
- * environment or, when a `folder` is given, work in or below it. One that cleared its environment and moved away is
- * not found. What is found here gets killed, so a marker or folder that would fit everything is refused.
+ * environment or, when a `folder` is given, work in or below it without a terminal (with one it is a person who looks
+ * around there). One that cleared its environment and moved away is not found. What is found here gets killed, so a
+ * marker or folder that would fit everything is refused.
  */
 export async function findStrays(marker: string, folder: string | null): Promise<ProcessEntry[]> {
   if (!/^\w+=.+/s.test(marker) || (folder !== null && (!isAbsolute(folder) || folder === sep))) {
@@ -65,7 +69,7 @@ export async function findStrays(marker: string, folder: string | null): Promise
   const checked = await pLimit(READS).map(entries, async entry => {
     const [environment, cwd] = await Promise.all([
       quietly(readFile(`/proc/${entry.pid}/environ`, 'latin1')),
-      real === null ? null : quietly(readlink(`/proc/${entry.pid}/cwd`)),
+      real === null || entry.terminal ? null : quietly(readlink(`/proc/${entry.pid}/cwd`)),
     ]);
     const below = real !== null && cwd !== null && isWithin(cwd.replace(/ \(deleted\)$/, ''), real);
     return below || environment?.split('\0').includes(marker) ? entry : null;

@@ -1,9 +1,11 @@
 /** One job, one attempt: read it, run its cell, keep the result on the job, and tell BullMQ what becomes of it. */
-import { type Job, UnrecoverableError, WaitingError } from 'bullmq';
+import { DelayedError, type Job, UnrecoverableError, WaitingError } from 'bullmq';
+import type { AgentSpawner } from '../cell/agent-spawner.ts';
 import { runCell } from '../cell/run-cell.ts';
 import { asCellpoolError } from '../errors.ts';
 import { type TaskJob, taskJobSchema } from '../job/job.ts';
 import type { AttemptResult, Progress } from '../job/outcome.ts';
+import type { Logger } from '../observe/logger.ts';
 import { attemptPrompt } from './attempt-prompt.ts';
 import { decide } from './decide.ts';
 import type { SpawnerPool } from './spawner-pool.ts';
@@ -11,6 +13,9 @@ import type { SpawnerPool } from './spawner-pool.ts';
 export interface JobContext {
   spawners: SpawnerPool;
   host: string;
+  log: Logger;
+  /** Called with every cell's life, so that the worker knows when the last one has ended. */
+  onCell(life: Promise<unknown>): void;
   /** Whether this worker is being stopped: a cancelled attempt is then handed back instead of given up. */
   stopping(): boolean;
   onResult(result: AttemptResult): void;
@@ -30,20 +35,24 @@ export async function processJob(
   signal: AbortSignal,
 ): Promise<AttemptResult> {
   const data = readData(job);
-  const { task, plan } = data;
+  if (context.stopping()) return handBack(job, token);
+  const { task } = data;
   const attempt = job.attemptsMade + 1;
+  const spawner = await context.spawners
+    .of(data.repository)
+    .catch(error => waitOrThrow(context, job, token, data, error));
   const report = new ProgressReport(job, context.host, attempt);
-  const result = await runOrFail(context, data, attempt, report, signal);
+  const life = runAttempt(spawner, data, attempt, report, signal);
+  context.onCell(life);
+  const result = await life;
+  await report.written();
   // The job is no longer ours to write to; BullMQ refuses the end we report for it.
   if (signal.reason === LOCK_LOST) throw new Error(`attempt ${attempt}: the lock was lost, nothing was committed`);
 
   const decision = decide(result, { attempts: task.attempts, stopping: context.stopping() });
-  if (decision === 'hand-back') {
-    await job.log(`attempt ${attempt}: handed back, the worker stops`);
-    await job.moveToWait(token);
-    throw new WaitingError();
-  }
-  await job.updateData({ ...data, plan, results: [...data.results, result] });
+  if (decision === 'hand-back') return handBack(job, token);
+  const { lackingSince: _, ...kept } = data;
+  await job.updateData({ ...kept, results: [...data.results, result] });
   await job.log(`attempt ${attempt}: ${result.outcome}${result.error === null ? '' : `: ${result.error.message}`}`);
   context.onResult(result);
   if (decision === 'done') return result;
@@ -59,56 +68,65 @@ function readData(job: Job): TaskJob {
   return parsed.data;
 }
 
-async function runOrFail(
+/** Gives the job back uncounted; another worker, or this one started anew, takes it. */
+async function handBack(job: Job, token: string): Promise<never> {
+  await job.log('handed back, the worker stops');
+  await job.moveToWait(token);
+  throw new WaitingError();
+}
+
+/** How long a job waits before the worker looks again for what was missing, and how long in all. */
+const LACKING_MS = 60_000;
+const LACKING_MAX_MS = 3_600_000;
+
+/**
+ * The repository, opencode or the state folder is not as it should be: the worker's fault, not the task's. A mount
+ * that is gone for a moment must not end a night's queue in a second, so the job waits, uncounted, for up to an hour.
+ */
+async function waitOrThrow(
   context: JobContext,
-  { task, plan, repository, results }: TaskJob,
+  job: Job,
+  token: string,
+  data: TaskJob,
+  error: unknown,
+): Promise<never> {
+  const { code, message } = asCellpoolError(error);
+  const since = data.lackingSince ?? Date.now();
+  if (Date.now() - since > LACKING_MAX_MS) throw new UnrecoverableError(`${code}: ${message}`);
+  context.log.error({ task: data.task.id, code, problem: message }, 'this worker lacks what the task needs; it waits');
+  await job.updateData({ ...data, lackingSince: since });
+  await job.log(`waits for what is missing: ${message}`);
+  await job.moveToDelayed(Date.now() + LACKING_MS, token);
+  throw new DelayedError();
+}
+
+function runAttempt(
+  spawner: AgentSpawner,
+  { task, plan, results }: TaskJob,
   attempt: number,
   report: ProgressReport,
   signal: AbortSignal,
 ): Promise<AttemptResult> {
-  const began = performance.now();
-  try {
-    const spawner = await context.spawners.of(repository);
-    const { test, title, model, agent } = task;
-    return await runCell(spawner, {
-      config: {
-        agentId: task.id,
-        taskId: task.id,
-        branch: task.base,
-        timeoutMs: task.timeoutMs,
-        tokenBudget: task.tokenBudget,
-        attempt,
-        author: plan.author,
-        opencode: plan.opencode,
-        limits: { setupMs: plan.setupMs, testMs: plan.testMs },
-        ...defined({ test, title, model, agent, setup: plan.setup }),
-      },
-      prompt: attemptPrompt(task, attempt, results.at(-1)),
-      subject: task.title ?? firstLine(task.prompt),
-      signal,
-      onStage: (stage, spawned) => report.stage(stage, spawned?.cell ?? null),
-      onUsage: tokens => report.usage(tokens),
-    });
-  } catch (error) {
-    // No cell was there to fail: the repository, opencode or the state folder is not as it should be.
-    const { code, message } = asCellpoolError(error);
-    const totalMs = Math.round(performance.now() - began);
-    return {
+  const { test, title, model, agent } = task;
+  return runCell(spawner, {
+    config: {
+      agentId: task.id,
       taskId: task.id,
-      outcome: 'failed',
+      branch: task.base,
+      timeoutMs: task.timeoutMs,
+      tokenBudget: task.tokenBudget,
       attempt,
-      branch: null,
-      commit: null,
-      filesModified: [],
-      tokensUsed: 0,
-      tests: null,
-      metrics: { spawnMs: 0, executionMs: 0, teardownMs: 0, totalMs },
-      error: { code, message },
-      artifacts: '',
-    };
-  } finally {
-    await report.written();
-  }
+      author: plan.author,
+      opencode: plan.opencode,
+      limits: { setupMs: plan.setupMs, testMs: plan.testMs },
+      ...defined({ test, title, model, agent, setup: plan.setup }),
+    },
+    prompt: attemptPrompt(task, attempt, results.at(-1)),
+    subject: task.title ?? firstLine(task.prompt),
+    signal,
+    onStage: (stage, spawned) => report.stage(stage, spawned?.cell ?? null),
+    onUsage: tokens => report.usage(tokens),
+  });
 }
 
 /** A commit's first line; git shows about this much of it. */

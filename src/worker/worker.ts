@@ -2,6 +2,7 @@
  * The worker: takes jobs from the queue and runs a cell for each, never more than its cap at once. It is `working`
  * until `drain` (take no more, let the running ones end) or `stop` (cancel the running ones and hand their jobs back).
  */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Worker } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { CONCURRENCY_CAP, type Settings } from '../config.ts';
@@ -17,6 +18,8 @@ import { SpawnerPool } from './spawner-pool.ts';
 /** How long a job stays ours without renewal, and how often others look for jobs that nobody renews: a quarter. */
 const LOCK_MS = 20_000;
 const STALLED_MS = LOCK_MS / 4;
+/** For handing jobs back once the cells are gone; after that their locks run out by themselves. */
+const HAND_BACK_MS = 10_000;
 /** A stall is the worker's death, not the task's fault; so many deaths in a row look like the task's after all. */
 const MAX_STALLS = 10;
 
@@ -32,7 +35,12 @@ export class WorkerPool {
   readonly concurrency: number;
   readonly #worker: Worker;
   readonly #running = new Set<string>();
+  readonly #cells = new Set<Promise<unknown>>();
   #stopping = false;
+  #tellStopped: () => void = () => undefined;
+  readonly #stopped = new Promise<void>(resolve => {
+    this.#tellStopped = resolve;
+  });
 
   private constructor({ settings, redis, log, onResult }: PoolOptions, concurrency: number) {
     this.concurrency = concurrency;
@@ -43,6 +51,11 @@ export class WorkerPool {
     const context = {
       spawners,
       host,
+      log,
+      onCell: (life: Promise<unknown>) => {
+        this.#cells.add(life);
+        void life.finally(() => this.#cells.delete(life));
+      },
       stopping: () => this.#stopping,
       onResult: (result: AttemptResult) => onResult?.(result),
     };
@@ -88,16 +101,19 @@ export class WorkerPool {
     return [...this.#running];
   }
 
-  /** Takes no more jobs and resolves when the running ones have ended. */
+  /** Takes no more jobs and resolves when the running ones have ended, or when `stop` is done. */
   async drain(): Promise<void> {
-    await this.#worker.close();
+    await Promise.race([this.#worker.close(), this.#stopped]);
   }
 
-  /** Cancels what runs, hands the jobs back uncounted, and resolves when all cells are torn down. */
+  /** Cancels what runs, hands the jobs back uncounted, and resolves when all cells are torn down, Redis or not. */
   async stop(): Promise<void> {
     this.#stopping = true;
     const closing = this.#worker.close();
     for (const id of this.#running) this.#worker.cancelJob(id, 'the worker stops');
-    await closing;
+    await Promise.allSettled(this.#cells);
+    // The cells are gone. What is left is to tell Redis, which cannot be waited for when it is not there.
+    await Promise.race([closing, sleep(HAND_BACK_MS, undefined, { ref: false })]);
+    this.#tellStopped();
   }
 }

@@ -281,7 +281,7 @@ describe('what setup leaves', () => {
     writeFiles(at, { ...left, 'ignored/i': 'i', 'lock.json': 'v2\n' });
     makeRepository(join(at, 'vendor/repo'));
     const kept = await markSetupDone(workspace);
-    expect(kept.sort()).toEqual(['!x', 'node_modules/', 'odd\nname ', 'pkg/left [1]*.txt', 'vendor/']);
+    expect(kept).toEqual(['node_modules/']);
     expect(await snapshot(workspace)).toEqual({ tree: workspace.baseTree, changed: false, filesModified: [] });
     writeFiles(at, { 'pkg/new.ts': 'n\n', 'node_modules/y/index.js': 'y', 'pkg/left 1.txt': 'other' });
     const made = await commitNow(workspace, source);
@@ -310,6 +310,29 @@ describe('what setup leaves', () => {
     expect(git(top, 'show', 'cellpool/fix-1:lock')).toBe('v2\nagent');
     expect(git(top, 'show', 'cellpool/fix-1:other')).toBe('o1');
     expect(git(top, 'show', 'cellpool/fix-1:gone')).toBe('g');
+  });
+
+  test('does not keep out what the agent puts into a folder that setup made, or changes there', async () => {
+    const { spawn, source, top } = await prepareCells(FILES);
+    const workspace = await spawn();
+    const at = workspace.workspacePath;
+    writeFiles(at, { 'docs/generated.md': 'gen\n', 'docs/list.md': 'a\n' });
+    expect(await markSetupDone(workspace)).toEqual([]);
+    writeFiles(at, { 'docs/cache.md': 'cache\n', 'docs/list.md': 'a\nb\n' });
+    const made = await commitNow(workspace, source);
+    expect(made.filesModified).toEqual(['docs/cache.md', 'docs/list.md']);
+    expect(git(top, 'show', 'cellpool/fix-1:docs/list.md')).toBe('a\nb');
+  });
+
+  test('keeps out a folder of thousands of files with all that comes into it later', async () => {
+    const { spawn } = await prepareCells(FILES);
+    const workspace = await spawn();
+    const at = workspace.workspacePath;
+    const many = Array.from({ length: 2_100 }, (_, index) => [`build-output/${index}.o`, 'o'] as const);
+    writeFiles(at, Object.fromEntries(many));
+    expect(await markSetupDone(workspace)).toEqual(['build-output/']);
+    writeFiles(at, { 'build-output/more.o': 'o' });
+    expect((await snapshot(workspace)).changed).toBe(false);
   });
 
   test('is forgotten by revert', async () => {

@@ -19,7 +19,7 @@ function deadPid(): number {
 }
 
 describe.skipIf(!hasProc)('the table', () => {
-  test('a process is told with its parent and group', async () => {
+  test('a process is told with its parent and group, and that it has no terminal', async () => {
     const pid = leaveDaemon(tempFolder(), {});
     expect(await readProcess(pid)).toEqual({
       pid,
@@ -27,6 +27,7 @@ describe.skipIf(!hasProc)('the table', () => {
       group: pid,
       startTime: expect.stringMatching(/^\d+$/),
       zombie: false,
+      terminal: false,
     });
     expect((await listProcesses()).map(entry => entry.pid)).toEqual(expect.arrayContaining([pid, process.pid]));
   });

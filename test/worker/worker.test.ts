@@ -83,7 +83,7 @@ function failures(...ids: string[]): Promise<Map<string, string>> {
 
 describe('jobs that are none of ours', () => {
   test('fail at once with a clear reason, and the worker goes on', async () => {
-    const good = jobOf('good', join(folder, 'no-repository'));
+    const good = jobOf('good', makeRepository(join(folder, 'repository')), { base: 'nowhere' });
     const retried = { attempts: 3, backoff: 10 };
     await queue.add(TASK_JOB, { hello: 'world' }, { jobId: 'nonsense', ...retried });
     await queue.add(TASK_JOB, null, { jobId: 'nothing', ...retried });
@@ -94,7 +94,7 @@ describe('jobs that are none of ours', () => {
     await addJob(good);
     const failed = failures('nonsense', 'nothing', 'newer', 'mismatch', 'good');
     const results: AttemptResult[] = [];
-    await startPool({}, result => results.push(result));
+    await startPool({ opencodeBin: brokenOpencode('exit 7') }, result => results.push(result));
     const reasons = await failed;
     for (const id of ['nonsense', 'nothing', 'newer']) expect(reasons.get(id)).toContain('no job of cellpool');
     expect(reasons.get('mismatch')).toContain('another id');
@@ -108,16 +108,15 @@ describe('jobs that are none of ours', () => {
 
 describe('an attempt for which no cell could be made', () => {
   test('is kept on the job with its reason, and not repeated when that cannot help', async () => {
-    const repository = join(folder, 'no-repository');
     const failed = failures('a');
-    await addJob(jobOf('a', repository));
-    await startPool();
-    expect((await failed).get('a')).toContain(repository);
+    await addJob(jobOf('a', makeRepository(join(folder, 'repository')), { base: 'nowhere' }));
+    await startPool({ opencodeBin: brokenOpencode('exit 7') });
+    expect((await failed).get('a')).toContain('nowhere');
     const job = await queue.getJob('a');
     expect(job?.attemptsMade).toBe(1);
     const { results } = await dataOf('a');
     expect(results).toMatchObject([
-      { taskId: 'a', outcome: 'failed', attempt: 1, error: { code: 'NOT_A_REPOSITORY' }, commit: null, tests: null },
+      { taskId: 'a', outcome: 'failed', attempt: 1, error: { code: 'UNKNOWN_BASE' }, commit: null, tests: null },
     ]);
     const { logs } = await queue.getJobLogs('a');
     expect(logs).toEqual([expect.stringMatching(/^attempt 1: failed: /)]);
@@ -151,6 +150,28 @@ describe('an attempt for which no cell could be made', () => {
     expect(kept[0]?.error?.message).toContain('no such thing');
     expect((await queue.getJobLogs('a')).logs).toHaveLength(2);
     expect(job?.progress).toMatchObject({ stage: 'teardown', attempt: 2, host: 'test', cellId: null });
+  });
+});
+
+describe('a job whose repository is not on this host', () => {
+  test('waits, uncounted, instead of being given up in a moment', async () => {
+    const delayed = new Promise<string>(resolve => {
+      events.on('delayed', ({ jobId }) => resolve(jobId));
+    });
+    await addJob(jobOf('a', join(folder, 'no-repository')));
+    await startPool();
+    expect(await delayed).toBe('a');
+    const job = await queue.getJob('a');
+    expect(job?.attemptsMade).toBe(0);
+    expect(await dataOf('a')).toMatchObject({ results: [], lackingSince: expect.any(Number) });
+    expect((await queue.getJobLogs('a')).logs).toEqual([expect.stringContaining('no-repository')]);
+  });
+
+  test('is given up when that has lasted for more than an hour', async () => {
+    const failed = failures('a');
+    await addJob({ ...jobOf('a', join(folder, 'no-repository')), lackingSince: Date.now() - 3_700_000 });
+    await startPool();
+    expect((await failed).get('a')).toContain('NOT_A_REPOSITORY');
   });
 });
 
