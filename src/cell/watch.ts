@@ -128,18 +128,22 @@ export class UsageCounter {
 
 type SessionError = Extract<Event, { type: 'session.error' }>['properties']['error'];
 
-/** 401 and 403 will not get better by trying again; anything else may. */
+/** What opencode says, in words only, when a name in the task is none that it knows. */
+const UNKNOWN_NAME = /^(Model|Agent|Provider) not found/;
+
+/** Refused credentials and unknown names will not get better by trying again; anything else may. */
 function sessionError(error: SessionError): CellpoolError {
   const data: { message?: unknown; statusCode?: unknown } = error?.data ?? {};
   const status = typeof data.statusCode === 'number' ? data.statusCode : undefined;
-  const refused = error?.name === 'ProviderAuthError' || status === 401 || status === 403;
   const said = typeof data.message === 'string' ? data.message.slice(0, 1_000) : (error?.name ?? 'no reason given');
-  return new CellpoolError(
-    refused ? 'PROVIDER_REFUSED' : 'SESSION_FAILED',
-    `${refused ? 'the provider refused the credentials' : 'the session failed'}: ${said}`,
-    {
-      facts: { name: error?.name, status },
-      ...(refused ? { hint: "Check the provider's key (opencode auth login, or its environment variable)." } : {}),
-    },
-  );
+  const facts = { name: error?.name, status };
+  if (error?.name === 'ProviderAuthError' || status === 401 || status === 403) {
+    const hint = "Check the provider's key (opencode auth login, or its environment variable).";
+    return new CellpoolError('PROVIDER_REFUSED', `the provider refused the credentials: ${said}`, { facts, hint });
+  }
+  if (UNKNOWN_NAME.test(said)) {
+    const hint = 'A provider is known only when its key is there: its variable, or opencode auth login.';
+    return new CellpoolError('PROVIDER_REFUSED', `${said} (is the name right, and is its key there?)`, { facts, hint });
+  }
+  return new CellpoolError('SESSION_FAILED', `the session failed: ${said}`, { facts });
 }
