@@ -38,6 +38,7 @@ export async function execute(cell: Cell, prompt: string, options: ExecuteOption
   const over = new AbortController();
   let sessionId: string | null = null;
   let prompted = false;
+  let limit: NodeJS.Timeout | undefined;
   let idle: () => void = () => undefined;
   const wentIdle = new Promise<void>(resolve => {
     idle = resolve;
@@ -50,8 +51,7 @@ export async function execute(cell: Cell, prompt: string, options: ExecuteOption
       else signal?.addEventListener('abort', act, { once: true, signal: over.signal });
     };
     const { timeoutMs, tokenBudget } = cell.config;
-    const timer = setTimeout(() => end('timed-out', timedOut(timeoutMs)), timeoutMs);
-    when(over.signal, () => clearTimeout(timer));
+    limit = setTimeout(() => end('timed-out', timedOut(timeoutMs)), timeoutMs);
     when(options.signal, () => end('cancelled', new CellpoolError('CANCELLED', 'the attempt was cancelled')));
     when(cell.port.lost, () => end('error', new CellpoolError('LEASE_LOST', 'the port lease was lost')));
     void cell.server.process.exited.then(async () => end('error', await serverExited(cell)));
@@ -79,6 +79,7 @@ export async function execute(cell: Cell, prompt: string, options: ExecuteOption
   // Without a prompt nothing runs, and what was about to send it is stopped by `over`.
   if (prompted && sessionId !== null && first.ended !== 'idle') await quieten(cell, sessionId, wentIdle);
   over.abort();
+  clearTimeout(limit);
   if (sessionId !== null) await saveTranscript(cell, sessionId);
   const durationMs = Math.round(performance.now() - began);
   cell.executionMs += durationMs;

@@ -1,6 +1,7 @@
 /** Redis for the time of one command: found or made, checked, and left in order whatever happens. */
 import type { Redis } from 'ioredis';
 import type { Settings } from '../config.ts';
+import { asCellpoolError } from '../errors.ts';
 import { checkRedis, connectRedis, type RedisRole } from '../redis/connection.ts';
 import { openRedis, type RedisHandle } from '../redis/open-redis.ts';
 
@@ -12,7 +13,8 @@ export interface Connected {
 
 /**
  * Runs `work` with Redis. A private server is started for it, or joined, and stopped when nobody else uses it.
- * `signal` ends the waiting for it. @throws {CellpoolError} REDIS_UNAVAILABLE, and whatever `work` throws
+ * `signal` ends the waiting for it. A private server that does not stop is told to `say` and changes nothing of how
+ * the work ended. @throws {CellpoolError} REDIS_UNAVAILABLE, and whatever `work` throws
  */
 export async function withRedis<T>(
   settings: Settings,
@@ -35,6 +37,9 @@ export async function withRedis<T>(
     });
   } finally {
     for (const client of clients) client.disconnect();
-    await handle.close();
+    await handle.close().catch((error: unknown) => {
+      const { message, hint } = asCellpoolError(error);
+      say(hint === undefined ? message : `${message} ${hint}`);
+    });
   }
 }

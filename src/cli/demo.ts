@@ -3,10 +3,13 @@ import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import type { Command } from 'commander';
 import { CellpoolError } from '../errors.ts';
+import { endedWell } from '../job/outcome.ts';
 import { run as runProgram } from '../os/run.ts';
 import { makeSampleRepository, sampleTasks } from './demo/sample-repository.ts';
 import { SCRIPTED_MODEL, startScriptedModel } from './demo/scripted-model.ts';
-import { run } from './run.ts';
+import { interruptible, type StopRequests } from './interrupts.ts';
+import { type Results, runCall } from './run.ts';
+import { readTaskCall } from './task-input.ts';
 
 const EXAMPLES = `
 Examples:
@@ -27,8 +30,14 @@ export function addDemoCommand(program: Command, exit: (code: number) => void): 
     .action(async (flags: { folder: string; concurrency: string }) => exit(await demo(flags)));
 }
 
+/** Its tests fail in every attempt, to show what is left of such a task. */
+const MEANT_TO_FAIL = 'demo-4.round-prices';
+
 export async function demo(flags: { folder: string; concurrency: string }): Promise<number> {
-  const folder = resolve(flags.folder);
+  return interruptible(stop => showAll(resolve(flags.folder), flags.concurrency, stop));
+}
+
+async function showAll(folder: string, concurrency: string, stop: StopRequests): Promise<number> {
   await makeEmpty(folder);
   const repository = join(folder, 'repository');
   await makeSampleRepository(repository);
@@ -38,32 +47,58 @@ export async function demo(flags: { folder: string; concurrency: string }): Prom
     await writeFile(tasks, `${JSON.stringify(sampleTasks(), null, 2)}\n`);
     const config = join(folder, 'scripted-model.json');
     await writeFile(config, `${JSON.stringify(model.opencodeConfig(), null, 2)}\n`);
+    stop.asked.throwIfAborted();
     say(
       'The model of this demo is scripted: it does what each task tells it to, and no network is used.',
       'All else is real: git, Redis, and an opencode server of its own for every attempt.',
       '',
     );
-    // The demo keeps to itself: not the operator's Redis, not their state folder.
-    delete process.env.REDIS_URL;
-    const code = await run(tasks, {
+    forgetOperatorSettings();
+    const taskFlags = {
       repo: repository,
       home: join(folder, 'state'),
       model: SCRIPTED_MODEL,
       opencodeConfig: config,
       test: 'npm test',
-      concurrency: flags.concurrency,
-    });
+      concurrency,
+    };
+    const results = await runCall(await readTaskCall(tasks, taskFlags), taskFlags, stop);
+    if (stop.asked.aborted) return 130;
     say('', `What was made, in ${repository}:`, '', await graph(repository));
+    const surprises = unexpected(results);
+    if (surprises.length > 0) {
+      say('This is not how the demo is meant to end:', '', ...surprises, '', '`cellpool doctor` may tell why.');
+      return 1;
+    }
     say(
       'One task was meant to fail for good: its changes were reverted, its patch is kept with the artifacts.',
       'With a model of your own, in a repository of your own:',
       '',
       '  cellpool run tasks.jsonl --repo . --test "npm test" --model anthropic/claude-sonnet-4-5',
     );
-    return code === 1 ? 0 : code;
+    return 0;
   } finally {
     await model.close();
   }
+}
+
+/** The demo keeps to itself: not the operator's Redis, state folder, limits or ports. How much is logged may be set. */
+function forgetOperatorSettings(): void {
+  for (const name of Object.keys(process.env)) {
+    if (name === 'REDIS_URL' || (name.startsWith('CELLPOOL_') && name !== 'CELLPOOL_LOG_LEVEL')) {
+      delete process.env[name];
+    }
+  }
+}
+
+/** A line for each task that ended otherwise than it is there to show. */
+export function unexpected(results: Results): string[] {
+  return sampleTasks().flatMap(({ id }) => {
+    const outcome = results.get(id)?.outcome;
+    const asMeant = id === MEANT_TO_FAIL ? outcome === 'reverted' : outcome !== undefined && endedWell(outcome);
+    const wanted = id === MEANT_TO_FAIL ? 'reverted' : 'committed or no-changes';
+    return asMeant ? [] : [`${id}: ${outcome ?? 'without an outcome'} instead of ${wanted}`];
+  });
 }
 
 function say(...lines: string[]): void {

@@ -13,6 +13,7 @@ import { run } from '../os/run.ts';
 import { checkRedis } from '../redis/connection.ts';
 import { PortLeases } from '../redis/port-lease.ts';
 import { type Connected, withRedis } from './connected.ts';
+import { interruptible } from './interrupts.ts';
 import { addFlags, type CommonFlags, SITE_FLAGS, settingsOf } from './options.ts';
 import { printable, table } from './words.ts';
 
@@ -33,8 +34,8 @@ export interface Check {
   advice: string | null;
 }
 
-/** Older ones lack worktree listings that are safe to parse, and `git fetch --no-write-fetch-head`. */
-const GIT_MINIMUM = [2, 30] as const;
+/** The same as `src/git` says when git is missing. */
+const GIT_MINIMUM = [2, 34] as const;
 const REDIS_MINIMUM = [6, 2] as const;
 const GIB = 1024 ** 3;
 /** Bind probes are cheap, a thousand of them are not. */
@@ -50,20 +51,33 @@ export function addDoctorCommand(program: Command, exit: (code: number) => void)
 
 export async function doctor(flags: CommonFlags & { json?: boolean }): Promise<number> {
   const settings = settingsOf(flags);
+  return interruptible(async stop => {
+    const checks = await checkAll(settings, stop.asked);
+    show(checks, flags.json === true);
+    return checks.some(({ state }) => state === 'fault') ? 3 : 0;
+  });
+}
+
+/** Half of the checks would say nothing worth knowing: an interrupt ends them. */
+async function checkAll(settings: Settings, asked: AbortSignal): Promise<Check[]> {
   const checks = [
     await attempt('git', checkGit),
     await attempt('opencode', () => checkOpencode(settings)),
     await attempt('state folder', () => checkHome(settings)),
-    ...(await checkRedisAndPorts(settings)),
+    ...(await checkRedisAndPorts(settings, asked)),
     await attempt('memory', () => checkMemory(settings)),
   ];
-  if (flags.json === true) for (const check of checks) process.stdout.write(`${JSON.stringify(check)}\n`);
+  asked.throwIfAborted();
+  return checks;
+}
+
+function show(checks: readonly Check[], json: boolean): void {
+  if (json) for (const check of checks) process.stdout.write(`${JSON.stringify(check)}\n`);
   else {
     const rows = checks.map(({ check, state, found }) => [check, state, printable(found)]);
     const advice = checks.flatMap(({ check, advice }) => (advice === null ? [] : [`${check}: ${advice}`]));
     process.stdout.write(`${[table(['CHECK', 'STATE', 'FOUND'], rows), '', ...advice].join('\n').trimEnd()}\n`);
   }
-  return checks.some(({ state }) => state === 'fault') ? 3 : 0;
 }
 
 type Finding = Omit<Check, 'check'>;
@@ -80,7 +94,7 @@ async function attempt(check: string, look: () => Promise<Finding>): Promise<Che
 
 async function checkGit(): Promise<Finding> {
   const { exitCode, stdout, problem } = await run(['git', '--version'], { env: { PATH: process.env.PATH ?? '' } });
-  const advice = 'Install git 2.30 or newer (Debian: apt-get install git).';
+  const advice = 'Install git 2.34 or newer (Debian: apt-get install git).';
   if (exitCode !== 0) return { state: 'fault', found: problem ?? 'git does not run', advice };
   const version = /\d+\.\d+(\.\d+)?/.exec(stdout)?.[0] ?? '';
   return isAtLeast(version, GIT_MINIMUM) ? ok(version) : { state: 'fault', found: version, advice };
@@ -105,18 +119,18 @@ async function checkHome({ home }: Settings): Promise<Finding> {
   }
 }
 
-async function checkRedisAndPorts(settings: Settings): Promise<Check[]> {
+async function checkRedisAndPorts(settings: Settings, asked: AbortSignal): Promise<Check[]> {
+  let opened = false;
+  // What openRedis would say of policy and file is told by the checks below; that a server does not stop, is not.
+  const say = (message: string) => opened && process.stderr.write(`${message}\n`);
+  const look = async (connected: Connected) => {
+    opened = true;
+    return [...(await redisChecks(connected)), await attempt('ports', () => checkPorts(settings, connected))];
+  };
   try {
-    // What openRedis would say of policy and file is told by the checks below.
-    return await withRedis(
-      settings,
-      () => undefined,
-      async connected => [
-        ...(await redisChecks(connected)),
-        await attempt('ports', () => checkPorts(settings, connected)),
-      ],
-    );
+    return await withRedis(settings, say, look, asked);
   } catch (error) {
+    asked.throwIfAborted();
     return [await attempt('redis', () => Promise.reject(error))];
   }
 }

@@ -1,9 +1,10 @@
 /** `cellpool enqueue`: put tasks on the queue for workers elsewhere or later. */
 import type { Command } from 'commander';
-import { Producer } from '../producer/producer.ts';
-import { withRedis } from './connected.ts';
-import { addTaskFlags, readTaskCall, type TaskFlags } from './task-input.ts';
-import { table } from './words.ts';
+import { type Enqueued, Producer } from '../producer/producer.ts';
+import { type Connected, withRedis } from './connected.ts';
+import { interruptible } from './interrupts.ts';
+import { addTaskFlags, readTaskCall, type TaskCall, type TaskFlags } from './task-input.ts';
+import { CHANGED, printable, table } from './words.ts';
 
 const EXAMPLES = `
 Examples:
@@ -21,19 +22,29 @@ export function addEnqueueCommand(program: Command, exit: (code: number) => void
 }
 
 export async function enqueue(file: string | undefined, flags: TaskFlags): Promise<number> {
-  const { settings, source, tasks, plan } = await readTaskCall(file, flags);
-  const say = (message: string) => process.stderr.write(`${message}\n`);
-  const enqueued = await withRedis(settings, say, async connected => {
-    const producer = new Producer({ redis: await connected.connection('producer'), prefix: settings.prefix });
-    return producer
-      .enqueue(tasks, { repository: source.path, plan }, { again: flags.again === true })
-      .finally(() => producer.close());
+  const call = await readTaskCall(file, flags);
+  return interruptible(async stop => {
+    const enqueued = await withRedis(call.settings, say, connected => put(call, flags, connected), stop.asked);
+    tell(enqueued, flags.json === true);
+    return stop.asked.aborted ? 130 : 0;
   });
-  if (flags.json === true) {
+}
+
+const say = (message: string) => process.stderr.write(`${message}\n`);
+
+async function put({ settings, source, tasks, plan }: TaskCall, flags: TaskFlags, connected: Connected) {
+  const producer = new Producer({ redis: await connected.connection('producer'), prefix: settings.prefix });
+  return producer
+    .enqueue(tasks, { repository: source.path, plan }, { again: flags.again === true })
+    .finally(() => producer.close());
+}
+
+function tell(enqueued: readonly Enqueued[], json: boolean): void {
+  for (const one of enqueued) if (one.changed) say(`${printable(one.taskId)} ${CHANGED}`);
+  if (json) {
     for (const one of enqueued) process.stdout.write(`${JSON.stringify(one)}\n`);
-    return 0;
+    return;
   }
   const rows = enqueued.map(({ taskId, how, state, result }) => [taskId, how, state, result?.outcome ?? '-']);
   process.stdout.write(`${table(['TASK', 'HOW', 'STATE', 'OUTCOME'], rows)}\n`);
-  return 0;
 }

@@ -7,8 +7,9 @@ export interface LiveView {
   progress(taskId: string, progress: Progress): void;
   retry(taskId: string, result: AttemptResult): void;
   outcome(taskId: string, result: AttemptResult): void;
-  /** A sentence to the person. */
+  /** A sentence to the person, also after the view was closed. */
   say(message: string): void;
+  /** Takes the cells off the screen; harmless when called twice. */
   close(): void;
 }
 
@@ -53,6 +54,7 @@ class CellLines implements LiveView {
   readonly #paint = createLogUpdate(process.stderr);
   readonly #timer: NodeJS.Timeout;
   #ended = 0;
+  #closed = false;
 
   constructor(total: number) {
     this.#total = total;
@@ -75,12 +77,14 @@ class CellLines implements LiveView {
   }
 
   say(message: string): void {
-    this.#paint.clear();
+    if (!this.#closed) this.#paint.clear();
     process.stderr.write(`${message}\n`);
-    this.#draw();
+    if (!this.#closed) this.#draw();
   }
 
   close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
     clearInterval(this.#timer);
     this.#paint.clear();
     this.#paint.done();

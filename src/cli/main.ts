@@ -6,6 +6,7 @@ import { asCellpoolError, InvalidInput } from '../errors.ts';
 import { addDemoCommand } from './demo.ts';
 import { addDoctorCommand } from './doctor.ts';
 import { addEnqueueCommand } from './enqueue.ts';
+import { outliveOutputs } from './outputs.ts';
 import { addRunCommand } from './run.ts';
 import { printable } from './words.ts';
 import { addWorkerCommand } from './worker.ts';
@@ -58,11 +59,5 @@ async function main(argv: readonly string[]): Promise<number> {
   return code;
 }
 
-// A reader that has seen enough (`| head`) closes the pipe; that is no error of ours.
-for (const stream of [process.stdout, process.stderr]) {
-  stream.on('error', error => {
-    if ((error as NodeJS.ErrnoException).code !== 'EPIPE') throw error;
-  });
-}
-
+outliveOutputs();
 process.exitCode = await main(process.argv);

@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import { findOpencode } from '../cell/opencode-binary.ts';
 import { hasUncommittedEdits } from '../git/source.ts';
 import { type AttemptResult, endedWell } from '../job/outcome.ts';
-import { openQueue } from '../job/queue.ts';
+import { openQueue, type TaskQueue } from '../job/queue.ts';
 import { createLogger } from '../observe/logger.ts';
 import { TaskFollower } from '../producer/follow.ts';
 import { type Enqueued, Producer } from '../producer/producer.ts';
@@ -13,7 +13,7 @@ import { interruptible, type StopRequests, whenAborted } from './interrupts.ts';
 import { type LiveView, openLiveView } from './live-view.ts';
 import { addFlags, WORKER_FLAGS } from './options.ts';
 import { addTaskFlags, readTaskCall, type TaskCall, type TaskFlags } from './task-input.ts';
-import { summary } from './words.ts';
+import { CHANGED, counted, summary } from './words.ts';
 
 const EXAMPLES = `
 Examples:
@@ -33,12 +33,23 @@ export function addRunCommand(program: Command, exit: (code: number) => void): v
 
 export async function run(file: string | undefined, flags: TaskFlags): Promise<number> {
   const call = await readTaskCall(file, flags);
-  // Without it every task would fail, and stand on the queue as failed.
-  await findOpencode(call.settings.opencodeBin);
-  return interruptible(stop => runCall(call, flags, stop));
+  return interruptible(async stop => {
+    const results = await runCall(call, flags, stop);
+    if (stop.asked.aborted) return 130;
+    return call.tasks.every(({ task }) => hasGoneWell(results.get(task.id))) ? 0 : 1;
+  });
 }
 
-async function runCall(call: TaskCall, flags: TaskFlags, stop: StopRequests): Promise<number> {
+/** The outcomes there are in the end, by task id; a task that has none was still queued when a person stopped. */
+export type Results = ReadonlyMap<string, AttemptResult>;
+
+function hasGoneWell(result: AttemptResult | undefined): boolean {
+  return result !== undefined && endedWell(result.outcome);
+}
+
+export async function runCall(call: TaskCall, flags: TaskFlags, stop: StopRequests): Promise<Results> {
+  // Without it every task would fail, and stand on the queue as failed.
+  await findOpencode(call.settings.opencodeBin);
   const terminal = process.stdout.isTTY === true && process.stderr.isTTY === true && flags.json !== true;
   const view = openLiveView(call.tasks.length, terminal);
   try {
@@ -69,7 +80,7 @@ async function work(
   connected: Connected,
   view: LiveView,
   stop: StopRequests,
-): Promise<number> {
+): Promise<Results> {
   const { settings, source, tasks, plan } = call;
   const producer = new Producer({ redis: await connected.connection('producer'), prefix: settings.prefix });
   const enqueued = await producer
@@ -85,42 +96,65 @@ async function work(
   sayWhatIsKnown(enqueued, view);
   for (const { taskId, how, result } of enqueued) if (how === 'known' && result !== null) tell(taskId, result);
 
-  const open = enqueued.map(({ taskId }) => taskId).filter(id => !results.has(id));
-  const interrupted = open.length > 0 && (await workOff(call, open, connected, view, stop, tell));
-  view.close();
-  if (flags.json !== true) {
+  const summarize = () => {
+    view.close();
+    if (flags.json === true) return;
     const inOrder = tasks.flatMap(({ task }) => results.get(task.id) ?? []);
-    process.stdout.write(`${summary(inOrder)}\n`);
-  }
-  if (interrupted) return 130;
-  return [...results.values()].every(({ outcome }) => endedWell(outcome)) ? 0 : 1;
+    process.stdout.write(`${summary(inOrder, tasks.length - inOrder.length)}\n`);
+  };
+  const open = enqueued.filter(({ taskId }) => !results.has(taskId));
+  if (open.length === 0) summarize();
+  else await workOff(call, open, connected, view, stop, { onOutcome: tell, onEnded: summarize });
+  return results;
 }
 
 function sayWhatIsKnown(enqueued: readonly Enqueued[], view: LiveView): void {
   for (const { taskId, how, state, changed } of enqueued) {
     if (how === 'joined') view.say(`${taskId} is already ${state === 'active' ? 'running' : 'queued'}: joined.`);
     if (how === 'known') view.say(`${taskId} has ended before: its outcome stands (--again works it anew).`);
-    if (changed) view.say(`${taskId} was enqueued with other words or settings than these, and those count.`);
+    if (changed) view.say(`${taskId} ${CHANGED}`);
   }
 }
 
-/** Works until all tasks have ended; true when a person stopped it before that. */
+/** A worker of ours takes what the queue gives it, be it of this call or left there by another. */
+async function sayWhatElseIsQueued(queue: TaskQueue, own: readonly Enqueued[], view: LiveView): Promise<void> {
+  const counts = await queue.getJobCounts('waiting', 'prioritized', 'delayed');
+  const all = Object.values(counts).reduce((sum, count) => sum + count, 0);
+  const others = all - own.filter(({ state }) => state !== 'active').length;
+  if (others <= 0) return;
+  view.say(`${counted(others, 'other task')} on the queue: this command works on them too until its own have ended.`);
+}
+
+interface Told {
+  onOutcome: (taskId: string, result: AttemptResult) => void;
+  /** All tasks have ended, or a person has stopped the work on them. Called once. */
+  onEnded: () => void;
+}
+
+/** Works until all tasks have ended or a person stops it, and until what was begun has come to its end. */
 async function workOff(
   { settings }: TaskCall,
-  taskIds: readonly string[],
+  open: readonly Enqueued[],
   connected: Connected,
   view: LiveView,
   stop: StopRequests,
-  onOutcome: (taskId: string, result: AttemptResult) => void,
-): Promise<boolean> {
+  { onOutcome, onEnded }: Told,
+): Promise<void> {
+  // Putting many tasks on the queue takes a while; whoever has stopped that wants no cell to start.
+  if (stop.asked.aborted) {
+    sayWhatIsLeft(open.length, view);
+    onEnded();
+    return;
+  }
   const redis = await connected.connection('worker');
   const queue = openQueue(await connected.connection('producer'), settings.prefix);
+  await sayWhatElseIsQueued(queue, open, view);
   const over = new AbortController();
   const follower = await TaskFollower.open({
     queue,
     redis,
     prefix: settings.prefix,
-    taskIds,
+    taskIds: open.map(({ taskId }) => taskId),
     onProgress: (taskId, progress) => view.progress(taskId, progress),
     onRetry: (taskId, result) => view.retry(taskId, result),
     onOutcome,
@@ -136,15 +170,42 @@ async function workOff(
   });
   try {
     await follower.untilAllEnded(over.signal);
-    await pool.drain();
+    const drained = pool.drain();
+    if (follower.pending.length === 0) {
+      onEnded();
+      await drainOthers(pool, drained, view);
+      return;
+    }
+    await drained;
     await follower.lookOnce();
-    if (!stop.asked.aborted) return false;
-    const left = follower.pending.length;
-    if (left > 0) view.say(`${left} tasks are still queued; the same command goes on with them.`);
-    return true;
+    sayWhatIsLeft(follower.pending.length, view);
+    onEnded();
   } finally {
     await pool.stop();
     await follower.close();
     await queue.close();
   }
+}
+
+function sayWhatIsLeft(left: number, view: LiveView): void {
+  if (left > 0) view.say(`${left} tasks are still queued; the same command goes on with them.`);
+}
+
+/** How often it is looked for attempts of others until one is seen. */
+const LOOK_MS = 100;
+
+/**
+ * With its last outcome a worker is handed its next job in the same step, so others may be in hand although no more
+ * are taken; such an attempt can begin a moment later.
+ */
+async function drainOthers(pool: WorkerPool, drained: Promise<void>, view: LiveView): Promise<void> {
+  const look = () => {
+    const others = pool.running.length;
+    if (others === 0) return;
+    clearInterval(timer);
+    view.say(`Waiting for ${counted(others, 'attempt')} of other tasks that this command also took.`);
+  };
+  const timer = setInterval(look, LOOK_MS);
+  look();
+  await drained.finally(() => clearInterval(timer));
 }

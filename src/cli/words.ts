@@ -32,14 +32,22 @@ export function table(head: readonly string[], given: readonly (readonly string[
   return [head, ...rows].map(line).join('\n');
 }
 
+/** Of a task on the queue that differs from the one in hand. */
+export const CHANGED = 'was enqueued with other words or settings than these, and those count.';
+
+/** `1 task`, `2 tasks`. */
+export function counted(count: number, word: string): string {
+  return `${count} ${word}${count === 1 ? '' : 's'}`;
+}
+
 /** What the tests said, in a word or two. */
 function verdict({ outcome, tests }: AttemptResult): string {
   if (tests !== null) return tests.passed ? 'passed' : `failed (${tests.exitCode ?? 'killed'})`;
   return outcome === 'committed' ? 'untested' : '-';
 }
 
-/** The summary of a run: a row a task, then a count of each outcome. */
-export function summary(results: readonly AttemptResult[]): string {
+/** The summary of a run: a row a task, then a count of each outcome, and of tasks that have none yet. */
+export function summary(results: readonly AttemptResult[], queued = 0): string {
   const rows = results.map(result => [
     result.taskId,
     result.outcome,
@@ -62,7 +70,8 @@ export function summary(results: readonly AttemptResult[]): string {
   return [
     table(['TASK', 'OUTCOME', 'ATTEMPT', 'TESTS', 'FILES', 'TOKENS', 'TIME', 'COMMIT'], rows),
     '',
-    `${results.length} tasks: ${total}`,
+    `${results.length} tasks${total === '' ? '' : `: ${total}`}`,
+    ...(queued === 0 ? [] : [`${counted(queued, 'task')} still queued`]),
     ...(problems.length === 0 ? [] : ['', ...problems]),
   ].join('\n');
 }

@@ -23,7 +23,7 @@ export interface Enqueued {
   state: string;
   /** Of a known task: how its last attempt ended; null when that is not told. */
   result: AttemptResult | null;
-  /** Whether the task on the queue differs from the one handed in, which then counts for nothing. */
+  /** Whether task or plan on the queue differ from those handed in, which then count for nothing. */
   changed: boolean;
 }
 
@@ -160,7 +160,7 @@ async function add(
       const done = byId.get(data.task.id);
       // Somebody else was faster: what stands there now is what there is to tell.
       const now = done === 'kept' ? await readJob(queue, data.task.id) : job;
-      return done === 'added' || done === 'replaced' ? fresh(data.task, done, job) : told(data.task, now);
+      return done === 'added' || done === 'replaced' ? fresh(data.task, done, job) : told(data, now);
     }),
   );
 }
@@ -172,8 +172,10 @@ function fresh(task: Task, done: 'added' | 'replaced', before: StoredJob | null)
   return { taskId: task.id, how, state, result: null, changed: false };
 }
 
-function told(task: Task, job: StoredJob | null): Enqueued {
-  const changed = job !== null && job.data !== null && !isDeepStrictEqual(asStored(task), asStored(job.data.task));
+function told({ task, plan }: TaskJob, job: StoredJob | null): Enqueued {
+  const there = job?.data ?? null;
+  const changed =
+    there !== null && !isDeepStrictEqual(asStored({ task, plan }), asStored({ task: there.task, plan: there.plan }));
   const known = job !== null && hasEnded(job);
   return {
     taskId: task.id,
@@ -184,9 +186,9 @@ function told(task: Task, job: StoredJob | null): Enqueued {
   };
 }
 
-/** A task as JSON keeps it: without undefined values and the like. */
-function asStored(task: Task): unknown {
-  return JSON.parse(JSON.stringify(task));
+/** Words and settings as JSON keeps them: without undefined values and the like. */
+function asStored(words: Pick<TaskJob, 'task' | 'plan'>): unknown {
+  return JSON.parse(JSON.stringify(words));
 }
 
 /** What ioredis says when the connection is gone, and Redis when it refuses to write. */

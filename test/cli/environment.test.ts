@@ -1,9 +1,13 @@
 /** What is not there: Redis, opencode, git. Each ends with 3, says what to do, and changes nothing. */
+import { spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { chmodSync, mkdirSync } from 'node:fs';
+import { type AddressInfo, createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import getPort from 'get-port';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { CliHome, type Finished, jsonLines } from '../support/cli.ts';
+import { processesLeft } from '../support/leaks.ts';
 
 const cli = new CliHome();
 let repository: string;
@@ -129,5 +133,58 @@ describe('with everything there', () => {
     expect(both).toEqual({ exitCode: 0, signal: null });
     const usage = await cli.runClosed(['rum'], ['stderr']);
     expect(usage).toEqual({ exitCode: 2, signal: null });
+  });
+
+  test('a full disk under stdout makes a good end 1, once told, and the work is done all the same', async () => {
+    const args = ['--id', 'on-a-full-disk', '--prompt', 'do it', '--repo', repository];
+    const { exitCode, stderr } = await cli.run(['enqueue', ...args, '--json'], { stdoutFile: '/dev/full' });
+    expect(exitCode).toBe(1);
+    expect(stderr.match(/output on stdout was lost: ENOSPC/g)).toHaveLength(1);
+    expect(stderr).not.toMatch(/^ +at /m);
+    expect(await cli.look(queue => queue.getJobState('on-a-full-disk'))).toBe('waiting');
+  });
+
+  test.skipIf(spawnSync('python3', ['--version']).status !== 0)(
+    'a terminal that is closed lets a worker come to its end, and its Redis with it',
+    async () => {
+      const own = new CliHome();
+      await own.runOnClosedTerminal(['worker', '--concurrency', '1'], 'Working with');
+      // Redis would stay if the worker had not come to its own end.
+      const left = await processesLeft({ marker: `CELLPOOL_HOME=${own.home}`, folder: own.home });
+      own.remove();
+      expect(left).toEqual([]);
+    },
+  );
+
+  test('enqueue says that words and settings which differ from those on the queue count for nothing', async () => {
+    const args = ['enqueue', '--id', 'said-twice', '--repo', repository, '--prompt'];
+    expect((await cli.run([...args, 'do it'])).stderr).not.toContain('said-twice');
+    expect((await cli.run([...args, 'do it'])).stderr).not.toContain('said-twice');
+    const words = 'said-twice was enqueued with other words or settings';
+    expect((await cli.run([...args, 'do something else'])).stderr).toContain(words);
+    expect((await cli.run([...args, 'do it', '--setup', 'true'])).stderr).toContain(words);
+  });
+});
+
+describe('Ctrl-C while Redis is waited for', () => {
+  let silent: Server;
+  let reached: Promise<unknown>;
+
+  beforeEach(async () => {
+    silent = createServer().listen(0, '127.0.0.1');
+    reached = once(silent, 'connection');
+    await once(silent, 'listening');
+    return () => void silent.close();
+  });
+
+  test.each(['enqueue', 'doctor'])('ends %s with 130, as an interrupted command', async command => {
+    const { port } = silent.address() as AddressInfo;
+    const args = command === 'enqueue' ? task : [];
+    const running = cli.start([command, ...args], { env: { REDIS_URL: `redis://127.0.0.1:${port}` } });
+    await reached;
+    running.signal('SIGINT');
+    const { exitCode, signal, stdout, stderr } = await running.ended;
+    expect({ exitCode, signal, stdout }).toEqual({ exitCode: 130, signal: null, stdout: '' });
+    expect(stderr).toContain('interrupted by SIGINT');
   });
 });

@@ -113,6 +113,12 @@ describe('the summary', () => {
     expect(text).toContain('3 tasks: 1 committed, 1 reverted, 1 no-changes');
   });
 
+  test('counts the tasks that are still queued, be there an outcome or none', () => {
+    expect(summary([result()], 2)).toMatch(/^1 tasks: 1 committed\n2 tasks still queued$/m);
+    expect(summary([], 1)).toMatch(/^0 tasks\n1 task still queued$/m);
+    expect(summary([result()])).not.toContain('queued');
+  });
+
   test('calls what was committed without tests untested', () => {
     expect(summary([result({ tests: null })])).toMatch(/^fix-1 +committed +1 +untested /m);
   });

@@ -125,6 +125,28 @@ test('a task that waits is joined, and a changed text is told and counts for not
   expect((await readJob(queue, 'b'))?.data?.task.prompt).toBe('do it');
 });
 
+test('a plan that differs is told as a text that differs, also of a task that has ended', async () => {
+  await producer.enqueue([placed('a')], here);
+  await end('a', 'committed');
+  await producer.enqueue([placed('b')], here);
+  const changes: Partial<Plan>[] = [
+    { setup: 'npm ci' },
+    { setupMs: 2 },
+    { author: { name: 'a', email: 'c' } },
+    { opencode: { share: 'auto' } },
+  ];
+  for (const change of changes) {
+    const enqueued = await producer.enqueue([placed('a'), placed('b')], { ...here, plan: { ...plan, ...change } });
+    expect(enqueued.map(({ how, changed }) => [how, changed])).toEqual([
+      ['known', true],
+      ['joined', true],
+    ]);
+  }
+  const same = await producer.enqueue([placed('a'), placed('b')], { ...here, plan: structuredClone(plan) });
+  expect(same.map(({ changed }) => changed)).toEqual([false, false]);
+  expect((await readJob(queue, 'b'))?.data?.plan).toEqual(plan);
+});
+
 test('a task that waits is joined even with again and retryFailed', async () => {
   await producer.enqueue([placed('a', { priority: 3 })], here);
   const [one] = await producer.enqueue([placed('a', { priority: 3 })], here, { again: true, retryFailed: true });

@@ -140,6 +140,23 @@ test('a process killed with SIGKILL does not keep the server alive for ever', as
   expect(isAlive(pid)).toBe(false);
 });
 
+test('a process that is stopped for a while still counts as a user', async () => {
+  const home = temporaryFolder();
+  const user = startFixture('user.mjs', [compiled, home]);
+  await user.line('joined ');
+  const server = await openPrivateServer(home);
+  const client = clientOf(server.socket);
+  user.child.kill('SIGSTOP');
+  await server.close();
+  expect(await client.ping()).toBe('PONG');
+  const pid = await serverPid(client);
+  client.disconnect();
+  user.child.kill('SIGCONT');
+  user.child.stdin.end();
+  expect((await user.child).exitCode).toBe(0);
+  expect(isAlive(pid)).toBe(false);
+});
+
 test('a server whose only user was killed is joined by the next one and stopped by it', async () => {
   const home = temporaryFolder();
   const user = startFixture('user.mjs', [compiled, home]);

@@ -1,8 +1,10 @@
 /** The built command line as a child process, with an environment that is listed here and a state folder of its own. */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { once } from 'node:events';
+import { closeSync, existsSync, mkdirSync, mkdtempSync, openSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { Readable, Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { afterAll, expect, vi } from 'vitest';
 import { type ScriptStep, script } from '../../src/cli/demo/script.ts';
@@ -24,6 +26,20 @@ const PREFIX = 'cellpool';
 /** Files run side by side: each has ports of its own, so that none finds another's in its way. */
 const FIRST_PORT = 20_000 + (process.pid % 120) * 100;
 
+/** Node cannot make a terminal. Its end closes the device: SIGHUP for the command, and EIO for what it writes. */
+const TERMINAL = `
+import os, pty, sys
+text, *command = sys.argv[1:]
+pid, terminal = pty.fork()
+if pid == 0:
+    os.execv(command[0], command)
+seen = b''
+while text.encode() not in seen:
+    seen += os.read(terminal, 4096)
+os.close(terminal)
+os.waitpid(pid, 0)
+`;
+
 export interface Finished {
   exitCode: number | null;
   signal: NodeJS.Signals | null;
@@ -36,6 +52,8 @@ export interface CliOptions {
   /** On top of the listed environment; an empty value unsets. */
   env?: Record<string, string>;
   stdin?: string;
+  /** A file or device that takes the place of stdout, which is empty in the answer then. */
+  stdoutFile?: string;
 }
 
 export interface RunningCli {
@@ -43,6 +61,8 @@ export interface RunningCli {
   readonly ended: Promise<Finished>;
   /** Resolves when stderr holds `text`; fails when the command ends before, or after a bounded wait. */
   says(text: string): Promise<void>;
+  /** What stands on stdout by now. */
+  shown(): string;
   signal(name: NodeJS.Signals): void;
 }
 
@@ -86,14 +106,16 @@ export class CliHome {
 
   start(args: readonly string[], options: CliOptions = {}): RunningCli {
     const env = Object.entries({ ...this.environment(), ...options.env }).filter(([, value]) => value !== '');
+    const file = options.stdoutFile === undefined ? null : openSync(options.stdoutFile, 'w');
     const child = spawn(process.execPath, [main, ...args], {
       cwd: options.cwd ?? this.folder,
       env: Object.fromEntries(env),
-      stdio: ['pipe', 'pipe', 'pipe'],
-    });
+      stdio: ['pipe', file ?? 'pipe', 'pipe'],
+    }) as ChildProcess & { stdin: Writable; stderr: Readable };
+    if (file !== null) closeSync(file);
     running.add(child);
     const out = { stdout: '', stderr: '' };
-    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    child.stdout?.setEncoding('utf8').on('data', (text: string) => {
       out.stdout += text;
     });
     child.stderr.setEncoding('utf8').on('data', (text: string) => {
@@ -123,12 +145,28 @@ export class CliHome {
           },
           { timeout: WAIT_MS, interval: 20 },
         ) as Promise<never>,
+      shown: () => out.stdout,
       signal: name => void child.kill(name),
     };
   }
 
   run(args: readonly string[], options: CliOptions = {}): Promise<Finished> {
     return this.start(args, options).ended;
+  }
+
+  /**
+   * Runs the command on a terminal that is closed as soon as it shows `text`, as when its window is closed. There is
+   * no exit code to tell: node itself aborts at its very end when it cannot restore the terminal.
+   */
+  async runOnClosedTerminal(args: readonly string[], text: string): Promise<void> {
+    const child = spawn('python3', ['-c', TERMINAL, text, process.execPath, main, ...args], {
+      cwd: this.folder,
+      env: this.environment(),
+      stdio: ['ignore', 'ignore', 'inherit'],
+    });
+    running.add(child);
+    await once(child, 'close');
+    running.delete(child);
   }
 
   /** As `run`, with outputs that nobody reads any more before the command has begun: every write to them fails. */
