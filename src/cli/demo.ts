@@ -125,6 +125,8 @@ async function makeEmpty(folder: string): Promise<void> {
 
 async function graph(repository: string): Promise<string> {
   const env = { PATH: process.env.PATH ?? '', HOME: process.env.HOME ?? '/' };
-  const { stdout } = await runProgram(['git', '-C', repository, 'log', '--oneline', '--graph', '--all'], { env });
+  const { stdout } = await runProgram(['git', '-C', repository, 'log', '--oneline', '--graph', '--all', '--decorate'], {
+    env,
+  });
   return stdout;
 }

@@ -54,8 +54,17 @@ export async function readTaskCall(file: string | undefined, flags: TaskFlags): 
     branchExists: async (name: string) => (await tipOf(source, name)) !== null,
   };
   await checkTasksAgainst(tasks, facts);
+  if (typeof opencode.model !== 'string') refuseWithoutModel(tasks);
   const plan = { setupMs, testMs, author, opencode, ...(setup === undefined ? {} : { setup }) };
   return { settings, source, tasks, plan };
+}
+
+/** Left to itself, opencode chooses a model, which may be somebody's hosted one that nobody meant to send code to. */
+function refuseWithoutModel(tasks: readonly PlacedTask[]): void {
+  const without = tasks.filter(({ task }) => task.model === undefined);
+  if (without.length === 0) return;
+  const what = 'names no model: give --model provider/model, or "model" in the task or in cellpool.yaml';
+  throw new InvalidInput(without.map(({ where }) => ({ where, what })));
 }
 
 async function readGiven(

@@ -46,6 +46,16 @@ function verdict({ outcome, tests }: AttemptResult): string {
   return outcome === 'committed' ? 'untested' : '-';
 }
 
+/** A short reason as it is; of a long one its beginning and its last lines, where a test log says what failed. */
+function reason(message: string): string {
+  const lines = message.split('\n').filter(line => line.trim() !== '');
+  if (lines.length <= REASON_LINES) return shorten(message, 300);
+  const end = lines.slice(-REASON_LINES).map(line => `    ${shorten(line, 120)}`);
+  return [`${shorten(lines[0] ?? '', 120)}`, '    ...', ...end].join('\n');
+}
+
+const REASON_LINES = 10;
+
 /** The summary of a run: a row a task, then a count of each outcome, and of tasks that have none yet. */
 export function summary(results: readonly AttemptResult[], queued = 0): string {
   const rows = results.map(result => [
@@ -63,10 +73,10 @@ export function summary(results: readonly AttemptResult[], queued = 0): string {
   const total = [...counts].map(([outcome, count]) => `${count} ${outcome}`).join(', ');
   const problems = results
     .filter(result => result.error !== null && result.outcome !== 'committed')
-    .map(
-      result =>
-        `${printable(result.taskId)}: ${shorten(result.error?.message ?? '', 200)}\n  see ${printable(result.artifacts) || 'the worker’s log'}`,
-    );
+    .map(result => {
+      const see = printable(result.artifacts) || 'the worker’s log';
+      return `${printable(result.taskId)}: ${reason(result.error?.message ?? '')}\n  see ${see}`;
+    });
   return [
     table(['TASK', 'OUTCOME', 'ATTEMPT', 'TESTS', 'FILES', 'TOKENS', 'TIME', 'COMMIT'], rows),
     '',

@@ -47,7 +47,8 @@ async function workUntilStopped(
   const pool = await WorkerPool.start({
     settings,
     redis: await connected.connection('worker'),
-    log: createLogger(settings.logLevel ?? 'info'),
+    // A person at a terminal reads the outcomes; the log's JSON is for files.
+    log: createLogger(settings.logLevel ?? (process.stderr.isTTY ? 'warn' : 'info')),
     onResult: result => {
       const { taskId, attempt, outcome, metrics } = result;
       const line = `${taskId}  attempt ${attempt}  ${outcome}  ${duration(metrics.totalMs)}`;

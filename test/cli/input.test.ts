@@ -67,6 +67,17 @@ describe('bad tasks are refused before anything is queued', () => {
     expect((await refused('run', ['missing.jsonl', ...inRepository()])).join()).toContain('missing.jsonl');
   });
 
+  test('a task without a model, which opencode would choose by itself', async () => {
+    const { exitCode, stdout, stderr } = await cli.run(
+      ['run', '--id', 'a', '--prompt', 'do it', '--repo', repository],
+      {
+        env: { CELLPOOL_MODEL: '' },
+      },
+    );
+    expect([exitCode, stdout]).toEqual([2, '']);
+    expect(stderr).toContain('--id: names no model: give --model provider/model');
+  });
+
   test('a folder that is no repository', async () => {
     const folder = join(cli.folder, 'plain');
     mkdirSync(folder, { recursive: true });

@@ -100,6 +100,8 @@ export class CliHome {
       [FILE_VARIABLE]: process.env[FILE_VARIABLE] ?? '',
       CELLPOOL_HOME: this.home,
       CELLPOOL_HOST: HOST,
+      // A task without a model is refused; which one it is matters only where cells run.
+      CELLPOOL_MODEL: 'scripted/model',
       CELLPOOL_PORTS: `${FIRST_PORT}-${FIRST_PORT + 99}`,
     };
   }
