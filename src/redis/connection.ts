@@ -2,8 +2,8 @@
 import { once } from 'node:events';
 import { Redis, type RedisOptions } from 'ioredis';
 import { CellpoolError, messageOf } from '../errors.ts';
+import { TooLate, within } from '../os/within.ts';
 import type { RedisAddress } from './address.ts';
-import { TooLate, within } from './within.ts';
 
 /** A server that has said nothing for this long counts as absent. */
 const CHECK_MS = 2_000;

@@ -2,13 +2,13 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
 import { CellpoolError, messageOf } from '../errors.ts';
+import { within } from '../os/within.ts';
 import { connectRedis, untilReady } from './connection.ts';
 import { holdLock, isFreeWithin } from './file-lock.ts';
 import { knownSocket, type PrivateHome } from './private-home.ts';
 import { findRedisBinary, type RedisBinary } from './redis-binary.ts';
 import { type StartedServer, startServer } from './server-process.ts';
 import { isListening } from './user-mark.ts';
-import { within } from './within.ts';
 
 /** Longest wait for other processes that are joining or leaving; more than a start may take. */
 const DOOR_MS = 90_000;

@@ -6,7 +6,7 @@
 import { once } from 'node:events';
 import { execa } from 'execa';
 import { CellpoolError } from '../errors.ts';
-import { TooLate, within } from './within.ts';
+import { TooLate, within } from '../os/within.ts';
 
 /**
  * Waits for the exclusive lock on `file` and returns the function that gives it back. The holder is `cat` at the end

@@ -8,13 +8,13 @@
  */
 import { once } from 'node:events';
 import { dirname } from 'node:path';
+import { TooLate, within } from '../os/within.ts';
 import { connectRedis, untilReady } from './connection.ts';
 import { binaryIfNeeded, closeDoor, type EnterOptions, enterServer, isAnswering, serverFault } from './enter-server.ts';
 import { isFreeWithin } from './file-lock.ts';
 import { keepServer } from './keep-server.ts';
 import { chooseSocket, knownSocket, makePrivateHome, type PrivateHome, removeSocket } from './private-home.ts';
 import { isUsed, markUse } from './user-mark.ts';
-import { TooLate, within } from './within.ts';
 
 const STOP_MS = 15_000;
 
