@@ -71,8 +71,7 @@ export async function spawnCell(
 
     step = 'server';
     let server: CellServer | null = null;
-    cleanup.add('processes that left the server', () => killStrays(cellMarker(id), dir));
-    cleanup.add(step, () => server?.process.stop(STOP_GRACE_MS));
+    cleanup.add(step, () => stopProcesses({ id, dir, server }));
     const password = randomBytes(24).toString('base64url');
     const opencode = opencodeConfig(workspace.workspacePath, config.model, site.opencode, config.opencode);
     const env = await serverEnvironment({
@@ -134,10 +133,14 @@ export async function spawnCell(
   }
 }
 
-/** Ends the server with all that it or the agent started. Harmless when repeated; teardown does the same. */
-export async function stopProcesses({ id, dir, server }: Pick<Cell, 'id' | 'dir' | 'server'>): Promise<void> {
+/** Ends the server, if there is one yet, with all that it or the agent started. Harmless when repeated. */
+export async function stopProcesses({
+  id,
+  dir,
+  server,
+}: Pick<Cell, 'id' | 'dir'> & { server: CellServer | null }): Promise<void> {
   try {
-    await server.process.stop(STOP_GRACE_MS);
+    await server?.process.stop(STOP_GRACE_MS);
   } finally {
     await killStrays(cellMarker(id), dir);
   }
