@@ -56,7 +56,7 @@ export function loadSettings(sources: SettingsSources = {}): Settings {
 function merge(sources: SettingsSources, file: Record<string, unknown>) {
   const env = sources.env ?? process.env;
   const origins = new Map<string, string>();
-  const merged: Record<string, unknown> = { limits: {}, author: {}, env: {} };
+  const merged: Record<string, unknown> = { limits: {}, author: {}, env: {}, reserve: {} };
   for (const { key, env: variable, file: mayHold } of LEAVES) {
     const candidates: [string, unknown][] = [
       [sources.flagNames?.[key] ?? key, sources.flags?.[key]],

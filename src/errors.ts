@@ -17,7 +17,16 @@ const CODES = {
   SETUP_FAILED: { retryable: true, exit: 1 },
   SERVER_EXITED: { retryable: true, exit: 1 },
   SESSION_FAILED: { retryable: true, exit: 1 },
-  PROVIDER_REFUSED: { retryable: false, exit: 1 },
+  /** Rate limit, overload or a fault of the provider's own: no verdict on the task. */
+  PROVIDER_BUSY: { retryable: true, exit: 1 },
+  /** The provider does not take our credentials. */
+  PROVIDER_REFUSED: { retryable: false, exit: 3 },
+  UNKNOWN_MODEL: { retryable: false, exit: 1 },
+  HOOK_FAILED: { retryable: true, exit: 1 },
+  DISK_FULL: { retryable: true, exit: 1 },
+  /** Worker after worker died while it worked on the task. */
+  WORKER_DIED: { retryable: false, exit: 1 },
+  NO_SUCH_JOB: { retryable: false, exit: 1 },
   TIMED_OUT: { retryable: true, exit: 1 },
   STALLED: { retryable: true, exit: 1 },
   OVER_BUDGET: { retryable: false, exit: 1 },
@@ -28,6 +37,8 @@ const CODES = {
   BRANCH_CHECKED_OUT: { retryable: false, exit: 1 },
   REVERT_FAILED: { retryable: true, exit: 1 },
   LEASE_LOST: { retryable: true, exit: 1 },
+  /** The job's lock was lost, or a newer attempt has begun: this one may not commit. */
+  FENCED: { retryable: true, exit: 1 },
   GIT_FAILED: { retryable: true, exit: 1 },
   INTERNAL: { retryable: true, exit: 1 },
 } as const;

@@ -6,14 +6,14 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import pLimit, { type LimitFunction } from 'p-limit';
 import { CellpoolError, messageOf } from '../errors.ts';
-import type { LifecycleMetrics } from '../job/outcome.ts';
+import type { LifecycleMetrics, Stage } from '../job/outcome.ts';
 import { ARTIFACTS } from '../observe/artifacts.ts';
 import type { PortLeases } from '../redis/port-lease.ts';
 import type { Cell } from './cell.ts';
 import { type ExecuteOptions, type ExecutionResult, execute } from './execute.ts';
 import { askHealth } from './ready.ts';
 import { commit, revert, type Snapshot, saveDiff, snapshot } from './settle.ts';
-import { spawnCell, stopProcesses } from './spawn.ts';
+import { type Registration, spawnCell, stopProcesses } from './spawn.ts';
 import { checkSpawnConfig, type SpawnConfig } from './spawn-config.ts';
 import type { SpawnerSite } from './spawner-site.ts';
 import { teardown } from './teardown.ts';
@@ -70,6 +70,8 @@ const HEALTH_MS = 2_000;
 export interface AgentSpawnerOptions {
   site: SpawnerSite;
   ports: PortLeases;
+  /** Where cells are entered, so that a reaper finds what a crash leaves; left out: nowhere. */
+  registry?: Registration | undefined;
   /** Limits how many servers start at the same time; share it between the spawners of one process. */
   boots?: LimitFunction;
 }
@@ -78,12 +80,14 @@ export class AgentSpawner {
   readonly #site: SpawnerSite;
   readonly #ports: PortLeases;
   readonly #boots: LimitFunction;
+  readonly #registry: Registration | null;
   /** A cell is forgotten when its agent is; until then its metrics can be asked for. */
   readonly #cells = new WeakMap<SpawnedAgent, { cell: Cell; ended: Promise<LifecycleMetrics> | null }>();
 
-  constructor({ site, ports, boots }: AgentSpawnerOptions) {
+  constructor({ site, ports, registry, boots }: AgentSpawnerOptions) {
     this.#site = site;
     this.#ports = ports;
+    this.#registry = registry ?? null;
     this.#boots = boots ?? pLimit(Math.max(2, availableParallelism()));
   }
 
@@ -94,7 +98,8 @@ export class AgentSpawner {
    */
   async spawnAgent(config: SpawnConfig, signal?: AbortSignal): Promise<SpawnedAgent> {
     const checked = checkSpawnConfig(config);
-    const cell = await spawnCell({ site: this.#site, ports: this.#ports, boots: this.#boots }, checked, signal);
+    const context = { site: this.#site, ports: this.#ports, registry: this.#registry, boots: this.#boots };
+    const cell = await spawnCell(context, checked, signal);
     const agent: SpawnedAgent = {
       id: checked.agentId,
       taskId: checked.taskId,
@@ -121,7 +126,7 @@ export class AgentSpawner {
 
   /** One session to its end, whatever ends it; how it ended is in the result, not thrown. */
   async executeTask(agent: SpawnedAgent, prompt: string, options?: ExecuteOptions): Promise<ExecutionResult> {
-    return execute(this.#live(agent), prompt, options);
+    return execute(this.#at(agent, 'execute'), prompt, options);
   }
 
   /**
@@ -140,16 +145,21 @@ export class AgentSpawner {
 
   /** Runs the test command; its exit code is the verdict. @throws {CellpoolError} INVALID_INPUT without a command */
   async runTests(agent: SpawnedAgent, signal?: AbortSignal): Promise<TestResult> {
-    return runTests(this.#site, this.#live(agent), signal);
+    return runTests(this.#site, this.#at(agent, 'test'), signal);
   }
 
   /**
    * Commits the work on `cellpool/<task id>`: what the last `runTests` judged, or the workspace as it is when there
-   * was none. Nothing changed: no commit.
-   * @throws {CellpoolError} COMMIT_FAILED, BRANCH_CHECKED_OUT
+   * was none. Nothing changed: no commit. `facts` become trailers of the message; `fence` is asked just before the
+   * branch moves, and when it throws nothing moves.
+   * @throws {CellpoolError} COMMIT_FAILED, BRANCH_CHECKED_OUT, and what `fence` throws
    */
-  async commitChanges(agent: SpawnedAgent, message: string, facts: Record<string, string> = {}): Promise<CommitResult> {
-    const cell = this.#live(agent);
+  async commitChanges(
+    agent: SpawnedAgent,
+    message: string,
+    { facts = {}, fence }: { facts?: Record<string, string>; fence?: (() => Promise<void>) | undefined } = {},
+  ): Promise<CommitResult> {
+    const cell = this.#at(agent, 'settle');
     const work = await this.#keepWork(cell);
     if (!work.changed) return { committed: false, commit: null, branch: null, filesModified: [] };
     const made = await commit(cell.workspace, {
@@ -166,8 +176,10 @@ export class AgentSpawner {
         Cell: cell.id,
         Model: cell.config.model ?? 'default',
         Tokens: String(cell.tokensUsed),
+        ...(cell.config.job === undefined ? {} : { Enqueued: new Date(cell.config.job.enqueuedAt).toISOString() }),
         ...facts,
       },
+      ...(fence === undefined ? {} : { fence }),
     });
     cell.branchBefore = made.commit;
     cell.log.info({ commit: made.commit, branch: made.branch, replaced: made.replaced }, 'committed');
@@ -176,7 +188,7 @@ export class AgentSpawner {
 
   /** Saves the diff, then puts the working tree back exactly as at spawn. @throws {CellpoolError} REVERT_FAILED */
   async revertChanges(agent: SpawnedAgent): Promise<RevertResult> {
-    const cell = this.#live(agent);
+    const cell = this.#at(agent, 'settle');
     // An agent may leave what git cannot record, say a link in place of the workspace; that is no way to stay.
     const work = await this.#keepWork(cell).catch(error => {
       cell.log.warn({ problem: messageOf(error) }, 'the diff could not be saved');
@@ -229,6 +241,13 @@ export class AgentSpawner {
     cell.snapshot ??= await snapshot(cell.workspace);
     await saveDiff(cell.workspace, cell.snapshot, join(cell.artifacts, ARTIFACTS.diff));
     return cell.snapshot;
+  }
+
+  /** The agent's cell, which enters this stage. */
+  #at(agent: SpawnedAgent, stage: Stage): Cell {
+    const cell = this.#live(agent);
+    cell.registry?.stage(cell.id, stage);
+    return cell;
   }
 
   #live(agent: SpawnedAgent): Cell {

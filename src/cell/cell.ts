@@ -3,6 +3,7 @@ import type { OpencodeClient } from '@opencode-ai/sdk/v2/client';
 import type { Logger } from '../observe/logger.ts';
 import type { CleanupStack } from '../os/cleanup.ts';
 import type { OwnedProcess } from '../os/process.ts';
+import type { CellRegistry } from '../redis/registry.ts';
 import type { CellFolders } from './environment.ts';
 import type { HeldPort } from './held-port.ts';
 import type { Snapshot } from './settle.ts';
@@ -32,6 +33,8 @@ export interface Cell {
   readonly port: HeldPort;
   readonly workspace: Workspace;
   readonly server: CellServer;
+  /** Where the cell is entered; null when it is not. */
+  readonly registry: CellRegistry | null;
   readonly password: string;
   readonly createdAt: Date;
   readonly log: Logger;

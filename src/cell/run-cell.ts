@@ -19,6 +19,8 @@ export interface CellRun {
   subject: string;
   /** Cancels the attempt at whatever stage it is; teardown runs all the same. */
   signal: AbortSignal;
+  /** Asked just before a branch moves; when it throws, nothing is committed. */
+  fence?: (() => Promise<void>) | undefined;
   onStage(stage: Stage, agent: SpawnedAgent | null): void;
   onUsage(tokens: number): void;
 }
@@ -49,7 +51,7 @@ export async function runCell(spawner: AgentSpawner, run: CellRun): Promise<Atte
 
     tell(() => run.onStage('settle', agent));
     if (signal.aborted) throw new CellpoolError('CANCELLED', 'the attempt was cancelled');
-    if (facts.worthKeeping) facts.settled(await spawner.commitChanges(agent, run.subject));
+    if (facts.worthKeeping) facts.settled(await spawner.commitChanges(agent, run.subject, { fence: run.fence }));
   } catch (error) {
     facts.failed(asCellpoolError(error));
   }

@@ -6,6 +6,7 @@ import { mergeConfig } from '../config.ts';
 import { ARTIFACTS } from '../observe/artifacts.ts';
 import { BoundedLog } from '../os/bounded-log.ts';
 import { startProcess } from '../os/process.ts';
+import { readProcess } from '../os/process-table.ts';
 import type { CellServer } from './cell.ts';
 import { LOOPBACK } from './held-port.ts';
 import { authorization, waitUntilReady } from './ready.ts';
@@ -19,6 +20,8 @@ export interface BootOptions {
   artifacts: string;
   bootMs: number;
   signal?: AbortSignal | undefined;
+  /** Told of the process as soon as it exists, and waited for. */
+  onStart?(process: { pid: number; startTime: string }): Promise<unknown> | undefined;
 }
 
 /**
@@ -34,6 +37,8 @@ export async function bootServer(options: BootOptions): Promise<CellServer> {
   });
   const baseUrl = `http://${LOOPBACK}:${options.port}`;
   try {
+    const entry = await readProcess(process.pid);
+    await options.onStart?.({ pid: process.pid, startTime: entry?.startTime ?? '' });
     const version = await waitUntilReady(process, { ...options, baseUrl });
     const headers = { Authorization: authorization(options.password) };
     return { process, baseUrl, version, client: createOpencodeClient({ baseUrl, headers }) };

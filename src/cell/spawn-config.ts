@@ -33,6 +33,8 @@ const spawnConfigSchema = z.strictObject({
     .partial()
     .default({}),
   author: z.strictObject({ name: text, email: text }).optional(),
+  /** Of a job on the queue: what holds its lock, and when it was put there (epoch ms). */
+  job: z.strictObject({ token: text, enqueuedAt: z.number() }).optional(),
   /** Merged into the opencode config of this cell, over the spawner's. */
   opencode: jsonObject.default({}),
 });

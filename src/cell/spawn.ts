@@ -14,12 +14,14 @@ import { makeArtifactFolder } from '../observe/artifacts.ts';
 import { CleanupStack } from '../os/cleanup.ts';
 import { killStrays } from '../os/process.ts';
 import type { PortLeases } from '../redis/port-lease.ts';
+import type { CellRecord, CellRegistry } from '../redis/registry.ts';
 import type { Cell, CellServer } from './cell.ts';
 import { cellMarker, makeCellFolders, serverEnvironment } from './environment.ts';
 import { HeldPort, isBindable } from './held-port.ts';
 import { bootServer, opencodeConfig } from './server.ts';
 import type { CheckedSpawnConfig } from './spawn-config.ts';
 import type { SpawnerSite } from './spawner-site.ts';
+import { removeAll } from './teardown.ts';
 import { UsageCounter } from './watch.ts';
 import { makeWorkspace, removeWorkspace } from './workspace.ts';
 
@@ -31,8 +33,15 @@ const BOOT_TRIES = 5;
 export interface SpawnContext {
   site: SpawnerSite;
   ports: PortLeases;
+  registry: Registration | null;
   /** Starting a server costs 2.5 CPU seconds; started all at once they would all run into their time limit. */
   boots: LimitFunction;
+}
+
+/** Where a cell is entered before it exists, and by whom. */
+export interface Registration {
+  cells: CellRegistry;
+  worker: CellRecord['worker'];
 }
 
 /** @throws {CellpoolError} whose facts name the `step` that failed; nothing of the cell is left then. */
@@ -48,14 +57,19 @@ export async function spawnCell(
   const dir = join(site.home, 'cells', id);
   const branch = branchOf(config.taskId);
   const cleanup = new CleanupStack();
+  const registry = context.registry?.cells ?? null;
   let step = 'artifact folder';
   let artifacts = '';
   try {
     artifacts = await makeArtifactFolder(site.home, config.taskId, `${config.attempt}-${id.slice(-8)}`);
 
+    step = 'registry';
+    if (context.registry !== null) await register(context.registry, { id, config, site, artifacts });
+
     step = 'port lease';
     const port = await HeldPort.take(context.ports, id, log);
     cleanup.add(step, () => port.release());
+    await registry?.update(id, { port: port.lease });
 
     step = 'cell folder';
     cleanup.add(step, () => removeWorkspace(dir));
@@ -89,11 +103,20 @@ export async function spawnCell(
         // It may have waited long for its turn.
         signal?.throwIfAborted();
         try {
-          return await bootServer({ ...boot, env, password, artifacts, signal, port: port.lease.port });
+          return await bootServer({
+            ...boot,
+            env,
+            password,
+            artifacts,
+            signal,
+            port: port.lease.port,
+            onStart: process => registry?.update(id, { server: process }),
+          });
         } catch (error) {
           if (tries >= BOOT_TRIES || signal?.aborted || (await isBindable(port.lease.port))) throw error;
           log.warn({ port: port.lease.port }, 'another process took the port while the server started');
           await port.exchange();
+          await registry?.update(id, { port: port.lease });
         }
       }
     });
@@ -111,6 +134,7 @@ export async function spawnCell(
       port,
       workspace,
       server,
+      registry,
       password,
       createdAt: new Date(),
       log,
@@ -124,13 +148,36 @@ export async function spawnCell(
       snapshot: null,
     };
   } catch (error) {
-    const faults = await cleanup.run();
-    if (faults.length > 0) log.error({ faults }, 'a failed spawn could not be undone in full');
+    await removeAll({ id, cleanup, registry, log });
     if (signal?.aborted) {
       throw new CellpoolError('CANCELLED', `cancelled during spawn, at step "${step}"`, { facts: { step, artifacts } });
     }
     throw atStep({ step, artifacts }, error);
   }
+}
+
+function register(
+  { cells, worker }: Registration,
+  { id, config, site, artifacts }: { id: string; config: CheckedSpawnConfig; site: SpawnerSite; artifacts: string },
+): Promise<void> {
+  return cells.register({
+    version: 1,
+    cellId: id,
+    host: cells.host,
+    home: site.home,
+    worker,
+    taskId: config.taskId,
+    attempt: config.attempt,
+    job: config.job ?? null,
+    repository: site.source.path,
+    mirror: site.mirror.path,
+    artifacts,
+    port: null,
+    server: null,
+    stage: 'spawn',
+    abandoned: false,
+    createdAt: Date.now(),
+  });
 }
 
 /** Ends the server, if there is one yet, with all that it or the agent started. Harmless when repeated. */

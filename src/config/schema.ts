@@ -18,6 +18,9 @@ export const DEFAULTS = {
   bootMs: 60 * SECOND,
   setupMs: 10 * MINUTE,
   testMs: 10 * MINUTE,
+  hookMs: MINUTE,
+  graceMs: 30 * SECOND,
+  reserve: { memoryMb: 512, diskMb: 1024 },
   author: { name: 'cellpool', email: 'cellpool@localhost' },
 } as const;
 
@@ -49,6 +52,14 @@ const text = z
   .refine(value => !value.includes('\0'), 'may not contain a NUL character');
 
 const ms = (fallback: number) => numeric(z.int().min(1).max(LIMITS.timeoutMs)).default(fallback);
+
+const flag = z.preprocess(value => (value === 'true' ? true : value === 'false' ? false : value), z.boolean());
+
+const command = text.max(10_000);
+const hooks = z.partialRecord(
+  z.enum(['afterSpawn', 'beforeExecute', 'afterExecute', 'afterTests', 'onFailure', 'beforeTeardown']),
+  z.union([command, z.strictObject({ run: command, timeoutMs: z.int().min(1).max(LIMITS.timeoutMs).optional() })]),
+);
 
 const port = z.int().min(1024).max(PORT_MAX);
 const ports = z.preprocess(
@@ -90,6 +101,21 @@ export const settingsSchema = z.strictObject({
     bootMs: ms(DEFAULTS.bootMs),
     setupMs: ms(DEFAULTS.setupMs),
     testMs: ms(DEFAULTS.testMs),
+    /** Of a hook that names none of its own. */
+    hookMs: ms(DEFAULTS.hookMs),
+    /** The agents' time and tokens over all attempts of a task; left out: `attempts` times those of one. */
+    totalTimeoutMs: numeric(z.int().min(1)).optional(),
+    totalTokenBudget: numeric(z.int().min(1)).optional(),
+  }),
+  /** Whether a task that went over its budget of tokens is tried again. */
+  retryOverBudget: flag.default(false),
+  hooks: hooks.default({}),
+  /** How long running attempts may go on once the worker is told to stop. */
+  graceMs: numeric(z.int().min(0).max(LIMITS.timeoutMs)).default(DEFAULTS.graceMs),
+  /** What must stay free (in MiB) for another cell to be started. */
+  reserve: z.strictObject({
+    memoryMb: numeric(z.int().min(0)).default(DEFAULTS.reserve.memoryMb),
+    diskMb: numeric(z.int().min(0)).default(DEFAULTS.reserve.diskMb),
   }),
   author: z.strictObject({
     name: text.regex(/^[^<>\n]*$/, 'may not contain "<", ">" or a line break').default(DEFAULTS.author.name),
@@ -130,6 +156,14 @@ const ENTRIES = [
   { key: 'limits.bootMs', env: 'CELLPOOL_BOOT_MS', file: true },
   { key: 'limits.setupMs', env: 'CELLPOOL_SETUP_MS', file: true },
   { key: 'limits.testMs', env: 'CELLPOOL_TEST_MS', file: true },
+  { key: 'limits.hookMs', env: 'CELLPOOL_HOOK_MS', file: true },
+  { key: 'limits.totalTimeoutMs', env: 'CELLPOOL_TOTAL_TIMEOUT_MS', file: true },
+  { key: 'limits.totalTokenBudget', env: 'CELLPOOL_TOTAL_TOKEN_BUDGET', file: true },
+  { key: 'retryOverBudget', env: 'CELLPOOL_RETRY_OVER_BUDGET', file: true },
+  { key: 'hooks', file: true },
+  { key: 'graceMs', env: 'CELLPOOL_GRACE_MS', file: false },
+  { key: 'reserve.memoryMb', env: 'CELLPOOL_RESERVE_MEMORY_MB', file: false },
+  { key: 'reserve.diskMb', env: 'CELLPOOL_RESERVE_DISK_MB', file: false },
   { key: 'author.name', env: 'CELLPOOL_AUTHOR_NAME', file: true },
   { key: 'author.email', env: 'CELLPOOL_AUTHOR_EMAIL', file: true },
   { key: 'opencode', file: true },

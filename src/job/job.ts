@@ -1,6 +1,7 @@
 /** The job: a task as it stands on the queue, with all a worker needs to know that is not a setting of its own. */
 import { z } from 'zod';
 import { jsonObject } from '../config.ts';
+import { hooksSchema } from './hooks.ts';
 import { attemptResultSchema } from './outcome.ts';
 import { taskSchema } from './task.ts';
 
@@ -10,6 +11,11 @@ export const planSchema = z.strictObject({
   setup: z.string().optional(),
   setupMs: z.int().positive(),
   testMs: z.int().positive(),
+  hooks: hooksSchema.optional(),
+  /** Of a hook that names none. */
+  hookMs: z.int().positive().optional(),
+  /** Whether a task that went over its budget of tokens is tried again. */
+  retryOverBudget: z.boolean().optional(),
   author: z.strictObject({ name: z.string().min(1), email: z.string().min(1) }),
   /** Merged into the opencode config of the cell. */
   opencode: jsonObject,
@@ -24,6 +30,8 @@ export const taskJobSchema = z.strictObject({
   plan: planSchema,
   /** Epoch ms since which workers lack what the task needs (its repository, opencode); it then waits, uncounted. */
   lackingSince: z.number().optional(),
+  /** What all attempts have used so far, those that did not count included. */
+  spent: z.strictObject({ tokens: z.int().min(0), executionMs: z.int().min(0) }).optional(),
   /** One result for every attempt that has ended, oldest first. */
   results: z.array(attemptResultSchema),
 });

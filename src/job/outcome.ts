@@ -1,5 +1,6 @@
 /** How an attempt ended, and everything that is told about it. This is the shape `cellpool run --json` prints. */
 import { z } from 'zod';
+import { HOOKS } from './hooks.ts';
 
 export const OUTCOMES = [
   'committed',
@@ -52,6 +53,8 @@ export const attemptResultSchema = z.object({
   tests: testsSchema.nullable(),
   metrics: metricsSchema,
   error: z.object({ code: z.string(), message: z.string() }).nullable(),
+  /** Hooks that failed without changing the outcome; left out when none did. */
+  hookFaults: z.array(z.object({ hook: z.enum(HOOKS), message: z.string() })).optional(),
   /** Folder on the worker's host with transcript, diff, test log and server log. */
   artifacts: z.string(),
 });

@@ -58,6 +58,9 @@ export const taskSchema = z.strictObject({
   timeoutMs: z.int().min(1).max(LIMITS.timeoutMs).default(TASK_DEFAULTS.timeoutMs),
   tokenBudget: z.int().min(1).default(TASK_DEFAULTS.tokenBudget),
   attempts: z.int().min(1).max(LIMITS.attempts).default(TASK_DEFAULTS.attempts),
+  /** The agents' time and tokens over all attempts, uncounted ones too; left out: `attempts` times those of one. */
+  totalTimeoutMs: z.int().min(1).optional(),
+  totalTokenBudget: z.int().min(1).optional(),
   priority: z.int().min(0).max(PRIORITY_MAX).optional(),
   /** `provider/model`. */
   model: line.regex(/^[^/\s]+\/\S+$/, 'is written provider/model').optional(),

@@ -32,6 +32,19 @@ export function portKeys(prefix: string, host: string): PortKeys {
   };
 }
 
+export interface CellKeys {
+  /** Hash: cell id -> its record as JSON. */
+  readonly records: string;
+  /** Hash: cell id -> epoch ms at which its worker last said that it has it. */
+  readonly beats: string;
+}
+
+/** The keys of one host's cells. */
+export function cellKeys(prefix: string, host: string): CellKeys {
+  const base = `${checked(prefix, 'prefix')}:cells:{${checked(host, 'host')}}`;
+  return { records: `${base}:records`, beats: `${base}:beats` };
+}
+
 function checked(value: string, where: string): string {
   if (/^[^\s{}\p{Cc}]{1,255}$/u.test(value)) return value;
   throw new InvalidInput([

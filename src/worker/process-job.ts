@@ -42,7 +42,7 @@ export async function processJob(
     .of(data.repository)
     .catch(error => waitOrThrow(context, job, token, data, error));
   const report = new ProgressReport(job, context.host, attempt);
-  const life = runAttempt(spawner, data, attempt, report, signal);
+  const life = runAttempt(spawner, data, attempt, { token, enqueuedAt: job.timestamp }, report, signal);
   context.onCell(life);
   const result = await life;
   await report.written();
@@ -104,6 +104,7 @@ function runAttempt(
   spawner: AgentSpawner,
   { task, plan, results }: TaskJob,
   attempt: number,
+  job: { token: string; enqueuedAt: number },
   report: ProgressReport,
   signal: AbortSignal,
 ): Promise<AttemptResult> {
@@ -119,6 +120,7 @@ function runAttempt(
       author: plan.author,
       opencode: plan.opencode,
       limits: { setupMs: plan.setupMs, testMs: plan.testMs },
+      job,
       ...defined({ test, title, model, agent, setup: plan.setup }),
     },
     prompt: attemptPrompt(task, attempt, results.at(-1)),

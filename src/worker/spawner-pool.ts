@@ -2,18 +2,21 @@
 import { availableParallelism } from 'node:os';
 import pLimit from 'p-limit';
 import { AgentSpawner } from '../cell/agent-spawner.ts';
+import type { Registration } from '../cell/spawn.ts';
 import { openSite, type SiteOptions } from '../cell/spawner-site.ts';
 import type { PortLeases } from '../redis/port-lease.ts';
 
 export class SpawnerPool {
   readonly #options: Omit<SiteOptions, 'repository'>;
   readonly #ports: PortLeases;
+  readonly #registry: Registration;
   readonly #boots = pLimit(Math.max(2, availableParallelism()));
   readonly #spawners = new Map<string, Promise<AgentSpawner>>();
 
-  constructor(options: Omit<SiteOptions, 'repository'>, ports: PortLeases) {
+  constructor(options: Omit<SiteOptions, 'repository'>, ports: PortLeases, registry: Registration) {
     this.#options = options;
     this.#ports = ports;
+    this.#registry = registry;
   }
 
   /** @throws {CellpoolError} NOT_A_REPOSITORY, OPENCODE_MISSING, GIT_MISSING, STATE_FOLDER */
@@ -21,7 +24,7 @@ export class SpawnerPool {
     const known = this.#spawners.get(repository);
     if (known !== undefined) return known;
     const opening = openSite({ ...this.#options, repository }).then(
-      site => new AgentSpawner({ site, ports: this.#ports, boots: this.#boots }),
+      site => new AgentSpawner({ site, ports: this.#ports, registry: this.#registry, boots: this.#boots }),
     );
     this.#spawners.set(repository, opening);
     // What was missing may be there for the next job.

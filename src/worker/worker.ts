@@ -2,6 +2,7 @@
  * The worker: takes jobs from the queue and runs a cell for each, never more than its cap at once. It is `working`
  * until `drain` (take no more, let the running ones end) or `stop` (cancel the running ones and hand their jobs back).
  */
+import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Worker } from 'bullmq';
 import type { Redis } from 'ioredis';
@@ -10,8 +11,10 @@ import { TASK_QUEUE } from '../job/names.ts';
 import type { AttemptResult } from '../job/outcome.ts';
 import { backoffMs } from '../job/queue.ts';
 import type { Logger } from '../observe/logger.ts';
+import { ownIdentity } from '../os/identity.ts';
 import { availableMemory, cellsThatFit } from '../os/memory.ts';
 import { PortLeases } from '../redis/port-lease.ts';
+import { type CellRecord, CellRegistry } from '../redis/registry.ts';
 import { LOCK_LOST, processJob } from './process-job.ts';
 import { SpawnerPool } from './spawner-pool.ts';
 
@@ -42,12 +45,18 @@ export class WorkerPool {
     this.#tellStopped = resolve;
   });
 
-  private constructor({ settings, redis, log, onResult }: PoolOptions, concurrency: number) {
+  private constructor(
+    { settings, redis, log, onResult }: PoolOptions,
+    worker: CellRecord['worker'],
+    concurrency: number,
+  ) {
     this.concurrency = concurrency;
     const { bootMs, setupMs, testMs } = settings.limits;
     const { home, host, opencodeBin, opencode, author, env, prefix } = settings;
     const ports = new PortLeases(redis, { prefix, host, range: settings.ports });
-    const spawners = new SpawnerPool({ home, opencodeBin, opencode, author, bootMs, setupMs, testMs, env, log }, ports);
+    const cells = new CellRegistry(redis, { prefix, host, home });
+    const site = { home, opencodeBin, opencode, author, bootMs, setupMs, testMs, env, log };
+    const spawners = new SpawnerPool(site, ports, { cells, worker });
     const context = {
       spawners,
       host,
@@ -90,7 +99,8 @@ export class WorkerPool {
   /** Starts taking jobs. The cap is what was asked, else what memory allows, and never over 50. */
   static async start(options: PoolOptions): Promise<WorkerPool> {
     const wanted = options.settings.concurrency ?? cellsThatFit(await availableMemory());
-    const pool = new WorkerPool(options, Math.min(CONCURRENCY_CAP, wanted));
+    const worker = { id: `${options.settings.host}.${randomBytes(4).toString('hex')}`, ...(await ownIdentity()) };
+    const pool = new WorkerPool(options, worker, Math.min(CONCURRENCY_CAP, wanted));
     await pool.#worker.waitUntilReady();
     options.log.info({ concurrency: pool.concurrency }, 'worker started');
     return pool;

@@ -243,7 +243,7 @@ describe('the work', () => {
   test('is committed as it was judged: what the test command did to the files is not in it', async () => {
     const verdict = await judge(a, 'echo more >> src/added.js; echo left > left-by-test.txt; rm README.md\n');
     expect(verdict.passed).toBe(true);
-    const made = await spawner.commitChanges(a, 'Greet shorter\n\nIt was too long.', { Reviewed: 'no' });
+    const made = await spawner.commitChanges(a, 'Greet shorter\n\nIt was too long.', { facts: { Reviewed: 'no' } });
 
     const { repository } = cells;
     const files = ['doomed.txt', 'new näme.txt', 'old-name.txt', 'src/added.js', 'src/greet.js'];

@@ -1,0 +1,201 @@
+/**
+ * The cell registry: what a host's cells consist of, written before each thing exists and erased after all of it is
+ * gone, so that what a crash leaves can be found and removed. It stands in Redis, where everybody can see it, and on
+ * disk below the state folder, which a Redis that forgets does not touch.
+ */
+import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Redis } from 'ioredis';
+import { z } from 'zod';
+import { messageOf } from '../errors.ts';
+import { taskIdFault } from '../job/names.ts';
+import { STAGES, type Stage } from '../job/outcome.ts';
+import { type CellKeys, cellKeys, DEFAULT_PREFIX } from './keys.ts';
+
+const identitySchema = z.object({
+  pid: z.int().positive(),
+  startTime: z.string(),
+  bootId: z.string(),
+  pidNamespace: z.string(),
+});
+
+export const cellRecordSchema = z.object({
+  version: z.literal(1),
+  /** `<task id>.<8 hex digits>`; also the name of the cell's folder. */
+  cellId: z.string().refine(isCellId, 'is not the id of a cell'),
+  host: z.string(),
+  /** The state folder. */
+  home: z.string().startsWith('/'),
+  worker: identitySchema.extend({ id: z.string().min(1) }),
+  taskId: z.string(),
+  attempt: z.int().min(1),
+  /** What holds the job's lock, and when the job was put on the queue; null without a queue. */
+  job: z.object({ token: z.string(), enqueuedAt: z.number() }).nullable(),
+  /** The user's repository, and the pool's mirror of it. */
+  repository: z.string().startsWith('/'),
+  mirror: z.string().startsWith('/'),
+  artifacts: z.string(),
+  port: z.object({ port: z.int(), token: z.string() }).nullable(),
+  server: z.object({ pid: z.int().positive(), startTime: z.string() }).nullable(),
+  stage: z.enum(STAGES),
+  /** Its worker could not remove all of it: the reaper may, though the worker lives. */
+  abandoned: z.boolean(),
+  /** Epoch ms. */
+  createdAt: z.number(),
+});
+export type CellRecord = z.infer<typeof cellRecordSchema>;
+
+/** What stands in the registry under one cell id; a record that cannot be understood has a `fault` instead. */
+export type RegistryEntry = {
+  cellId: string;
+  /** Epoch ms of the last sign of life in Redis; null without one. */
+  beatAt: number | null;
+  onDisk: boolean;
+  inRedis: boolean;
+} & ({ record: CellRecord; fault: null } | { record: null; fault: string });
+
+export interface RegistryOptions {
+  prefix?: string;
+  host: string;
+  home: string;
+}
+
+export class CellRegistry {
+  readonly host: string;
+  readonly home: string;
+  readonly #redis: Redis;
+  readonly #keys: CellKeys;
+  readonly #folder: string;
+  /** Cells of this process. */
+  readonly #own = new Map<string, CellRecord>();
+
+  constructor(redis: Redis, { prefix = DEFAULT_PREFIX, host, home }: RegistryOptions) {
+    this.#redis = redis;
+    this.#keys = cellKeys(prefix, host);
+    this.host = host;
+    this.home = home;
+    this.#folder = join(home, 'registry');
+  }
+
+  /** Enters a cell of which nothing exists yet. @throws the file system's error, or that of Redis */
+  async register(record: CellRecord): Promise<void> {
+    await mkdir(this.#folder, { recursive: true, mode: 0o700 });
+    this.#own.set(record.cellId, record);
+    await this.#toDisk(record);
+    const now = String(Date.now());
+    await this.#redis
+      .multi()
+      .hset(this.#keys.records, record.cellId, JSON.stringify(record))
+      .hset(this.#keys.beats, record.cellId, now)
+      .exec();
+  }
+
+  /** Enters what became known of a cell of this process. Harmless for one that is not. */
+  async update(cellId: string, changes: Partial<Pick<CellRecord, 'port' | 'server' | 'abandoned'>>): Promise<void> {
+    const before = this.#own.get(cellId);
+    if (before === undefined) return;
+    const record = { ...before, ...changes };
+    this.#own.set(cellId, record);
+    await this.#toDisk(record);
+    await this.#redis.hset(this.#keys.records, cellId, JSON.stringify(record));
+  }
+
+  /** Tells the stage of a cell of this process; news for people, so a failure is not worth an attempt. */
+  stage(cellId: string, stage: Stage): void {
+    const before = this.#own.get(cellId);
+    if (before === undefined || before.stage === stage) return;
+    const record = { ...before, stage };
+    this.#own.set(cellId, record);
+    this.#redis.hset(this.#keys.records, cellId, JSON.stringify(record)).catch(() => undefined);
+  }
+
+  /** Leaves what could not be removed of a cell of this process to the reaper. */
+  async abandon(cellId: string): Promise<void> {
+    await this.update(cellId, { abandoned: true });
+    this.#own.delete(cellId);
+  }
+
+  /** Takes a cell out, of whatever process; call it when nothing of it is left. Redis last: it may be away. */
+  async erase(cellId: string): Promise<void> {
+    if (!isCellId(cellId)) return;
+    this.#own.delete(cellId);
+    await rm(this.#path(cellId), { force: true });
+    await this.#redis.multi().hdel(this.#keys.records, cellId).hdel(this.#keys.beats, cellId).exec();
+  }
+
+  /** Says that this process lives and has its cells; to be repeated every few seconds. */
+  async beat(): Promise<void> {
+    if (this.#own.size === 0) return;
+    const now = String(Date.now());
+    await this.#redis.hset(this.#keys.beats, Object.fromEntries([...this.#own.keys()].map(id => [id, now])));
+  }
+
+  /** All entries of this host: those in Redis, and those on disk below this state folder. */
+  async list(): Promise<RegistryEntry[]> {
+    const [inRedis, beats, onDisk] = await Promise.all([
+      this.#redis.hgetall(this.#keys.records),
+      this.#redis.hgetall(this.#keys.beats),
+      this.#readDisk(),
+    ]);
+    const ids = new Set([...Object.keys(inRedis), ...onDisk.keys()]);
+    return [...ids].sort().map(cellId => {
+      // The disk's own copy counts: nobody else can have written it, and it is never behind in what matters.
+      const text = onDisk.get(cellId) ?? inRedis[cellId] ?? '';
+      const beat = Number(beats[cellId]);
+      const common = {
+        cellId,
+        beatAt: Number.isFinite(beat) ? beat : null,
+        onDisk: onDisk.has(cellId),
+        inRedis: inRedis[cellId] !== undefined,
+      };
+      return { ...common, ...understood(cellId, text) };
+    });
+  }
+
+  async #readDisk(): Promise<Map<string, string>> {
+    const names = await readdir(this.#folder).catch(() => []);
+    const found = new Map<string, string>();
+    for (const name of names.filter(one => one.endsWith('.json'))) {
+      const text = await readFile(join(this.#folder, name), 'utf8').catch(() => null);
+      if (text !== null) found.set(name.slice(0, -'.json'.length), text);
+    }
+    return found;
+  }
+
+  /** Whole or not at all: a crash or a full disk must not leave half a record in place of a good one. */
+  async #toDisk(record: CellRecord): Promise<void> {
+    const path = this.#path(record.cellId);
+    const next = `${path}.${process.pid}.new`;
+    try {
+      await writeFile(next, JSON.stringify(record), { mode: 0o600 });
+      await rename(next, path);
+    } catch (error) {
+      await rm(next, { force: true });
+      throw error;
+    }
+  }
+
+  #path(cellId: string): string {
+    return join(this.#folder, `${cellId}.json`);
+  }
+}
+
+/** Cell ids become paths that get removed, so nothing else may pass for one. */
+export function isCellId(id: string): boolean {
+  const cut = id.lastIndexOf('.');
+  return taskIdFault(id.slice(0, cut)) === null && /^[0-9a-f]{8}$/.test(id.slice(cut + 1));
+}
+
+function understood(
+  cellId: string,
+  text: string,
+): { record: CellRecord; fault: null } | { record: null; fault: string } {
+  try {
+    const record = cellRecordSchema.parse(JSON.parse(text));
+    if (record.cellId !== cellId) return { record: null, fault: `holds the record of ${record.cellId}` };
+    return { record, fault: null };
+  } catch (error) {
+    const fault = error instanceof z.ZodError ? (error.issues[0]?.message ?? 'no record') : messageOf(error);
+    return { record: null, fault };
+  }
+}
