@@ -1,5 +1,6 @@
-/** The names of all keys cellpool keeps in Redis, apart from BullMQ's own. */
+/** The names of all keys cellpool keeps in Redis; BullMQ's own stand under `<prefix>:tasks:`. */
 import { InvalidInput } from '../errors.ts';
+import { jobIdOf, TASK_QUEUE, taskIdFault } from '../job/names.ts';
 
 /** All keys start with this and a colon. Tests use a prefix of their own. */
 export const DEFAULT_PREFIX = 'cellpool';
@@ -43,6 +44,27 @@ export interface CellKeys {
 export function cellKeys(prefix: string, host: string): CellKeys {
   const base = `${checked(prefix, 'prefix')}:cells:{${checked(host, 'host')}}`;
   return { records: `${base}:records`, beats: `${base}:beats` };
+}
+
+export interface TaskKeys {
+  /** Hash: the last number given to an attempt of the task, and how many in a row have not ended. */
+  readonly fence: string;
+  /** When the task that is cancelled was put on the queue, epoch ms. */
+  readonly cancel: string;
+  /** BullMQ's own: the token of the worker that has the job. */
+  readonly lock: string;
+}
+
+/** The keys that stand beside a task's job. Throws `InvalidInput` for what cannot be a task id. */
+export function taskKeys(prefix: string, taskId: string): TaskKeys {
+  const base = checked(prefix, 'prefix');
+  const fault = taskIdFault(taskId);
+  if (fault !== null) throw new InvalidInput([{ where: 'task id', what: fault }]);
+  return {
+    fence: `${base}:fence:${taskId}`,
+    cancel: `${base}:cancel:${taskId}`,
+    lock: `${base}:${TASK_QUEUE}:${jobIdOf(taskId)}:lock`,
+  };
 }
 
 function checked(value: string, where: string): string {
