@@ -67,6 +67,39 @@ export function taskKeys(prefix: string, taskId: string): TaskKeys {
   };
 }
 
+/** The channel on which running workers are told what to do. */
+export function controlChannel(prefix: string): string {
+  return `${checked(prefix, 'prefix')}:control`;
+}
+
+export interface WorkerKeys {
+  /** Hash: worker id -> its entry as JSON. */
+  readonly entries: string;
+  /** Sorted set: worker id -> epoch ms of its last sign of life. */
+  readonly beats: string;
+  /** Sorted set: worker id -> epoch ms at which it was asked to drain. */
+  readonly drains: string;
+}
+
+/** The keys of all workers of all hosts. */
+export function workerKeys(prefix: string): WorkerKeys {
+  const base = `${checked(prefix, 'prefix')}:workers`;
+  return { entries: base, beats: `${base}:beats`, drains: `${base}:drains` };
+}
+
+export interface CooldownKeys {
+  /** Hash: the cool-down. */
+  readonly cooldown: string;
+  /** Set: the names of all that may have one. */
+  readonly names: string;
+}
+
+/** The keys of the cool-down of a provider, or of one of its models (`provider/model`). */
+export function cooldownKeys(prefix: string, name = ''): CooldownKeys {
+  const base = checked(prefix, 'prefix');
+  return { cooldown: `${base}:cooldown:${name}`, names: `${base}:cooldowns` };
+}
+
 function checked(value: string, where: string): string {
   if (/^[^\s{}\p{Cc}]{1,255}$/u.test(value)) return value;
   throw new InvalidInput([
