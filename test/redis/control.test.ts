@@ -34,10 +34,8 @@ async function listen(
   return { heard, close };
 }
 
-const subscribers = async () =>
-  String(await redis.client('LIST', 'TYPE', 'PUBSUB'))
-    .split('\n')
-    .filter(Boolean);
+/** How many connections carry the name. */
+const named = async (name: string) => String(await redis.client('LIST')).split(` name=${name} `).length - 1;
 
 test('every listener hears each message, in order, and the publisher learns how many there were', async () => {
   const prefix = newPrefix();
@@ -83,13 +81,15 @@ test('nonsense on the channel is passed over, and what comes after it is heard',
 
 test('the given connection stays usable, and closing ends the listener’s own, also when asked twice', async () => {
   const prefix = newPrefix();
-  const before = (await subscribers()).length;
-  const { heard, close } = await listen(prefix);
-  expect(await redis.ping()).toBe('PONG');
-  expect(await subscribers()).toHaveLength(before + 1);
+  const connection = server.client().duplicate({ connectionName: prefix });
+  onTestFinished(() => connection.disconnect());
+  const { heard, close } = await listen(prefix, connection);
+  expect(await connection.ping()).toBe('PONG');
+  expect(await named(prefix)).toBe(2);
   await close();
   await close();
-  await vi.waitFor(async () => expect(await subscribers()).toHaveLength(before));
+  await vi.waitFor(async () => expect(await named(prefix)).toBe(1));
+  expect(await connection.ping()).toBe('PONG');
   expect(await new Control(redis, { prefix }).publish({ kind: 'drain', host: null })).toBe(0);
   expect(heard).toEqual([]);
 });
@@ -117,8 +117,7 @@ test('a channel that Redis does not allow is an error, and leaves no connection 
   onTestFinished(() => mute.disconnect());
   await expect(Control.subscribe(mute, prefix, () => undefined)).rejects.toThrow(/NOPERM/);
   mute.disconnect();
-  const connections = async () => String(await redis.client('LIST'));
-  await vi.waitFor(async () => expect(await connections()).not.toContain('name=mute'));
+  await vi.waitFor(async () => expect(await named('mute')).toBe(0));
 });
 
 test('a mark cancels one enqueuing of a task until it is taken away, and expires after a week', async () => {
