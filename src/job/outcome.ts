@@ -60,6 +60,28 @@ export const attemptResultSchema = z.object({
 });
 export type AttemptResult = z.infer<typeof attemptResultSchema>;
 
+/** The result of a task that ended without a cell. */
+export function resultWithoutCell(
+  taskId: string,
+  attempt: number,
+  outcome: Outcome,
+  error: AttemptResult['error'],
+): AttemptResult {
+  return {
+    taskId,
+    outcome,
+    attempt,
+    branch: null,
+    commit: null,
+    filesModified: [],
+    tokensUsed: 0,
+    tests: null,
+    metrics: { spawnMs: 0, executionMs: 0, teardownMs: 0, totalMs: 0 },
+    error,
+    artifacts: '',
+  };
+}
+
 /** The stages of a cell, in the order they happen. */
 export const STAGES = ['spawn', 'execute', 'test', 'settle', 'teardown'] as const;
 export type Stage = (typeof STAGES)[number];
