@@ -150,9 +150,10 @@ export async function spawnCell(
   } catch (error) {
     await removeAll({ id, cleanup, registry, log });
     if (signal?.aborted) {
-      throw new CellpoolError('CANCELLED', `cancelled during spawn, at step "${step}"`, { facts: { step, artifacts } });
+      const facts = { step, artifacts, cellId: id };
+      throw new CellpoolError('CANCELLED', `cancelled during spawn, at step "${step}"`, { facts });
     }
-    throw atStep({ step, artifacts }, error);
+    throw atStep({ step, artifacts, cellId: id }, error);
   }
 }
 
@@ -203,7 +204,7 @@ async function refuseCheckedOut({ site }: SpawnContext, branch: string): Promise
 }
 
 /** `artifacts` is the folder where the server's log has been kept. */
-function atStep(where: { step: string; artifacts: string }, error: unknown): CellpoolError {
+function atStep(where: { step: string; artifacts: string; cellId: string }, error: unknown): CellpoolError {
   const known = asCellpoolError(error);
   const code = known.code === 'INTERNAL' ? 'SPAWN_FAILED' : known.code;
   return new CellpoolError(code, `spawn failed at step "${where.step}": ${known.message}`, {

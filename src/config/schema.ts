@@ -58,7 +58,10 @@ const flag = z.preprocess(value => (value === 'true' ? true : value === 'false' 
 const command = text.max(10_000);
 const hooks = z.partialRecord(
   z.enum(['afterSpawn', 'beforeExecute', 'afterExecute', 'afterTests', 'onFailure', 'beforeTeardown']),
-  z.union([command, z.strictObject({ run: command, timeoutMs: z.int().min(1).max(LIMITS.timeoutMs).optional() })]),
+  z.union(
+    [command, z.strictObject({ run: command, timeoutMs: z.int().min(1).max(LIMITS.timeoutMs).optional() })],
+    'must be a command, or an object with "run" and "timeoutMs"',
+  ),
 );
 
 const port = z.int().min(1024).max(PORT_MAX);

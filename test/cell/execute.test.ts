@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
-import type { SpawnedAgent } from '../../src/cell/agent-spawner.ts';
+import type { SpawnedAgent } from '../../src/cell/spawned-agent.ts';
 import { script } from '../../src/cli/demo/script.ts';
 import { SCRIPTED_MODEL } from '../../src/cli/demo/scripted-model.ts';
 import { startTestCells, type TestCells } from '../support/cell.ts';
