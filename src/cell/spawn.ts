@@ -98,7 +98,7 @@ export async function spawnCell(
       passed: site.env.server,
     });
     const boot = { binary: site.binary, workspacePath: workspace.workspacePath, bootMs: site.bootMs };
-    server = await context.boots(async () => {
+    server = await inTurn(context.boots, signal, async () => {
       for (let tries = 1; ; tries += 1) {
         // It may have waited long for its turn.
         signal?.throwIfAborted();
@@ -178,6 +178,19 @@ function register(
     stage: 'spawn',
     abandoned: false,
     createdAt: Date.now(),
+  });
+}
+
+/** Does `work` when its turn has come. A cancelled cell does not wait for that. */
+function inTurn<T>(boots: LimitFunction, signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
+  return new Promise<T>((resolve, reject) => {
+    const leave = () => reject(signal?.reason);
+    signal?.addEventListener('abort', leave, { once: true });
+    boots(async () => {
+      signal?.removeEventListener('abort', leave);
+      signal?.throwIfAborted();
+      return await work();
+    }).then(resolve, reject);
   });
 }
 

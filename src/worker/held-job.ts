@@ -1,5 +1,6 @@
 /** A job in our hands, and what its worker lends to all of them. */
 import type { Job } from 'bullmq';
+import type { HookCallbacks } from '../cell/hook-facts.ts';
 import type { TaskJob } from '../job/job.ts';
 import type { AttemptResult } from '../job/outcome.ts';
 import type { Logger } from '../observe/logger.ts';
@@ -14,6 +15,8 @@ export interface JobContext {
   jobData: JobData;
   cooldowns: Cooldowns;
   host: string;
+  /** Called in every cell, after the hooks of the repository. */
+  hooks: HookCallbacks;
   /** For which a job stays ours without renewal, in milliseconds. */
   lockMs: number;
   log: Logger;

@@ -42,6 +42,7 @@ export async function runAttempt(run: Attempt): Promise<{ result: AttemptResult;
     subject: task.title ?? firstLine(task.prompt),
     signal,
     fence: () => context.fence.permit({ taskId: task.id, number, token, lockMs: context.lockMs }),
+    hooks: context.hooks,
     onStage: (stage, spawned) => report.stage(stage, spawned?.cell ?? null),
     onUsage: tokens => report.usage(tokens),
     onProviderTrouble: provider.trouble,

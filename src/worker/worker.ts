@@ -6,6 +6,7 @@ import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Job, Worker } from 'bullmq';
 import type { Redis } from 'ioredis';
+import type { HookCallbacks } from '../cell/hook-facts.ts';
 import { CONCURRENCY_CAP, type Settings } from '../config.ts';
 import { TASK_QUEUE } from '../job/names.ts';
 import type { AttemptResult } from '../job/outcome.ts';
@@ -50,6 +51,8 @@ export interface PoolOptions {
   /** A connection of the worker role; it stays the caller's. */
   redis: Redis;
   log: Logger;
+  /** Called in every cell, after the hooks of the repository. */
+  hooks?: HookCallbacks;
   onResult?: (result: AttemptResult) => void;
   /** Told when a provider does not take our credentials; its tasks wait. */
   onRefused?: (provider: string, reason: string) => void;
@@ -172,13 +175,14 @@ export class WorkerPool {
     await this.#upkeep.end();
   }
 
-  #contextOf({ settings, redis, log, onResult, onRefused }: PoolOptions, spawners: SpawnerPool): JobContext {
+  #contextOf({ settings, redis, log, hooks = {}, onResult, onRefused }: PoolOptions, spawners: SpawnerPool): JobContext {
     const { host, prefix } = settings;
     return {
       spawners,
       fence: new Fence(redis, { prefix }),
       jobData: new JobData(redis, { prefix }),
       cooldowns: new Cooldowns(redis, { prefix }),
+      hooks,
       host,
       lockMs: LOCK_MS,
       log,
