@@ -8,6 +8,7 @@ export {
   type SpawnedAgent,
 } from './cell/agent-spawner.ts';
 export type { ExecuteOptions, ExecutionResult } from './cell/execute.ts';
+export type { ProviderListeners, ProviderTrouble } from './cell/provider-trouble.ts';
 export { type CellRun, runCell } from './cell/run-cell.ts';
 export type { SpawnConfig } from './cell/spawn-config.ts';
 export { openSite, type SiteOptions, type SpawnerSite } from './cell/spawner-site.ts';
