@@ -13,6 +13,7 @@ const OUTCOME_OF = {
   'timed-out': 'timed-out',
   'over-budget': 'over-budget',
   cancelled: 'cancelled',
+  'provider-busy': 'failed',
   error: 'failed',
 } as const;
 

@@ -91,15 +91,18 @@ export interface DeadCell {
   hookMs: number | undefined;
   /** Names of the worker's variables that commands get. */
   env: { commands: readonly string[] };
+  /** Called after the command, also when that failed. */
+  callback?: HookCallback | undefined;
 }
 
 /**
  * Runs `onFailure` for a cell whose worker died, in its workspace if that is still there. Call it when all of the
  * cell's processes have ended. Never throws: returns what went wrong, or null.
  */
-export async function runFailureHookOfDead({ record, hooks, hookMs, env }: DeadCell): Promise<string | null> {
+export async function runFailureHookOfDead(dead: DeadCell): Promise<string | null> {
+  const { record, hooks, hookMs, env, callback } = dead;
   const command = hooks?.onFailure;
-  if (command === undefined) return null;
+  if (command === undefined && callback === undefined) return null;
   try {
     const { home, cellId, taskId, attempt } = record;
     const folder = (path: string) => folderBelow(home, path);
@@ -109,26 +112,27 @@ export async function runFailureHookOfDead({ record, hooks, hookMs, env }: DeadC
       folder(record.artifacts),
     ]);
     const other = artifacts ?? tmpdir();
-    const fault = await commandFault(command, {
-      place: {
-        cellId,
-        cwd: workspace ?? other,
-        folders: { home: ownHome ?? other, temp: temp ?? other },
-        artifacts: artifacts ?? null,
-      },
-      facts: {
-        ...{ hook: 'onFailure', taskId, agentId: taskId, attempt, cellId, branch: branchOf(taskId) },
-        port: record.port?.port ?? null,
-        workspace: workspace ?? null,
-        artifacts: artifacts ?? null,
-        outcome: 'failed',
-        error: { code: 'WORKER_DIED', message: 'the worker died during the attempt' },
-      },
-      ids: { taskId, agentId: taskId },
-      passed: env.commands,
-      timeoutMs: limitOf(command, hookMs),
-    });
-    return fault === null ? null : `hook onFailure ${fault}`;
+    const error = { code: 'WORKER_DIED', message: 'the worker died during the attempt' };
+    const facts: HookFacts = {
+      ...soFar({ outcome: 'failed', error }),
+      ...{ hook: 'onFailure', taskId, agentId: taskId, attempt, cellId, branch: branchOf(taskId) },
+      ...{ port: record.port?.port ?? null, baseCommit: null, tokens: 0 },
+      ...{ workspace: workspace ?? null, artifacts: artifacts ?? null },
+    };
+    const timeoutMs = limitOf(command, hookMs);
+    const faults: string[] = [];
+    if (command !== undefined) {
+      const folders = { home: ownHome ?? other, temp: temp ?? other };
+      const place = { cellId, cwd: workspace ?? other, folders, artifacts: facts.artifacts };
+      const ids = { taskId, agentId: taskId };
+      const fault = await commandFault(command, { place, facts, ids, passed: env.commands, timeoutMs });
+      if (fault !== null) faults.push(`hook onFailure ${fault}`);
+    }
+    if (callback !== undefined) {
+      const fault = await callbackFault(callback, facts, timeoutMs, undefined);
+      if (fault !== null) faults.push(`the callback of hook onFailure ${fault}`);
+    }
+    return faults.length === 0 ? null : faults.join('; ');
   } catch (error) {
     return `hook onFailure could not be run: ${messageOf(error)}`;
   }

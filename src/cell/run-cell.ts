@@ -13,10 +13,11 @@ import type { AgentSpawner } from './agent-spawner.ts';
 import { AttemptFacts } from './attempt-facts.ts';
 import { AttemptHooks } from './attempt-hooks.ts';
 import type { HookCallbacks } from './hook-facts.ts';
+import type { ProviderListeners } from './provider-trouble.ts';
 import type { SpawnConfig } from './spawn-config.ts';
 import type { SpawnedAgent } from './spawned-agent.ts';
 
-export interface CellRun {
+export interface CellRun extends ProviderListeners {
   config: SpawnConfig;
   prompt: string;
   /** First line of the commit message. */
@@ -49,6 +50,7 @@ export async function runCell(spawner: AgentSpawner, run: CellRun): Promise<Atte
     const execution = await spawner.executeTask(agent, run.prompt, {
       signal,
       onUsage: usage => tell(() => run.onUsage(usage.tokens)),
+      ...providerNews(run),
     });
     facts.executed(execution);
     await spawner.stopServer(agent);
@@ -77,6 +79,13 @@ export async function runCell(spawner: AgentSpawner, run: CellRun): Promise<Atte
   const result = facts.result(agent?.tokensUsed ?? 0);
   if (result.artifacts !== '') await writeArtifact(result.artifacts, ARTIFACTS.result, result).catch(() => undefined);
   return result;
+}
+
+function providerNews(run: ProviderListeners): ProviderListeners {
+  return {
+    onProviderTrouble: trouble => tell(() => run.onProviderTrouble?.(trouble)),
+    onProviderWell: () => tell(() => run.onProviderWell?.()),
+  };
 }
 
 /** Progress is news: whoever is told of it may fail, the attempt and its teardown do not. */

@@ -185,6 +185,7 @@ function register(
 function inTurn<T>(boots: LimitFunction, signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
   return new Promise<T>((resolve, reject) => {
     const leave = () => reject(signal?.reason);
+    if (signal?.aborted) leave();
     signal?.addEventListener('abort', leave, { once: true });
     boots(async () => {
       signal?.removeEventListener('abort', leave);

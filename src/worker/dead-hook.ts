@@ -1,4 +1,5 @@
 /** The `onFailure` hook of an attempt whose worker died; what it is stands in the task's job. */
+import type { HookCallback } from '../cell/hook-facts.ts';
 import { runFailureHookOfDead } from '../cell/hooks.ts';
 import type { Settings } from '../config.ts';
 import type { TaskQueue } from '../job/queue.ts';
@@ -9,15 +10,13 @@ import type { CellRecord } from '../redis/registry.ts';
 /** A function that runs the hook in what is left of the cell, if the task has one. It does not throw for the hook. */
 export function failureHookOfDead(
   queue: TaskQueue,
-  env: Settings['env'],
-  log: Logger,
+  { env, log, callback }: { env: Settings['env']; log: Logger; callback?: HookCallback | undefined },
 ): (record: CellRecord) => Promise<void> {
   return async record => {
     if (record.job === null) return;
     const stored = await readJob(queue, record.taskId);
     const { hooks, hookMs } = stored?.data?.plan ?? {};
-    if (hooks?.onFailure === undefined) return;
-    const fault = await runFailureHookOfDead({ record, hooks, hookMs, env });
+    const fault = await runFailureHookOfDead({ record, hooks, hookMs, env, callback });
     if (fault !== null) log.warn({ task: record.taskId, cell: record.cellId, problem: fault }, 'onFailure failed');
   };
 }

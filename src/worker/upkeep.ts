@@ -3,6 +3,7 @@
  * workers of its host have left.
  */
 import type { Redis } from 'ioredis';
+import type { HookCallback } from '../cell/hook-facts.ts';
 import type { Settings } from '../config.ts';
 import { messageOf } from '../errors.ts';
 import { openQueue, type TaskQueue } from '../job/queue.ts';
@@ -26,6 +27,8 @@ export interface UpkeepOptions {
   worker: CellRecord['worker'];
   registry: CellRegistry;
   ports: PortLeases;
+  /** The program's own callback for an attempt whose worker died. */
+  onFailure?: HookCallback | undefined;
   facts(): { concurrency: number; running: readonly string[]; draining: boolean };
   /** Somebody wants this task's attempt to be ended, wherever it runs. */
   onCancel(taskId: string): void;
@@ -50,7 +53,7 @@ export class Upkeep {
     this.#options = options;
     this.#workers = new WorkerList(redis, { prefix });
     this.#queue = openQueue(redis, prefix);
-    const onFailure = failureHookOfDead(this.#queue, env, log);
+    const onFailure = failureHookOfDead(this.#queue, { env, log, callback: options.onFailure });
     this.#reaper = new Reaper({ registry, ports, queue: this.#queue, home, host, log, identity: worker, onFailure });
   }
 

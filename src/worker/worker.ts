@@ -125,6 +125,7 @@ export class WorkerPool {
       worker,
       registry,
       ports,
+      onFailure: options.hooks?.onFailure,
       facts: () => ({ concurrency, running: this.running, draining: this.#drainAsked.signal.aborted }),
       onCancel: id => this.#cancel(id, REASONS.cancelled),
       onDrain: () => this.#drainAsked.abort(),
@@ -175,7 +176,10 @@ export class WorkerPool {
     await this.#upkeep.end();
   }
 
-  #contextOf({ settings, redis, log, hooks = {}, onResult, onRefused }: PoolOptions, spawners: SpawnerPool): JobContext {
+  #contextOf(
+    { settings, redis, log, hooks = {}, onResult, onRefused }: PoolOptions,
+    spawners: SpawnerPool,
+  ): JobContext {
     const { host, prefix } = settings;
     return {
       spawners,

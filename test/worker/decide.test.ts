@@ -81,16 +81,16 @@ describe('what becomes of a job after an attempt', () => {
   });
 
   test('it waits for what is lacking for an hour, for a key a day, and for a busy provider as long as it takes', () => {
-    const after = (code: ErrorCode, waitedMs: number) =>
+    const waited = (code: ErrorCode, waitedMs: number) =>
       decide({ outcome: 'failed', attempt: 1, error: error(code) }, { ...usual, waitedMs });
-    expect(after('OPENCODE_MISSING', LACKING_MAX_MS - 1)).toEqual({ next: 'requeue', afterMs: 30_000 });
-    expect(after('OPENCODE_MISSING', LACKING_MAX_MS)).toMatchObject({
+    expect(waited('OPENCODE_MISSING', LACKING_MAX_MS - 1)).toEqual({ next: 'requeue', afterMs: 30_000 });
+    expect(waited('OPENCODE_MISSING', LACKING_MAX_MS)).toMatchObject({
       next: 'give-up',
       why: expect.stringContaining('60 minutes'),
     });
-    expect(after('PROVIDER_REFUSED', LACKING_MAX_MS).next).toBe('requeue');
-    expect(after('PROVIDER_REFUSED', REFUSED_MAX_MS).next).toBe('give-up');
-    expect(after('PROVIDER_BUSY', 10 * REFUSED_MAX_MS).next).toBe('requeue');
+    expect(waited('PROVIDER_REFUSED', LACKING_MAX_MS).next).toBe('requeue');
+    expect(waited('PROVIDER_REFUSED', REFUSED_MAX_MS).next).toBe('give-up');
+    expect(waited('PROVIDER_BUSY', 10 * REFUSED_MAX_MS).next).toBe('requeue');
   });
 
   test('the pause before the next attempt grows from one to the next', () => {
