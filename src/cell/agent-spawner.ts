@@ -14,7 +14,7 @@ import type { Cell } from './cell.ts';
 import { type ExecuteOptions, type ExecutionResult, execute } from './execute.ts';
 import { type HookOptions, runHook, runSpawnFailureHook } from './hooks.ts';
 import { askHealth } from './ready.ts';
-import { commit, revert, type Snapshot, saveDiff, snapshot } from './settle.ts';
+import { commit, revert, type Snapshot, saveDiff, snapshot, summaryOf } from './settle.ts';
 import { type Registration, spawnCell, stopProcesses } from './spawn.ts';
 import { checkSpawnConfig, type SpawnConfig } from './spawn-config.ts';
 import {
@@ -162,10 +162,11 @@ export class AgentSpawner {
       cell.log.warn({ problem: messageOf(error) }, 'the diff could not be saved');
       return null;
     });
+    const summary = work === null ? '' : await summaryOf(cell.workspace, work).catch(() => '');
     const { tree } = await revert(cell.workspace);
     cell.snapshot = null;
     const diff = work === null ? null : join(cell.artifacts, ARTIFACTS.diff);
-    return { tree, diff, filesModified: work?.filesModified ?? [] };
+    return { tree, diff, summary, filesModified: work?.filesModified ?? [] };
   }
 
   /** Removes all of the cell. Never throws; a second call, or one with null, is harmless. Times in milliseconds. */

@@ -25,6 +25,7 @@ export class AttemptFacts {
   #tests: TestsVerdict | null = null;
   #commit: CommitResult | null = null;
   #filesModified: string[] = [];
+  #summary = '';
   readonly #hookFaults: NonNullable<AttemptResult['hookFaults']> = [];
   artifacts = '';
   metrics: LifecycleMetrics = { spawnMs: 0, executionMs: 0, teardownMs: 0, totalMs: 0 };
@@ -79,8 +80,9 @@ export class AttemptFacts {
     if (this.artifacts === '' && typeof error.facts.artifacts === 'string') this.artifacts = error.facts.artifacts;
   }
 
-  reverted = ({ filesModified }: RevertResult): void => {
+  reverted = ({ filesModified, summary }: RevertResult): void => {
     this.#filesModified = filesModified;
+    this.#summary = summary;
   };
 
   /** The first error is the one that counts; a later one is told behind it. */
@@ -106,6 +108,7 @@ export class AttemptFacts {
       branch: this.#commit?.branch ?? null,
       commit,
       filesModified: this.#filesModified,
+      ...(this.#summary === '' ? {} : { diffSummary: this.#summary }),
       tokensUsed,
       tests,
       metrics: this.metrics,

@@ -45,6 +45,8 @@ export interface RevertResult {
   /** Path of the patch of what was reverted, and the files it touches; null and none when git cannot record it. */
   diff: string | null;
   filesModified: string[];
+  /** The same in a line a file, with the lines added and removed; of many files the first. */
+  summary: string;
 }
 
 export function agentOf(cell: Cell): SpawnedAgent {

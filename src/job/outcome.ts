@@ -48,6 +48,8 @@ export const attemptResultSchema = z.object({
   commit: z.string().nullable(),
   /** Paths relative to the repository's root, from git; both names of a rename. Also of work that was reverted. */
   filesModified: z.array(z.string()),
+  /** Of work that was reverted: a line a file with the lines added and removed. */
+  diffSummary: z.string().optional(),
   /** Input, output, reasoning and cache-write tokens of every model call; cache reads are not counted. */
   tokensUsed: z.number().int(),
   tests: testsSchema.nullable(),
