@@ -4,9 +4,9 @@ import { join, resolve } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { settingsSchema } from '../src/config/schema.ts';
-import { loadSettings, mergeConfig, type SettingsSources } from '../src/config.ts';
+import { HOOKS, LIMITS, loadSettings, mergeConfig, type SettingsSources } from '../src/config.ts';
 import { InvalidInput } from '../src/errors.ts';
-import { HOOKS, hooksSchema } from '../src/job/hooks.ts';
+import { hooksSchema } from '../src/job/hooks.ts';
 
 let folder: string;
 beforeEach(() => {
@@ -164,7 +164,7 @@ describe('what is refused', () => {
 
   test('an empty file, an empty section and a file of comments are none', () => {
     expect(faultsOf({ repository: repository('') })).toEqual([]);
-    expect(faultsOf({ repository: repository('# test: x\nlimits:\nauthor:\n') })).toEqual([]);
+    expect(faultsOf({ repository: repository('# test: x\nlimits:\nauthor:\nhooks:\n') })).toEqual([]);
   });
 
   test('a cellpool.yaml that is a folder, or a link to a device, is refused and not read', () => {
@@ -248,12 +248,13 @@ describe('what is refused', () => {
   });
 });
 
-test('the hooks of the settings are those of a job, one for one', () => {
-  const all = Object.fromEntries(HOOKS.map(name => [name, { run: 'true', timeoutMs: 5 }]));
-  const { hooks } = settingsSchema.shape;
-  expect(hooks.parse(all)).toEqual(all);
-  expect(hooksSchema.parse(all)).toEqual(all);
-  expect(hooks.def.innerType.keyType.options).toEqual([...HOOKS]);
+test('the hooks that settings may hold are those that a job may hold', () => {
+  const all = Object.fromEntries(HOOKS.map(name => [name, { run: 'true', timeoutMs: LIMITS.timeoutMs }]));
+  for (const schema of [settingsSchema.shape.hooks, hooksSchema]) {
+    expect(schema.parse(all)).toEqual(all);
+    expect(schema.safeParse({ other: 'true' }).success).toBe(false);
+    expect(schema.safeParse({ afterSpawn: { run: 'true', timeoutMs: LIMITS.timeoutMs + 1 } }).success).toBe(false);
+  }
 });
 
 test('merging replaces what is no object, and never reaches a prototype', () => {

@@ -1,16 +1,8 @@
 /** Hooks: commands of the repository, and callbacks of a program, at fixed moments in a cell's life. */
 import { z } from 'zod';
-import { LIMITS } from '../config.ts';
+import { HOOKS, LIMITS } from '../config.ts';
 
-/** In the order in which they may happen. */
-export const HOOKS = [
-  'afterSpawn',
-  'beforeExecute',
-  'afterExecute',
-  'afterTests',
-  'onFailure',
-  'beforeTeardown',
-] as const;
+export { HOOKS };
 export type HookName = (typeof HOOKS)[number];
 
 /** A shell command, or one with a time limit of its own in milliseconds. */
