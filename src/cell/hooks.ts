@@ -16,7 +16,7 @@ import type { CellRecord } from '../redis/registry.ts';
 import type { Cell } from './cell.ts';
 import { type CommandPlace, runAt } from './command-place.ts';
 import { type AttemptSoFar, type HookCallback, type HookFacts, hookEnvironment } from './hook-facts.ts';
-import { markSetupDone } from './settle.ts';
+import { markSetupDone, snapshot } from './settle.ts';
 import { checkSpawnConfig, type SpawnConfig } from './spawn-config.ts';
 import type { SpawnerSite } from './spawner-site.ts';
 import { isInPlace } from './workspace.ts';
@@ -36,6 +36,8 @@ export async function runHook(site: SpawnerSite, cell: Cell, name: HookName, opt
   const { config, workspace } = cell;
   const command = config.hooks[name];
   if (command === undefined && options.callback === undefined) return;
+  // The patch of what is reverted holds the agent's work, not what this hook does with it.
+  if (name === 'onFailure') cell.snapshot ??= await snapshot(workspace).catch(() => null);
   // Where an agent has put a link in its place, a command would be let loose on somebody else's files.
   const inPlace = await isInPlace(workspace);
   const facts: HookFacts = {

@@ -52,6 +52,15 @@ describe('a hook of a live cell', () => {
     );
   const log = (name: HookName) => readFileSync(join(info.artifacts, `hook-${name}.log`), 'utf8');
 
+  test('before the agent may leave files in the workspace, which are no work of the agent', async () => {
+    for (const name of ['afterSpawn', 'beforeExecute'] as const) {
+      await run(name, 'echo made > made-by-$CELLPOOL_HOOK; echo more >> README.md');
+      expect(await cells.spawner.hasChanges(agent)).toBe(false);
+    }
+    await run('afterExecute', 'echo made > made-by-$CELLPOOL_HOOK');
+    expect((await cells.spawner.revertChanges(agent)).filesModified).toEqual(['made-by-afterExecute']);
+  });
+
   test('works in the workspace, with the facts and what commands get, and without secrets', async () => {
     const tests = { passed: false, exitCode: 3, durationMs: 1 };
     const error = { code: 'TESTS_FAILED', message: 'the tests failed: "why"\n$(exit)' };
@@ -164,15 +173,6 @@ describe('a hook of a live cell', () => {
     cancel.abort();
     expect(await ended).toBe('CANCELLED: cancelled during hook afterTests');
     expect(callback).not.toHaveBeenCalled();
-  });
-
-  test('before the agent may leave files in the workspace, which are no work of the agent', async () => {
-    for (const name of ['afterSpawn', 'beforeExecute'] as const) {
-      await run(name, 'echo made > made-by-$CELLPOOL_HOOK; echo more >> README.md');
-      expect(await cells.spawner.hasChanges(agent)).toBe(false);
-    }
-    await run('afterExecute', 'echo made > made-by-$CELLPOOL_HOOK');
-    expect((await cells.spawner.revertChanges(agent)).filesModified).toEqual(['made-by-afterExecute']);
   });
 
   // The last one: the workspace is not put back.

@@ -314,13 +314,13 @@ describe('hooks', () => {
         hooks: {
           afterSpawn: NOTE('ok'),
           beforeExecute: 'echo no database; exit 7',
-          onFailure: NOTE('$CELLPOOL_OUTCOME $CELLPOOL_ERROR_CODE $CELLPOOL_ERROR'),
+          onFailure: `${NOTE('$CELLPOOL_OUTCOME $CELLPOOL_ERROR_CODE $CELLPOOL_ERROR')}; echo not the agent > mine.txt`,
           beforeTeardown: NOTE('ok'),
         },
       },
     });
     const message = 'hook beforeExecute ended with code 7: no database';
-    expect(result).toMatchObject({ outcome: 'failed', error: { code: 'HOOK_FAILED', message }, tokensUsed: 0 });
+    expect(result).toMatchObject({ outcome: 'failed', error: { code: 'HOOK_FAILED', message }, filesModified: [] });
     expect(result).not.toHaveProperty('hookFaults');
     expect(stages).toEqual(['spawn', 'teardown']);
     expect(cells.model.requests).toBe(asked);
