@@ -7,6 +7,7 @@ import { addDemoCommand } from './demo.ts';
 import { addDoctorCommand } from './doctor.ts';
 import { addEnqueueCommand } from './enqueue.ts';
 import { outliveOutputs } from './outputs.ts';
+import { addReapCommand } from './reap.ts';
 import { addRunCommand } from './run.ts';
 import { printable } from './words.ts';
 import { addWorkerCommand } from './worker.ts';
@@ -27,7 +28,14 @@ function buildProgram(exit: (code: number) => void): Command {
     .addHelpText('after', HELP)
     .showHelpAfterError('(--help tells what there is)')
     .exitOverride();
-  for (const add of [addRunCommand, addEnqueueCommand, addWorkerCommand, addDoctorCommand, addDemoCommand])
+  for (const add of [
+    addRunCommand,
+    addEnqueueCommand,
+    addWorkerCommand,
+    addReapCommand,
+    addDoctorCommand,
+    addDemoCommand,
+  ])
     add(program, exit);
   for (const command of program.commands) command.exitOverride().showHelpAfterError('(--help tells what there is)');
   return program;
