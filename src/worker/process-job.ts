@@ -18,6 +18,8 @@ export interface JobContext {
   onCell(life: Promise<unknown>): void;
   /** Whether this worker is being stopped: a cancelled attempt is then handed back instead of given up. */
   stopping(): boolean;
+  /** Called for each job that is handed back. */
+  onHandBack(): void;
   onResult(result: AttemptResult): void;
 }
 
@@ -35,7 +37,7 @@ export async function processJob(
   signal: AbortSignal,
 ): Promise<AttemptResult> {
   const data = readData(job);
-  if (context.stopping()) return handBack(job, token);
+  if (context.stopping()) return handBack(context, job, token);
   const { task } = data;
   const attempt = job.attemptsMade + 1;
   const spawner = await context.spawners
@@ -50,7 +52,7 @@ export async function processJob(
   if (signal.reason === LOCK_LOST) throw new Error(`attempt ${attempt}: the lock was lost, nothing was committed`);
 
   const decision = decide(result, { attempts: task.attempts, stopping: context.stopping() });
-  if (decision === 'hand-back') return handBack(job, token);
+  if (decision === 'hand-back') return handBack(context, job, token);
   const { lackingSince: _, ...kept } = data;
   await job.updateData({ ...kept, results: [...data.results, result] });
   await job.log(`attempt ${attempt}: ${result.outcome}${result.error === null ? '' : `: ${result.error.message}`}`);
@@ -69,7 +71,8 @@ function readData(job: Job): TaskJob {
 }
 
 /** Gives the job back uncounted; another worker, or this one started anew, takes it. */
-async function handBack(job: Job, token: string): Promise<never> {
+async function handBack(context: JobContext, job: Job, token: string): Promise<never> {
+  context.onHandBack();
   await job.log('handed back, the worker stops');
   await job.moveToWait(token);
   throw new WaitingError();

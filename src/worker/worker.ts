@@ -40,6 +40,7 @@ export class WorkerPool {
   readonly #running = new Set<string>();
   readonly #cells = new Set<Promise<unknown>>();
   #stopping = false;
+  #handedBack = 0;
   #tellStopped: () => void = () => undefined;
   readonly #stopped = new Promise<void>(resolve => {
     this.#tellStopped = resolve;
@@ -66,6 +67,9 @@ export class WorkerPool {
         void life.finally(() => this.#cells.delete(life));
       },
       stopping: () => this.#stopping,
+      onHandBack: () => {
+        this.#handedBack += 1;
+      },
       onResult: (result: AttemptResult) => onResult?.(result),
     };
     this.#worker = new Worker(
@@ -109,6 +113,11 @@ export class WorkerPool {
   /** Task ids of the cells at work. */
   get running(): readonly string[] {
     return [...this.#running];
+  }
+
+  /** Attempts that were cancelled, and whose jobs were given back uncounted, because this worker stops. */
+  get handedBack(): number {
+    return this.#handedBack;
   }
 
   /** Takes no more jobs and resolves when the running ones have ended, or when `stop` is done. */
