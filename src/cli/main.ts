@@ -11,6 +11,7 @@ import { addEnqueueCommand } from './enqueue.ts';
 import { outliveOutputs } from './outputs.ts';
 import { addPauseCommand, addResumeCommand } from './pause.ts';
 import { addRetryCommand } from './retry.ts';
+import { addReapCommand } from './reap.ts';
 import { addRunCommand } from './run.ts';
 import { printable } from './words.ts';
 import { addWorkerCommand } from './worker.ts';
@@ -24,7 +25,7 @@ Begin with:
 const COMMANDS = [
   ...[addRunCommand, addEnqueueCommand, addWorkerCommand],
   ...[addCancelCommand, addRetryCommand, addPauseCommand, addResumeCommand, addDrainCommand],
-  ...[addDoctorCommand, addDemoCommand],
+  ...[addReapCommand, addDoctorCommand, addDemoCommand],
 ];
 
 function buildProgram(exit: (code: number) => void): Command {

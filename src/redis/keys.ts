@@ -38,12 +38,14 @@ export interface CellKeys {
   readonly records: string;
   /** Hash: cell id -> epoch ms at which its worker last said that it has it. */
   readonly beats: string;
+  /** String: the reaper that works on this host's cells just now; expires. */
+  readonly reaper: string;
 }
 
 /** The keys of one host's cells. */
 export function cellKeys(prefix: string, host: string): CellKeys {
   const base = `${checked(prefix, 'prefix')}:cells:{${checked(host, 'host')}}`;
-  return { records: `${base}:records`, beats: `${base}:beats` };
+  return { records: `${base}:records`, beats: `${base}:beats`, reaper: `${base}:reaper` };
 }
 
 export interface TaskKeys {

@@ -11,6 +11,7 @@ import { messageOf } from '../errors.ts';
 import { taskIdFault } from '../job/names.ts';
 import { STAGES, type Stage } from '../job/outcome.ts';
 import { type CellKeys, cellKeys, DEFAULT_PREFIX } from './keys.ts';
+import { inTurn } from './reaper-turn.ts';
 
 const identitySchema = z.object({
   pid: z.int().positive(),
@@ -150,6 +151,11 @@ export class CellRegistry {
       };
       return { ...common, ...understood(cellId, text) };
     });
+  }
+
+  /** Runs `work` unless another reaper of this host is at work; null then. */
+  reapInTurn<T>(work: () => Promise<T>): Promise<{ result: T } | null> {
+    return inTurn(this.#redis, this.#keys.reaper, work);
   }
 
   async #readDisk(): Promise<Map<string, string>> {

@@ -1,0 +1,179 @@
+/** What a dead worker left of one cell: processes, workspace, pin, port, job and entry, in this order. */
+import { lstat, rm, stat } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { Job } from 'bullmq';
+import { removeWorkspace } from '../cell/workspace.ts';
+import { messageOf } from '../errors.ts';
+import { unpin } from '../git/mirror.ts';
+import { jobIdOf } from '../job/names.ts';
+import type { TaskQueue } from '../job/queue.ts';
+import { within } from '../os/within.ts';
+import type { PortLeases } from '../redis/port-lease.ts';
+import type { CellRecord, CellRegistry } from '../redis/registry.ts';
+import { findCellProcesses, killCellProcesses, type ReapedCell } from './cell-processes.ts';
+import type { Judgement } from './is-dead.ts';
+import type { ReapNotes } from './reap-report.ts';
+
+export interface ReapContext {
+  readonly registry: CellRegistry;
+  readonly ports: PortLeases;
+  readonly queue: TaskQueue;
+  readonly home: string;
+  /** Runs the task's failure hook; it limits its own time. Left out: there is none to run. */
+  readonly onFailure: ((record: CellRecord) => Promise<void>) | undefined;
+  /** Cells whose failure hook was run by this reaper, so that a cell that resists is not told of twice. */
+  readonly hooksRun: Set<string>;
+  readonly dryRun: boolean;
+  readonly notes: ReapNotes;
+}
+
+export interface DeadCell {
+  readonly record: CellRecord;
+  readonly judgement: Judgement;
+  /** Whether pid and start time of the record can name processes of ours: see `trustedServer`. */
+  readonly server: ReapedCell['server'];
+}
+
+/** A step that hangs must not keep the others from running. */
+const STEP_MS = 15_000;
+/** A large workspace on a slow disk takes its time. */
+const FOLDER_MS = 60_000;
+
+/** Reaps one cell; never throws. Its entry stays for the next round when something of it could not be removed. */
+export async function reapCell(context: ReapContext, { record, judgement, server }: DeadCell): Promise<void> {
+  const { registry, home, notes, dryRun } = context;
+  const { cellId } = record;
+  const cell = { cellId, home, server };
+  const removed: string[] = [];
+  const before = notes.faults.length;
+  const step = async (name: string, work: () => Promise<string[]>, limitMs: number | null = STEP_MS) => {
+    try {
+      removed.push(...(limitMs === null ? await work() : await within(limitMs, undefined, work)));
+      return true;
+    } catch (error) {
+      notes.faults.push({ kind: 'cell', name: cellId, step: name, message: messageOf(error) });
+      return false;
+    }
+  };
+
+  let clean = await step('processes', async () => processes(cell, dryRun));
+  // Abandoned: its attempt came to an orderly end, with all its hooks.
+  if (!dryRun && !record.abandoned && context.onFailure !== undefined && !context.hooksRun.has(cellId)) {
+    context.hooksRun.add(cellId);
+    await step('onFailure hook', () => hook(context, record), null);
+    clean = (await step('processes of the hook', async () => processes(cell, dryRun))) && clean;
+  }
+  clean = (await step('folder', () => folder(join(home, 'cells', cellId), dryRun), FOLDER_MS)) && clean;
+  clean = (await step('base pin', () => pin(home, record, dryRun))) && clean;
+  clean = (await step('port', () => leases(context.ports, cellId, dryRun))) && clean;
+  let jobGivenBack = false;
+  if (!judgement.workerLives) {
+    await step('job', async () => {
+      jobGivenBack = await giveBack(context.queue, record, dryRun);
+      return [];
+    });
+  }
+  if (clean) {
+    clean = await step('registry entry', async () => {
+      if (!dryRun) await registry.erase(cellId);
+      return ['registry entry'];
+    });
+  }
+  if (clean) context.hooksRun.delete(cellId);
+  else notes.left.push({ kind: 'cell', name: cellId, why: stays(notes.faults.slice(before).map(one => one.step)) });
+  if (removed.length > 0 || jobGivenBack) {
+    const { taskId } = record;
+    notes.reaped.push({ kind: 'cell', name: cellId, taskId, why: judgement.why, removed, jobGivenBack });
+  }
+}
+
+const stays = (steps: readonly string[]) => `its entry stays until all of it is gone; not yet: ${steps.join(', ')}`;
+
+async function processes(cell: ReapedCell, dryRun: boolean): Promise<string[]> {
+  const count = dryRun ? (await findCellProcesses(cell)).entries.length : await killCellProcesses(cell);
+  return count === 0 ? [] : [`${count} process${count === 1 ? '' : 'es'}`];
+}
+
+async function hook({ onFailure }: ReapContext, record: CellRecord): Promise<string[]> {
+  await onFailure?.(record);
+  return [];
+}
+
+async function folder(path: string, dryRun: boolean): Promise<string[]> {
+  const isThere = await exists(path);
+  if (isThere && !dryRun) await removeWorkspace(path);
+  return isThere ? ['folder'] : [];
+}
+
+/** The path comes from a record, so it counts only when it is one that `openMirror` makes below this state folder. */
+export function isMirrorOf(home: string, path: string): boolean {
+  return dirname(path) === join(home, 'mirrors') && /^[0-9a-f]{24}$/.test(basename(path));
+}
+
+async function pin(home: string, { mirror, cellId }: CellRecord, dryRun: boolean): Promise<string[]> {
+  if (!isMirrorOf(home, mirror)) return [];
+  return removePin(mirror, cellId, dryRun);
+}
+
+/** Removes a cell's pin in a mirror, with the lock that a git killed in the middle of it has left. */
+export async function removePin(mirror: string, cellId: string, dryRun: boolean): Promise<string[]> {
+  const ref = join(mirror, 'refs', 'cells', cellId);
+  const [isSet, isLocked] = await Promise.all([exists(ref), exists(`${ref}.lock`)]);
+  if (!dryRun && isLocked) await rm(`${ref}.lock`, { force: true });
+  // Nobody packs the refs of a mirror, so the file tells; without it git need not be started.
+  if (!dryRun && isSet) await unpin({ path: mirror, objects: join(mirror, 'objects'), format: 'sha1' }, cellId);
+  return isSet || isLocked ? ['base pin'] : [];
+}
+
+/** All leases of the cell: ioredis may have sent an acquire twice. */
+async function leases(ports: PortLeases, cellId: string, dryRun: boolean): Promise<string[]> {
+  const removed: string[] = [];
+  for (const lease of (await ports.held()).filter(({ owner }) => owner === cellId)) {
+    if (dryRun || (await ports.release(lease))) removed.push(`port ${lease.port}`);
+  }
+  return removed;
+}
+
+/** A lock of this value is no lock to BullMQ: it would take the job from whoever has it. */
+const NO_LOCK = '0';
+
+/** Puts the job back in line while it is still ours by its lock; false when it is not, which is no fault. */
+async function giveBack(queue: TaskQueue, { cellId, taskId, job }: CellRecord, dryRun: boolean): Promise<boolean> {
+  if (job === null || job.token === '' || job.token === NO_LOCK) return false;
+  // The cell's id was checked and holds the task's; anything else is no record that we wrote.
+  if (cellId.slice(0, cellId.lastIndexOf('.')) !== taskId) return false;
+  const found = await Job.fromId(queue, jobIdOf(taskId));
+  if (found === undefined || found.timestamp !== job.enqueuedAt) return false;
+  if (dryRun) return (await found.getState()) === 'active';
+  try {
+    await found.moveToWait(job.token);
+    return true;
+  } catch (error) {
+    if (isRefusal(error)) return false;
+    throw error;
+  }
+}
+
+/** BullMQ's own codes are negative numbers: the lock ran out, is another's, or the job is gone. */
+function isRefusal(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && typeof error.code === 'number' && error.code < 0;
+}
+
+export function exists(path: string): Promise<boolean> {
+  return lstat(path).then(
+    () => true,
+    (error: NodeJS.ErrnoException) => {
+      if (error.code === 'ENOENT' || error.code === 'ENOTDIR') return false;
+      throw error;
+    },
+  );
+}
+
+/** Milliseconds since something was last changed; null when it is gone. */
+export async function ageOf(path: string): Promise<number | null> {
+  const found = await stat(path).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return null;
+    throw error;
+  });
+  return found === null ? null : Date.now() - found.mtimeMs;
+}

@@ -1,0 +1,188 @@
+/**
+ * The reaper: removes what a crash of a worker left on this host, frees its ports last and gives its jobs back. It
+ * touches nothing of a worker that is not proven dead (see is-dead.ts), and nothing that cellpool did not make. Any
+ * number of reapers may run at once.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import pLimit from 'p-limit';
+import type { TaskQueue } from '../job/queue.ts';
+import type { Logger } from '../observe/logger.ts';
+import type { ProcessIdentity } from '../os/identity.ts';
+import { readProcess } from '../os/process-table.ts';
+import type { HeldPortLease, PortLeases } from '../redis/port-lease.ts';
+import type { CellRecord, CellRegistry, RegistryEntry } from '../redis/registry.ts';
+import { judge, type LifeFacts } from './is-dead.ts';
+import { type DeadCell, type ReapContext, reapCell } from './reap-cell.ts';
+import { findTraces, NO_TRACES, reapOrphans, type Traces } from './reap-orphans.ts';
+import { ReapNotes, type ReapReport } from './reap-report.ts';
+
+/** Cells at once: most of the time goes into waiting for the disk and for processes to end. */
+const CELLS_AT_ONCE = 4;
+/** What belongs to no cell is looked for at most this often: it has to be 10 minutes old anyway. */
+const TRACES_EVERY_MS = 60_000;
+const TURN_POLL_MS = 100;
+
+export interface ReaperOptions {
+  registry: CellRegistry;
+  ports: PortLeases;
+  queue: TaskQueue;
+  /** The state folder, as the records name it. */
+  home: string;
+  host: string;
+  log: Logger;
+  /** Of this process. */
+  identity: ProcessIdentity;
+  /** Runs the failure hook of a dead cell's task in its workspace, after its processes ended; limits its own time. */
+  onFailure?: ((record: CellRecord) => Promise<void>) | undefined;
+}
+
+export interface ReapRun {
+  /** Changes nothing and tells what would be done. */
+  dryRun?: boolean;
+  /** How long to wait for another reaper of this host to be done, in milliseconds; default 0. */
+  waitMs?: number;
+}
+
+/** What there is to decide on. */
+interface View {
+  readonly entries: readonly RegistryEntry[];
+  readonly traces: Traces;
+  readonly expired: readonly HeldPortLease[];
+}
+
+export class Reaper {
+  readonly #options: ReaperOptions;
+  readonly #hooksRun = new Set<string>();
+  #tracesAt = Number.NEGATIVE_INFINITY;
+  #last: Promise<unknown> = Promise.resolve();
+  #told = new Set<string>();
+
+  constructor(options: ReaperOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * One round. Without anything to decide it costs two round trips to Redis and a few directory listings. What could
+   * not be removed is told among the faults. @throws the error of Redis or of the state folder when one cannot be read
+   */
+  run({ dryRun = false, waitMs = 0 }: ReapRun = {}): Promise<ReapReport> {
+    const round = this.#last.then(() => this.#round(dryRun, waitMs));
+    this.#last = round.catch(() => undefined);
+    return round;
+  }
+
+  async #round(dryRun: boolean, waitMs: number): Promise<ReapReport> {
+    const withTraces = performance.now() - this.#tracesAt >= TRACES_EVERY_MS;
+    const look = () => this.#look(withTraces);
+    const first = await look();
+    if (dryRun) return this.#act(first, true);
+    const isQuiet = !(await this.#hasWork(first));
+    const done = isQuiet ? { result: await this.#act(first, false) } : await this.#inTurn(look, waitMs);
+    if (done === null) {
+      const left = [
+        { kind: 'round' as const, name: this.#options.host, why: 'another reaper of this host is at work' },
+      ];
+      return { dryRun, reaped: [], left, faults: [] };
+    }
+    if (withTraces) this.#tracesAt = performance.now();
+    this.#tell(done.result);
+    return done.result;
+  }
+
+  async #inTurn(look: () => Promise<View>, waitMs: number): Promise<{ result: ReapReport } | null> {
+    const deadline = performance.now() + waitMs;
+    for (;;) {
+      // Looked at anew: whoever had the turn before may have done it all.
+      const done = await this.#options.registry.reapInTurn(async () => this.#act(await look(), false));
+      if (done !== null || performance.now() >= deadline) return done;
+      await sleep(TURN_POLL_MS);
+    }
+  }
+
+  /** The registry last: what is erased from it meanwhile was removed before. */
+  async #look(withTraces: boolean): Promise<View> {
+    const { registry, ports, home } = this.#options;
+    const [traces, expired] = await Promise.all([withTraces ? findTraces(home) : NO_TRACES, ports.expired()]);
+    return { traces, expired, entries: await registry.list() };
+  }
+
+  async #hasWork({ entries, traces, expired }: View): Promise<boolean> {
+    const known = new Set(entries.map(({ cellId }) => cellId));
+    const names = [...traces.folders, ...traces.pins.map(({ cellId }) => cellId), ...expired.map(({ owner }) => owner)];
+    if (traces.temporaries.length > 0 || names.some(name => !known.has(name))) return true;
+    return (await this.#sort(entries, new ReapNotes())).length > 0;
+  }
+
+  async #act({ entries, traces, expired }: View, dryRun: boolean): Promise<ReapReport> {
+    const { registry, ports, queue, home, onFailure } = this.#options;
+    const notes = new ReapNotes();
+    const context: ReapContext = { registry, ports, queue, home, onFailure, hooksRun: this.#hooksRun, dryRun, notes };
+    const dead = await this.#sort(entries, notes);
+    await pLimit(CELLS_AT_ONCE).map(dead, one => reapCell(context, one));
+    const known = new Set(entries.map(({ cellId }) => cellId));
+    await reapOrphans(context, { traces, expired, known });
+    return { dryRun, ...notes };
+  }
+
+  /** The dead ones; the others are noted with the reason why they are left alone. */
+  async #sort(entries: readonly RegistryEntry[], notes: ReapNotes): Promise<DeadCell[]> {
+    const { host, home, identity } = this.#options;
+    const dead: DeadCell[] = [];
+    for (const { cellId: name, record, fault, beatAt, onDisk } of entries) {
+      if (record === null) {
+        notes.faults.push({ kind: 'cell', name, step: 'registry entry', message: `is not understood: ${fault}` });
+        continue;
+      }
+      const now = Date.now();
+      const facts: LifeFacts = {
+        host,
+        home,
+        bootId: identity.bootId,
+        pidNamespace: identity.pidNamespace,
+        holder: await holderOf(record.worker.pid),
+        beatAgeMs: beatAt === null ? null : now - beatAt,
+        recordAgeMs: now - record.createdAt,
+      };
+      const judgement = judge(record, facts);
+      if (judgement.verdict !== 'dead') notes.left.push({ kind: 'cell', name, why: judgement.why });
+      else dead.push({ record, judgement, server: trustedServer(record, identity, onDisk) });
+    }
+    return dead;
+  }
+
+  /** A fault that lasts is told once, not at every round. */
+  #tell({ reaped, faults }: ReapReport): void {
+    const { log } = this.#options;
+    for (const one of reaped) log.info({ ...one }, 'reaped');
+    const said = new Set(faults.map(one => JSON.stringify(one)));
+    for (const one of faults) if (!this.#told.has(JSON.stringify(one))) log.warn({ ...one }, 'not reaped');
+    this.#told = said;
+  }
+}
+
+/** The largest pid of any system; a record may hold larger numbers, which signals do not take. */
+const PID_MAX = 2 ** 31 - 1;
+
+/** Who has this pid: of a process whose entry is closed to us, only that it is there. */
+async function holderOf(pid: number): Promise<LifeFacts['holder']> {
+  if (pid > PID_MAX) return null;
+  return (await readProcess(pid)) ?? (isThere(pid) ? { startTime: '', zombie: false } : null);
+}
+
+function isThere(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code !== 'ESRCH';
+  }
+}
+
+/**
+ * The server of a record, when it may be killed by pid and start time: they must have been counted as we count, and
+ * only what stands on our own disk is to be trusted, since anybody who reaches Redis could name any process there.
+ */
+function trustedServer(record: CellRecord, identity: ProcessIdentity, onDisk: boolean): DeadCell['server'] {
+  const { bootId, pidNamespace } = record.worker;
+  return onDisk && bootId === identity.bootId && pidNamespace === identity.pidNamespace ? record.server : null;
+}
