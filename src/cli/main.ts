@@ -3,11 +3,15 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { asCellpoolError, InvalidInput } from '../errors.ts';
+import { addCancelCommand } from './cancel.ts';
 import { addDemoCommand } from './demo.ts';
 import { addDoctorCommand } from './doctor.ts';
+import { addDrainCommand } from './drain.ts';
 import { addEnqueueCommand } from './enqueue.ts';
 import { outliveOutputs } from './outputs.ts';
+import { addPauseCommand, addResumeCommand } from './pause.ts';
 import { addReapCommand } from './reap.ts';
+import { addRetryCommand } from './retry.ts';
 import { addRunCommand } from './run.ts';
 import { printable } from './words.ts';
 import { addWorkerCommand } from './worker.ts';
@@ -16,6 +20,13 @@ const HELP = `
 Begin with:
   $ cellpool demo        # a scripted model on a sample repository
   $ cellpool doctor      # what is missing on this machine`;
+
+/** In the order in which the help lists them. */
+const COMMANDS = [
+  ...[addRunCommand, addEnqueueCommand, addWorkerCommand],
+  ...[addCancelCommand, addRetryCommand, addPauseCommand, addResumeCommand, addDrainCommand],
+  ...[addReapCommand, addDoctorCommand, addDemoCommand],
+];
 
 function buildProgram(exit: (code: number) => void): Command {
   const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
@@ -28,15 +39,7 @@ function buildProgram(exit: (code: number) => void): Command {
     .addHelpText('after', HELP)
     .showHelpAfterError('(--help tells what there is)')
     .exitOverride();
-  for (const add of [
-    addRunCommand,
-    addEnqueueCommand,
-    addWorkerCommand,
-    addReapCommand,
-    addDoctorCommand,
-    addDemoCommand,
-  ])
-    add(program, exit);
+  for (const add of COMMANDS) add(program, exit);
   for (const command of program.commands) command.exitOverride().showHelpAfterError('(--help tells what there is)');
   return program;
 }

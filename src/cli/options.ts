@@ -29,6 +29,7 @@ const FLAGS = {
     'limits.totalTokenBudget',
     'tokens over all attempts of a task (default: attempts times those of one)',
   ],
+  grace: ['--grace <seconds>', 'graceMs', 'how long running attempts may go on once it is stopped (default: 30)'],
   logLevel: ['--log-level <level>', 'logLevel', 'fatal, error, warn, info, debug, trace or silent'],
 } as const satisfies Record<string, readonly [string, SettingKey, string]>;
 
@@ -46,7 +47,7 @@ export const TASK_FLAGS = [
   'totalTimeoutMs',
   'totalTokenBudget',
 ] as const;
-export const WORKER_FLAGS = ['concurrency', 'ports', 'logLevel'] as const;
+export const WORKER_FLAGS = ['concurrency', 'ports', 'grace', 'logLevel'] as const;
 
 export function addFlags(command: Command, names: readonly FlagName[]): Command {
   for (const name of names) {
@@ -68,6 +69,11 @@ export function settingsOf(flags: CommonFlags, repository?: string): Settings {
     const value = flags[name as FlagName];
     if (value !== undefined) given[key] = value;
     flagNames[key] = flag.split(' ')[0] ?? flag;
+    // What a person writes in seconds is kept in ms; a fault of the number names the unit it is told in.
+    if (name === 'grace' && value !== undefined && /^\s*\d+(\.\d+)?\s*$/.test(value)) {
+      given[key] = Math.round(Number(value) * 1_000);
+      flagNames[key] = '--grace (in ms)';
+    }
   }
   return loadSettings({ flags: given, flagNames, repository, opencodeConfigFile: flags.opencodeConfig });
 }

@@ -9,9 +9,10 @@ import { TaskFollower } from '../producer/follow.ts';
 import { type Enqueued, Producer } from '../producer/producer.ts';
 import { WorkerPool } from '../worker/worker.ts';
 import { type Connected, withRedis } from './connected.ts';
-import { interruptible, type StopRequests, whenAborted } from './interrupts.ts';
+import { interruptible, type StopRequests } from './interrupts.ts';
 import { type LiveView, openLiveView } from './live-view.ts';
 import { addFlags, WORKER_FLAGS } from './options.ts';
+import { endInWords, endWhenAsked } from './stopping.ts';
 import { addTaskFlags, readTaskCall, type TaskCall, type TaskFlags } from './task-input.ts';
 import { CHANGED, counted, summary } from './words.ts';
 
@@ -22,7 +23,10 @@ Examples:
   $ bd export | my-filter | cellpool run - --json > outcomes.jsonl
 
 Ends with 0 when every task ended committed or no-changes, 1 when one did not, 2 on bad input, 3 when Redis, git or
-opencode is not there, 130 when interrupted. Ctrl-C lets the running attempts end; a second one stops them.`;
+opencode is not there, 130 when it was interrupted and tasks are left on the queue.
+
+Ctrl-C or SIGTERM: takes no more jobs and gives the running attempts --grace seconds to end; those that have not by
+then, or at a second signal, are cancelled and their jobs handed back, uncounted. A third one ends it at once.`;
 
 export function addRunCommand(program: Command, exit: (code: number) => void): void {
   const command = program.command('run').description('work through tasks until every one has its outcome');
@@ -35,7 +39,7 @@ export async function run(file: string | undefined, flags: TaskFlags): Promise<n
   const call = await readTaskCall(file, flags);
   return interruptible(async stop => {
     const results = await runCall(call, flags, stop);
-    if (stop.asked.aborted) return 130;
+    if (stop.asked.aborted && call.tasks.some(({ task }) => !results.has(task.id))) return 130;
     return call.tasks.every(({ task }) => hasGoneWell(results.get(task.id))) ? 0 : 1;
   });
 }
@@ -160,14 +164,13 @@ async function workOff(
     onOutcome,
   });
   const pool = await WorkerPool.start({ settings, redis, log: createLogger(settings.logLevel ?? 'warn') });
-  whenAborted(stop.asked, () => {
-    view.say(`Letting ${pool.running.length} running attempts end; once more stops them now.`);
-    void pool.drain().then(() => over.abort());
-  });
-  whenAborted(stop.insisted, () => {
-    view.say('Stopping the running attempts.');
-    void pool.stop();
-  });
+  void endWhenAsked(pool, stop, settings.graceMs, message => view.say(message)).then(
+    end => {
+      if (end.ended + end.handedBack > 0) view.say(endInWords(end));
+      over.abort();
+    },
+    (error: unknown) => over.abort(error),
+  );
   try {
     await follower.untilAllEnded(over.signal);
     const drained = pool.drain();

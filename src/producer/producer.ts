@@ -5,7 +5,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Redis } from 'ioredis';
 import { sayIssue } from '../config.ts';
-import { asCellpoolError, CellpoolError, type Fault, InvalidInput, messageOf } from '../errors.ts';
+import { type Fault, InvalidInput } from '../errors.ts';
 import { type Plan, planSchema, type TaskJob, taskJobSchema } from '../job/job.ts';
 import type { AttemptResult } from '../job/outcome.ts';
 import { openQueue, type TaskQueue } from '../job/queue.ts';
@@ -13,6 +13,7 @@ import { hasEnded, hasEndedWell, readJob, type StoredJob } from '../job/stored-j
 import { faultsOf, type Task } from '../job/task.ts';
 import { checkRedis } from '../redis/connection.ts';
 import { addJobs, type NewJob } from './add-jobs.ts';
+import { unavailable } from './redis-away.ts';
 import type { PlacedTask } from './tasks-file.ts';
 
 export interface Enqueued {
@@ -69,7 +70,11 @@ export class Producer {
       checkStored(tasks, stored, context.repository);
       return await add(queue, wanted, stored, options);
     } catch (error) {
-      throw unavailable(error);
+      throw unavailable(
+        error,
+        'Redis did not take the tasks',
+        'Tasks that were added stay on the queue; the same command again joins them.',
+      );
     }
   }
 
@@ -189,26 +194,4 @@ function told({ task, plan }: TaskJob, job: StoredJob | null): Enqueued {
 /** Words and settings as JSON keeps them: without undefined values and the like. */
 function asStored(words: Pick<TaskJob, 'task' | 'plan'>): unknown {
   return JSON.parse(JSON.stringify(words));
-}
-
-/** What ioredis says when the connection is gone, and Redis when it refuses to write. */
-const AWAY =
-  /Connection is closed|Stream isn't writeable|ECONN|EPIPE|ETIMEDOUT|max retries per request|READONLY|OOM|MISCONF|LOADING/;
-
-function unavailable(error: unknown): CellpoolError {
-  if (error instanceof CellpoolError) return error;
-  const reason = reasonOf(error);
-  if (!AWAY.test(reason)) return asCellpoolError(error);
-  return new CellpoolError('REDIS_UNAVAILABLE', `Redis did not take the tasks: ${reason}`, {
-    hint: 'Tasks that were added stay on the queue; the same command again joins them.',
-  });
-}
-
-/** A refused transaction names its own end only; why it was refused stands in the errors of its commands. */
-function reasonOf(error: unknown): string {
-  const first: unknown =
-    error instanceof Error && 'previousErrors' in error && Array.isArray(error.previousErrors)
-      ? error.previousErrors[0]
-      : undefined;
-  return messageOf(first ?? error);
 }

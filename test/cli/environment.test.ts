@@ -33,15 +33,18 @@ const checksOf = ({ stdout }: Finished) => new Map(jsonLines<Check>(stdout).map(
 describe('without Redis at the given address', () => {
   const url = () => `redis://user:hunter2@127.0.0.1:${closedPort}`;
 
-  test.each(['run', 'enqueue', 'worker'])('%s ends with 3, says what to do, and keeps the password', async command => {
-    const args = command === 'worker' ? [] : task;
-    const { exitCode, stdout, stderr } = await cli.run([command, ...args], { env: { REDIS_URL: url() } });
-    expect({ exitCode, stdout }).toEqual({ exitCode: 3, stdout: '' });
-    expect(stderr).toContain(`127.0.0.1:${closedPort}`);
-    expect(stderr).toContain('REDIS_URL');
-    expect(stderr).not.toContain('hunter2');
-    expect(stderr).not.toMatch(/^ +at /m);
-  });
+  test.each([...['run', 'enqueue', 'worker', 'cancel', 'retry', 'pause', 'resume', 'drain']])(
+    '%s ends with 3, says what to do, and keeps the password',
+    async command => {
+      const args = { run: task, enqueue: task, cancel: ['a'], retry: ['a'] }[command] ?? [];
+      const { exitCode, stdout, stderr } = await cli.run([command, ...args], { env: { REDIS_URL: url() } });
+      expect({ exitCode, stdout }).toEqual({ exitCode: 3, stdout: '' });
+      expect(stderr).toContain(`127.0.0.1:${closedPort}`);
+      expect(stderr).toContain('REDIS_URL');
+      expect(stderr).not.toContain('hunter2');
+      expect(stderr).not.toMatch(/^ +at /m);
+    },
+  );
 
   test('doctor finds it among the rest, and keeps the password', async () => {
     const done = await cli.run(['doctor', '--json'], { env: { REDIS_URL: url() } });

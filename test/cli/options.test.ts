@@ -60,6 +60,7 @@ test('every flag sets its setting when it is typed', () => {
     attempts: ['--attempts', '4'],
     totalTimeoutMs: ['--total-timeout-ms', '3000'],
     totalTokenBudget: ['--total-token-budget', '5000'],
+    grace: ['--grace', '90'],
     logLevel: ['--log-level', 'debug'],
   };
   const command = addFlags(new Command(), [...SITE_FLAGS, ...TASK_FLAGS, ...WORKER_FLAGS]);
@@ -74,6 +75,22 @@ test('every flag sets its setting when it is typed', () => {
     test: 'npm test',
     setup: 'npm ci',
     limits: { timeoutMs: 1000, tokenBudget: 2000, attempts: 4, totalTimeoutMs: 3000, totalTokenBudget: 5000 },
+    graceMs: 90_000,
     logLevel: 'debug',
   });
+});
+
+test.each([
+  ['a part of a second', '0.5', 500],
+  ['none at all', '0', 0],
+])('the grace period is given in seconds: %s', (_, value, graceMs) => {
+  expect(settingsOf({ grace: value }).graceMs).toBe(graceMs);
+});
+
+test.each([
+  ['soon', '--grace: must be a number, not "soon"'],
+  ['-1', '--grace: must be a number, not "-1"'],
+  ['999999', '--grace (in ms): may be at most 86400000'],
+])('a grace period of %s is refused under the name of its flag', (value, fault) => {
+  expect(() => settingsOf({ grace: value })).toThrow(fault);
 });

@@ -9,11 +9,13 @@ afterAll(() => cli.remove());
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 
+const COMMANDS = ['enqueue', 'worker', 'cancel', 'retry', 'pause', 'resume', 'drain', 'doctor', 'demo'];
+
 describe('a newcomer', () => {
   test('reads on --help what commands there are and how to begin', async () => {
     const { exitCode, stdout, stderr } = await cli.run(['--help']);
     expect(exitCode).toBe(0);
-    for (const command of ['run', 'enqueue', 'worker', 'doctor', 'demo']) expect(stdout).toMatch(`  ${command} `);
+    for (const command of ['run', ...COMMANDS]) expect(stdout).toMatch(`  ${command} `);
     expect(stdout).toContain('cellpool demo');
     expect(stderr).toBe('');
   });
@@ -26,7 +28,7 @@ describe('a newcomer', () => {
     for (const code of ['0 when', '1 when', '2 on', '3 when', '130 when']) expect(stdout).toContain(code);
   });
 
-  test.each(['enqueue', 'worker', 'doctor', 'demo'])('finds an example in the help of %s', async command => {
+  test.each(COMMANDS)('finds an example in the help of %s', async command => {
     const { exitCode, stdout } = await cli.run([command, '--help']);
     expect(exitCode).toBe(0);
     expect(stdout).toContain('Examples:\n  $ cellpool');

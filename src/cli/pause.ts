@@ -1,0 +1,110 @@
+/** `cellpool pause` and `cellpool resume`: no worker on any host begins an attempt, until they may again. */
+import type { Command } from 'commander';
+import { openQueue, type TaskQueue } from '../job/queue.ts';
+import { Cooldowns } from '../redis/cooldown.ts';
+import { withRedis } from './connected.ts';
+import { interruptible } from './interrupts.ts';
+import { addFlags, type CommonFlags, SITE_FLAGS, settingsOf } from './options.ts';
+import { counted } from './words.ts';
+
+const PAUSE_EXAMPLES = `
+Examples:
+  $ cellpool pause
+  $ cellpool resume
+
+No worker takes another job, on any host; running attempts go on to their end. It lasts until \`cellpool resume\`.
+
+Ends with 0, 3 when Redis is not there.`;
+
+const RESUME_EXAMPLES = `
+Examples:
+  $ cellpool resume
+
+Lets the workers take jobs again, and ends the cool-downs of providers: the next attempt asks them anew.
+
+Ends with 0, 3 when Redis is not there.`;
+
+interface PauseFlags extends CommonFlags {
+  json?: boolean;
+}
+
+export function addPauseCommand(program: Command, exit: (code: number) => void): void {
+  const command = program
+    .command('pause')
+    .description('let no worker take another job; running attempts go on')
+    .option('--json', 'one JSON object on stdout, and nothing else there');
+  addFlags(command, SITE_FLAGS)
+    .addHelpText('after', PAUSE_EXAMPLES)
+    .action(async (flags: PauseFlags) => exit(await pause(flags)));
+}
+
+export function addResumeCommand(program: Command, exit: (code: number) => void): void {
+  const command = program
+    .command('resume')
+    .description('let the workers take jobs again, and end cool-downs of providers')
+    .option('--json', 'one JSON object on stdout, and nothing else there');
+  addFlags(command, SITE_FLAGS)
+    .addHelpText('after', RESUME_EXAMPLES)
+    .action(async (flags: PauseFlags) => exit(await resume(flags)));
+}
+
+export async function pause(flags: PauseFlags): Promise<number> {
+  return withQueue(flags, async queue => {
+    const wasPaused = await queue.isPaused();
+    await queue.pause();
+    const counts = await countsOf(queue);
+    if (flags.json === true) return JSON.stringify({ paused: true, changed: !wasPaused, ...counts });
+    return `${wasPaused ? 'Was paused already' : 'Paused'}: ${inWords(counts)}. \`cellpool resume\` goes on.`;
+  });
+}
+
+export async function resume(flags: PauseFlags): Promise<number> {
+  return withQueue(flags, async (queue, cooldowns) => {
+    const wasPaused = await queue.isPaused();
+    await queue.resume();
+    const ended = await cooldowns.clearAll();
+    const counts = await countsOf(queue);
+    if (flags.json === true) {
+      return JSON.stringify({ paused: false, changed: wasPaused, ...counts, cooldownsEnded: ended });
+    }
+    const cooled = ended === 0 ? '' : ` ${counted(ended, 'cool-down')} of providers ended.`;
+    return `${wasPaused ? 'Resumed' : 'Was not paused'}: ${inWords(counts)}.${cooled}`;
+  });
+}
+
+interface Counts {
+  waiting: number;
+  running: number;
+}
+
+/** Waiting are also those that wait for their next attempt. */
+async function countsOf(queue: TaskQueue): Promise<Counts> {
+  const { active = 0, ...others } = await queue.getJobCounts('active', 'waiting', 'prioritized', 'delayed');
+  return { waiting: Object.values(others).reduce((sum, count) => sum + count, 0), running: active };
+}
+
+function inWords({ waiting, running }: Counts): string {
+  return `${counted(waiting, 'task')} waiting, ${running} running`;
+}
+
+async function withQueue(
+  flags: PauseFlags,
+  answer: (queue: TaskQueue, cooldowns: Cooldowns) => Promise<string>,
+): Promise<number> {
+  const settings = settingsOf(flags);
+  const { prefix } = settings;
+  return interruptible(async stop => {
+    const text = await withRedis(
+      settings,
+      message => process.stderr.write(`${message}\n`),
+      async connected => {
+        const redis = await connected.connection('producer');
+        const queue = openQueue(redis, prefix);
+        return answer(queue, new Cooldowns(redis, { prefix })).finally(() => queue.close());
+      },
+      stop.asked,
+    );
+    process.stdout.write(`${text}\n`);
+    return 0;
+  });
+}

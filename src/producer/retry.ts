@@ -1,0 +1,158 @@
+/** Works tasks anew that did not end well, and sends on at once those that wait for their next attempt. */
+import type { Redis } from 'ioredis';
+import { isRecord } from '../config.ts';
+import { InvalidInput } from '../errors.ts';
+import { taskIdFault } from '../job/names.ts';
+import type { Outcome } from '../job/outcome.ts';
+import { openQueue, type TaskQueue } from '../job/queue.ts';
+import { readJob, type StoredJob } from '../job/stored-job.ts';
+import { checkRedis } from '../redis/connection.ts';
+import { Control } from '../redis/control.ts';
+import { Script } from '../redis/script.ts';
+import { unavailable } from './redis-away.ts';
+import { idFaults } from './task-ids.ts';
+
+export interface Retried {
+  taskId: string;
+  /**
+   * `queued`: had failed, and is queued with all its attempts. `promoted`: waited for its next attempt, and is queued
+   * now. `waiting`, `running`: was so already. `ended`: ended well, so it is left alone. `refused`: is no job of
+   * cellpool. `unknown`: there is no such job.
+   */
+  how: 'queued' | 'promoted' | 'waiting' | 'running' | 'ended' | 'refused' | 'unknown';
+  /** Of the last attempt before; null when there is none to tell. */
+  outcome: Outcome | null;
+}
+
+/** Tasks looked at side by side. */
+const AT_ONCE = 50;
+/** How often a task is looked at that becomes another while it is. */
+const LOOKS = 20;
+
+/**
+ * KEYS: job, failed; ARGV: id, the data as read, the data to be. 1 when it is in place: nobody else has touched the
+ * failed job. A job that failed by the deaths of its workers starts with none of them (`stc`).
+ */
+const RENEW_DATA = new Script(`
+  if not redis.call('ZSCORE', KEYS[2], ARGV[1]) then return 0 end
+  if redis.call('HGET', KEYS[1], 'data') ~= ARGV[2] then return 0 end
+  redis.call('HSET', KEYS[1], 'data', ARGV[3])
+  redis.call('HDEL', KEYS[1], 'stc')
+  return 1
+`);
+
+export interface RetryContext {
+  /** A connection in the producer's role; it stays the caller's. */
+  redis: Redis;
+  prefix: string;
+}
+
+/**
+ * Retries the tasks and says of each what became of it, in their order. An id that stands twice is told once.
+ * @throws {InvalidInput} with every id that cannot be one; nothing was retried then.
+ * @throws {CellpoolError} `REDIS_UNAVAILABLE`; part of the tasks may be queued, and a second call does the rest.
+ */
+export async function retryTasks(context: RetryContext, ids: readonly string[]): Promise<Retried[]> {
+  const faults = idFaults(ids);
+  if (faults.length > 0) throw new InvalidInput(faults);
+  return withQueue(context, queue => retryAll(context, queue, [...new Set(ids)]));
+}
+
+/** The same for every task that has failed; what is on the queue under a name that no task can have is left alone. */
+export async function retryFailed(context: RetryContext): Promise<Retried[]> {
+  return withQueue(context, async queue => {
+    const ids = await context.redis.zrange(queue.toKey('failed'), '0', '-1');
+    return retryAll(
+      context,
+      queue,
+      ids.filter(id => taskIdFault(id) === null),
+    );
+  });
+}
+
+async function withQueue<T>({ redis, prefix }: RetryContext, work: (queue: TaskQueue) => Promise<T>): Promise<T> {
+  await checkRedis(redis);
+  const queue = openQueue(redis, prefix);
+  try {
+    return await work(queue);
+  } catch (error) {
+    throw unavailable(error, 'Redis went away while tasks were queued', 'The same command again does the rest.');
+  } finally {
+    // Closing releases nothing in Redis, so a failure to say goodbye costs nothing.
+    await queue.close().catch(() => undefined);
+  }
+}
+
+async function retryAll(context: RetryContext, queue: TaskQueue, ids: readonly string[]): Promise<Retried[]> {
+  const control = new Control(context.redis, { prefix: context.prefix });
+  const done: Retried[] = [];
+  for (let from = 0; from < ids.length; from += AT_ONCE) {
+    const chunk = ids.slice(from, from + AT_ONCE);
+    done.push(...(await Promise.all(chunk.map(id => retryOne(context.redis, queue, control, id)))));
+  }
+  return done;
+}
+
+async function retryOne(redis: Redis, queue: TaskQueue, control: Control, taskId: string): Promise<Retried> {
+  for (let look = 0; look < LOOKS; look += 1) {
+    const stored = await readJob(queue, taskId);
+    if (stored === null) return { taskId, how: 'unknown', outcome: null };
+    const outcome = stored.result?.outcome ?? null;
+    const how = stored.data === null ? 'refused' : await moveOn(redis, queue, control, stored);
+    if (how !== null) return { taskId, how, outcome };
+  }
+  return { taskId, how: 'refused', outcome: null };
+}
+
+/** Null when the job is not any more what it was when it was read. */
+async function moveOn(
+  redis: Redis,
+  queue: TaskQueue,
+  control: Control,
+  { id, state }: StoredJob,
+): Promise<Retried['how'] | null> {
+  switch (state) {
+    case 'active':
+      return 'running';
+    case 'waiting':
+    case 'prioritized':
+      return 'waiting';
+    case 'completed':
+      return 'ended';
+    case 'failed':
+      return (await requeue(redis, queue, control, id)) ? 'queued' : null;
+    case 'delayed':
+      return (await promote(queue, id)) ? 'promoted' : null;
+    default:
+      return null;
+  }
+}
+
+async function requeue(redis: Redis, queue: TaskQueue, control: Control, id: string): Promise<boolean> {
+  const [jobKey, failedKey] = [queue.toKey(id), queue.toKey('failed')];
+  const [job, before] = await Promise.all([queue.getJob(id), redis.hget(jobKey, 'data')]);
+  if (job === undefined || before === null) return false;
+  const data: unknown = JSON.parse(before);
+  if (!isRecord(data)) return false;
+  // What was used up and how long something lacked belong to the attempts that are over; their results are kept.
+  const { spent: _spent, lackingSince: _since, ...after } = data;
+  if ((await RENEW_DATA.run(redis, [jobKey, failedKey], [id, before, JSON.stringify(after)])) !== 1) return false;
+  await control.unmark(id);
+  return isDone(job.retry('failed', { resetAttemptsMade: true, resetAttemptsStarted: true }));
+}
+
+async function promote(queue: TaskQueue, id: string): Promise<boolean> {
+  const job = await queue.getJob(id);
+  return job !== undefined && (await isDone(job.promote()));
+}
+
+/** BullMQ's codes: the job is gone (-1), or not in the state (-3) any more: somebody else was faster. */
+async function isDone(move: Promise<void>): Promise<boolean> {
+  try {
+    await move;
+    return true;
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && (error.code === -1 || error.code === -3)) return false;
+    throw error;
+  }
+}
