@@ -45,7 +45,7 @@ export interface Heard {
 
 /** The notices without progress after them. */
 export function inARow({ lastProgress, notices }: Heard): readonly HeardNotice[] {
-  return notices.filter(({ at }) => at > lastProgress);
+  return notices.filter(({ at }) => at >= lastProgress);
 }
 
 /** A notice that is told again, as it is after the event stream broke, is heard once. */
@@ -100,7 +100,7 @@ export class ProviderWatch {
   /** The one place where progress is noted. */
   progress(): void {
     if (this.#closed) return;
-    this.#heard = { lastProgress: performance.now(), notices: [] };
+    this.#heard = { ...this.#heard, lastProgress: performance.now() };
     clearTimeout(this.#limit);
     if (this.#toldWell) return;
     this.#toldWell = true;
