@@ -140,7 +140,7 @@ export class CellRegistry {
     ]);
     const ids = new Set([...Object.keys(inRedis), ...onDisk.keys()]);
     return [...ids].sort().map(cellId => {
-      // The disk's own copy counts: nobody else can have written it, and it is never behind in what matters.
+      // The disk's own copy counts: nobody else can have written it, and it is behind in the stage only.
       const text = onDisk.get(cellId) ?? inRedis[cellId] ?? '';
       const beat = Number(beats[cellId]);
       const common = {

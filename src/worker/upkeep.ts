@@ -29,7 +29,8 @@ export interface UpkeepOptions {
   ports: PortLeases;
   /** The program's own callback for an attempt whose worker died. */
   onFailure?: HookCallback | undefined;
-  facts(): { concurrency: number; running: readonly string[]; draining: boolean };
+  /** `running`: task id -> when its job was put on the queue, epoch ms. */
+  facts(): { concurrency: number; running: ReadonlyMap<string, number>; draining: boolean };
   /** Somebody wants this task's attempt to be ended, wherever it runs. */
   onCancel(taskId: string): void;
   /** Somebody wants this worker to take no more jobs and to end. */
@@ -39,6 +40,7 @@ export interface UpkeepOptions {
 export class Upkeep {
   readonly #options: UpkeepOptions;
   readonly #workers: WorkerList;
+  readonly #marks: Control;
   readonly #queue: TaskQueue;
   readonly #reaper: Reaper;
   readonly #startedAt = Date.now();
@@ -52,6 +54,7 @@ export class Upkeep {
     const { prefix, host, home, env } = settings;
     this.#options = options;
     this.#workers = new WorkerList(redis, { prefix });
+    this.#marks = new Control(redis, { prefix });
     this.#queue = openQueue(redis, prefix);
     const onFailure = failureHookOfDead(this.#queue, { env, log, callback: options.onFailure });
     this.#reaper = new Reaper({ registry, ports, queue: this.#queue, home, host, log, identity: worker, onFailure });
@@ -92,12 +95,19 @@ export class Upkeep {
   }
 
   async #beat(): Promise<void> {
-    const { settings, worker, registry, facts, onDrain } = this.#options;
+    const { settings, worker, registry, facts, onDrain, onCancel } = this.#options;
     const { id, pid, startTime, bootId } = worker;
     const { running, ...rest } = facts();
     const entry = { id, host: settings.host, pid, startTime, bootId, startedAt: this.#startedAt, ...rest };
-    const [{ drain }] = await Promise.all([this.#workers.beat({ ...entry, running: [...running] }), registry.beat()]);
+    const asked = [...running].map(([taskId, enqueuedAt]) => ({ taskId, enqueuedAt }));
+    const [{ drain }, cancelled] = await Promise.all([
+      this.#workers.beat({ ...entry, running: [...running.keys()] }),
+      // A message that was sent while we were cut off is not sent again.
+      this.#marks.marked(asked),
+      registry.beat(),
+    ]);
     if (drain) onDrain();
+    for (const taskId of cancelled) onCancel(taskId);
   }
 
   async #reap(): Promise<void> {

@@ -4,7 +4,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Job, Worker } from 'bullmq';
+import { type Job, type Processor, Worker } from 'bullmq';
 import type { Redis } from 'ioredis';
 import type { HookCallbacks } from '../cell/hook-facts.ts';
 import { CONCURRENCY_CAP, type Settings } from '../config.ts';
@@ -18,7 +18,6 @@ import { Fence } from '../redis/fence.ts';
 import { JobData } from '../redis/job-data.ts';
 import { PortLeases } from '../redis/port-lease.ts';
 import { type CellRecord, CellRegistry } from '../redis/registry.ts';
-import { Admission } from './admit.ts';
 import { type JobContext, REASONS } from './held-job.ts';
 import { RetryAfter } from './job-ending.ts';
 import { processJob } from './process-job.ts';
@@ -43,7 +42,7 @@ const MAX_STALLS = 1_000;
 /** A job that may not begin here right now is looked at again so soon. */
 const HOLD_MS = 1_000;
 
-/** BullMQ always gives a signal to a processor that takes three parameters. */
+/** Never aborted; there is always a signal, only the types do not know. */
 const NEVER = new AbortController().signal;
 
 export interface PoolOptions {
@@ -66,9 +65,9 @@ export class WorkerPool {
   handedBack = 0;
   readonly #worker: Worker;
   readonly #watchdog: Watchdog;
-  readonly #admission: Admission;
   readonly #upkeep: Upkeep;
-  readonly #running = new Set<string>();
+  /** By task id: when the job was put on the queue. */
+  readonly #running = new Map<string, number>();
   readonly #cells = new Set<Promise<unknown>>();
   readonly #drainAsked = new AbortController();
   #allowed: number;
@@ -87,37 +86,24 @@ export class WorkerPool {
     const ports = new PortLeases(redis, { prefix, host, range: settings.ports });
     const context = this.#contextOf(options, new SpawnerPool(siteOf(options), ports, { cells: registry, worker }));
     this.#watchdog = new Watchdog(SILENT_MS, id => this.#cancel(id, REASONS.lockLost));
-    this.#worker = new Worker(
-      TASK_QUEUE,
-      (job, token = '', signal = NEVER) => this.#work(context, job, token, signal),
-      {
-        connection: redis,
-        prefix,
-        concurrency,
-        lockDuration: LOCK_MS,
-        lockRenewTime: RENEW_MS,
-        stalledInterval: STALLED_MS,
-        maxStalledCount: MAX_STALLS,
-        settings: { backoffStrategy: (_made, _type, error) => (error instanceof RetryAfter ? error.afterMs : 0) },
-      },
-    );
+    // Without defaults: BullMQ counts the parameters, and gives a signal only to the third.
+    const process: Processor = (job, token, signal) => this.#work(context, job, token ?? '', signal ?? NEVER);
+    this.#worker = new Worker(TASK_QUEUE, process, {
+      connection: redis,
+      prefix,
+      concurrency,
+      lockDuration: LOCK_MS,
+      lockRenewTime: RENEW_MS,
+      stalledInterval: STALLED_MS,
+      maxStalledCount: MAX_STALLS,
+      settings: { backoffStrategy: (_made, _type, error) => (error instanceof RetryAfter ? error.afterMs : 0) },
+    });
     // A lost lock does not end a job by itself: another worker may have it by now, so ours must not commit.
     this.#worker.on('lockRenewalFailed', ids => {
       for (const id of ids) this.#cancel(id, REASONS.lockLost);
     });
     this.#worker.on('locksRenewed', ({ jobIds }) => this.#watchdog.renewed(jobIds));
     this.#worker.on('error', error => log.warn({ problem: error.message }, 'queue trouble'));
-    this.#admission = new Admission({
-      home,
-      cap: concurrency,
-      reserve: settings.reserve,
-      running: () => this.#cells.size,
-      onChange: (allowed, why) => {
-        this.#allow(allowed);
-        log.info({ allowed, why }, 'cells that may run');
-        onHeld?.(allowed === 0 ? why : null);
-      },
-    });
     this.#upkeep = new Upkeep({
       settings,
       redis,
@@ -126,7 +112,7 @@ export class WorkerPool {
       registry,
       ports,
       onFailure: options.hooks?.onFailure,
-      facts: () => ({ concurrency, running: this.running, draining: this.#drainAsked.signal.aborted }),
+      facts: () => ({ concurrency, running: this.#running, draining: this.#drainAsked.signal.aborted }),
       onCancel: id => this.#cancel(id, REASONS.cancelled),
       onDrain: () => this.#drainAsked.abort(),
     });
@@ -144,7 +130,7 @@ export class WorkerPool {
 
   /** Task ids of the cells at work. */
   get running(): readonly string[] {
-    return [...this.#running];
+    return [...this.#running.keys()];
   }
 
   /** Aborted when somebody (`cellpool drain`) wants this worker to take no more jobs and to end. */
@@ -162,7 +148,7 @@ export class WorkerPool {
   async stop(): Promise<void> {
     this.#stopping = true;
     const closing = this.#worker.close();
-    for (const id of this.#running) this.#cancel(id, REASONS.stopping);
+    for (const id of this.#running.keys()) this.#cancel(id, REASONS.stopping);
     await Promise.allSettled(this.#cells);
     // The cells are gone. What is left is to tell Redis, which cannot be waited for when it is not there.
     await Promise.race([closing, sleep(HAND_BACK_MS, undefined, { ref: false })]);
@@ -172,7 +158,6 @@ export class WorkerPool {
 
   async #close(): Promise<void> {
     this.#watchdog.close();
-    this.#admission.close();
     await this.#upkeep.end();
   }
 
@@ -207,7 +192,7 @@ export class WorkerPool {
     const id = job.id ?? '';
     // After a long silence of Redis we may be handed a job whose last attempt we are still ending.
     if (this.#running.has(id)) return await processJob({ ...context, holdMs: () => HOLD_MS }, job, token, signal);
-    this.#running.add(id);
+    this.#running.set(id, job.timestamp);
     this.#watchdog.taken(id);
     try {
       return await processJob(context, job, token, signal);
