@@ -31,7 +31,12 @@ export async function runCommand(command: string, options: CommandOptions): Prom
   const began = performance.now();
   if (options.signal?.aborted) return { exitCode: null, signal: null, timedOut: false, durationMs: 0, tail: '' };
   const log = new BoundedLog(options.logPath);
-  const child = await startProcess(['/bin/sh', '-c', command], { cwd: options.cwd, env: options.env, log });
+  const child = await startProcess(['/bin/sh', '-c', command], {
+    cwd: options.cwd,
+    env: options.env,
+    log,
+    leash: 'no-user-namespace',
+  });
   const ended = await endOf(child, options);
   try {
     await child.stop(ended === 'exit' ? 0 : GRACE_MS);
