@@ -1,6 +1,7 @@
 /** What is known of an attempt so far; each step of its life adds its own, and at the end there is a result. */
 import { asCellpoolError, CellpoolError } from '../errors.ts';
 import type { AttemptResult, LifecycleMetrics, Outcome, TestsVerdict } from '../job/outcome.ts';
+import { namingFullDisk } from '../os/disk.ts';
 import type { CommitResult, RevertResult } from './agent-spawner.ts';
 import type { ExecutionResult } from './execute.ts';
 import type { SpawnConfig } from './spawn-config.ts';
@@ -53,7 +54,8 @@ export class AttemptFacts {
   }
 
   /** A step threw: the attempt failed, unless it was cancelled, or had come to a bad end before. */
-  failed(error: CellpoolError): void {
+  failed(thrown: CellpoolError): void {
+    const error = namingFullDisk(thrown);
     if (this.#error !== null) {
       this.alsoFailed(error);
       return;
