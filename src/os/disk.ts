@@ -18,7 +18,7 @@ const MOST_CAUSES = 20;
 export function isDiskFull(error: unknown): boolean {
   for (let depth = 0; depth < MOST_CAUSES && error instanceof Error; depth += 1) {
     if ('code' in error && FULL.has(error.code)) return true;
-    if (error instanceof CellpoolError && isOfGit(error) && SAID_BY_GIT.test(error.message)) return true;
+    if (error instanceof CellpoolError && error.facts.program === 'git' && SAID_BY_GIT.test(error.message)) return true;
     error = error.cause;
   }
   return false;
@@ -32,8 +32,4 @@ export function namingFullDisk(error: CellpoolError): CellpoolError {
     facts: error.facts,
     cause: error,
   });
-}
-
-function isOfGit({ facts }: CellpoolError): boolean {
-  return Array.isArray(facts.argv) && facts.argv[0] === 'git';
 }

@@ -4,8 +4,7 @@ import { CellpoolError } from '../../src/errors.ts';
 import { freeDisk, isDiskFull, namingFullDisk } from '../../src/os/disk.ts';
 
 const noSpace = () => Object.assign(new Error('ENOSPC: no space left on device, write'), { code: 'ENOSPC' });
-const ofGit = (said: string) =>
-  new CellpoolError('COMMIT_FAILED', `git add: ${said}`, { facts: { argv: ['git', 'add'] } });
+const ofGit = (said: string) => new CellpoolError('COMMIT_FAILED', `git add: ${said}`, { facts: { program: 'git' } });
 
 describe('a full disk', () => {
   test.each<[string, unknown]>([
