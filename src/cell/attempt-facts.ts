@@ -2,6 +2,7 @@
 import { asCellpoolError, CellpoolError } from '../errors.ts';
 import type { HookName } from '../job/hooks.ts';
 import type { AttemptResult, LifecycleMetrics, Outcome, TestsVerdict } from '../job/outcome.ts';
+import { namingFullDisk } from '../os/disk.ts';
 import type { ExecutionResult } from './execute.ts';
 import type { AttemptSoFar } from './hook-facts.ts';
 import type { SpawnConfig } from './spawn-config.ts';
@@ -69,7 +70,8 @@ export class AttemptFacts {
   }
 
   /** A step threw: the attempt failed, unless it was cancelled, or had come to a bad end before. */
-  failed(error: CellpoolError): void {
+  failed(thrown: CellpoolError): void {
+    const error = namingFullDisk(thrown);
     if (this.#error !== null) {
       this.alsoFailed(error);
       return;

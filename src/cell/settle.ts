@@ -12,6 +12,7 @@ import { ownGitOk } from '../git/git.ts';
 import { bringHome } from '../git/home.ts';
 import { changesBetween, lineCounts, stageAll, untrackedCollapsed, type WorkRecord, writeTree } from '../git/record.ts';
 import type { Source } from '../git/source.ts';
+import { wholeFile } from '../observe/artifacts.ts';
 import {
   type Author,
   checkOut,
@@ -158,14 +159,15 @@ function identityOf({ name, email }: Author): Record<string, string> {
 
 /**
  * Writes the snapshot's changes to `file` (absolute) as a patch for `git apply`, binary files included. Git writes
- * the file itself, so its size costs us no memory. @throws {CellpoolError} GIT_FAILED.
+ * the file itself, so its size costs us no memory; it is there whole or not at all. @throws {CellpoolError} GIT_FAILED.
  */
 export async function saveDiff(workspace: Workspace, taken: Snapshot, file: string): Promise<void> {
   const shape = ['-r', '-p', '--binary', '--full-index', '--no-renames', '--no-color'];
   const safe = ['--no-ext-diff', '--no-textconv', '--src-prefix=a/', '--dst-prefix=b/'];
-  await ownGitOk(['diff-tree', ...shape, ...safe, `--output=${file}`, workspace.baseTree, taken.tree], {
-    gitDir: workspace.recordDir,
-  });
+  const { recordDir: gitDir, baseTree } = workspace;
+  await wholeFile(file, path =>
+    ownGitOk(['diff-tree', ...shape, ...safe, `--output=${path}`, baseTree, taken.tree], { gitDir }),
+  );
 }
 
 const SUMMARY_FILES = 50;

@@ -12,6 +12,7 @@ import { checkedOutAt, tipOf } from '../git/source.ts';
 import { branchOf } from '../job/names.ts';
 import { makeArtifactFolder } from '../observe/artifacts.ts';
 import { CleanupStack } from '../os/cleanup.ts';
+import { namingFullDisk } from '../os/disk.ts';
 import { killStrays } from '../os/process.ts';
 import type { PortLeases } from '../redis/port-lease.ts';
 import type { CellRecord, CellRegistry } from '../redis/registry.ts';
@@ -219,7 +220,7 @@ async function refuseCheckedOut({ site }: SpawnContext, branch: string): Promise
 
 /** `artifacts` is the folder where the server's log has been kept. */
 function atStep(where: { step: string; artifacts: string; cellId: string }, error: unknown): CellpoolError {
-  const known = asCellpoolError(error);
+  const known = namingFullDisk(asCellpoolError(error));
   const code = known.code === 'INTERNAL' ? 'SPAWN_FAILED' : known.code;
   return new CellpoolError(code, `spawn failed at step "${where.step}": ${known.message}`, {
     ...(known.hint === undefined ? {} : { hint: known.hint }),

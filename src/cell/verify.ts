@@ -3,6 +3,7 @@ import { CellpoolError } from '../errors.ts';
 import type { TestsVerdict } from '../job/outcome.ts';
 import { ARTIFACTS } from '../observe/artifacts.ts';
 import type { CommandResult } from '../os/command.ts';
+import { isDiskFull } from '../os/disk.ts';
 import type { Cell } from './cell.ts';
 import { runAt } from './command-place.ts';
 import { markSetupDone, snapshot } from './settle.ts';
@@ -25,6 +26,8 @@ export async function setUp(site: SpawnerSite, cell: Cell, signal?: AbortSignal)
     const how = result.timedOut ? `was not done after ${timeoutMs} ms` : `ended with code ${result.exitCode}`;
     throw new CellpoolError('SETUP_FAILED', `the setup command ${how}: ${result.tail.trim().slice(-1_000)}`, {
       facts: { exitCode: result.exitCode, timedOut: result.timedOut },
+      // A full disk shows first in the log that could not be written.
+      ...(result.logProblem === null ? {} : { cause: result.logProblem }),
     });
   }
   const leftOut = await markSetupDone(cell.workspace);
@@ -34,7 +37,7 @@ export async function setUp(site: SpawnerSite, cell: Cell, signal?: AbortSignal)
 /**
  * Runs the test command on the work as it is now, and keeps a snapshot of it: what is committed later is exactly what
  * was judged, without the files that the tests themselves left behind.
- * @throws {CellpoolError} INVALID_INPUT when the cell has no test command, CANCELLED
+ * @throws {CellpoolError} INVALID_INPUT when the cell has no test command, DISK_FULL, CANCELLED
  */
 export async function runTests(site: SpawnerSite, cell: Cell, signal?: AbortSignal): Promise<TestResult> {
   const { test, limits } = cell.config;
@@ -43,7 +46,11 @@ export async function runTests(site: SpawnerSite, cell: Cell, signal?: AbortSign
   const timeoutMs = limits.testMs ?? site.testMs;
   const result = await inCell(site, cell, test, { log: ARTIFACTS.testLog, timeoutMs, signal });
   if (signal?.aborted) throw new CellpoolError('CANCELLED', 'cancelled during the tests');
-  const { exitCode, durationMs, timedOut } = result;
+  const { exitCode, durationMs, timedOut, logProblem } = result;
+  if (exitCode !== 0 && isDiskFull(logProblem)) {
+    // No verdict on the work: the tests may have failed for want of space.
+    throw new CellpoolError('DISK_FULL', `the disk was full during the tests: ${result.tail.trim().slice(-1_000)}`);
+  }
   cell.log.info({ exitCode, durationMs, timedOut }, 'tests ended');
   return { passed: exitCode === 0, exitCode, durationMs, timedOut, tail: result.tail };
 }

@@ -8,6 +8,7 @@ import { findOpencode } from '../cell/opencode-binary.ts';
 import { opencodeVersion } from '../cell/spawner-site.ts';
 import { CONCURRENCY_CAP, type Settings } from '../config.ts';
 import { asCellpoolError } from '../errors.ts';
+import { type LeashLevel, leashLevel } from '../os/leash.ts';
 import { availableMemory, CELL_MEMORY_BYTES, cellsThatFit, RESERVE_BYTES } from '../os/memory.ts';
 import { run } from '../os/run.ts';
 import { checkRedis } from '../redis/connection.ts';
@@ -66,6 +67,7 @@ async function checkAll(settings: Settings, asked: AbortSignal): Promise<Check[]
     await attempt('state folder', () => checkHome(settings)),
     ...(await checkRedisAndPorts(settings, asked)),
     await attempt('memory', () => checkMemory(settings)),
+    await attempt('leash', checkLeash),
   ];
   asked.throwIfAborted();
   return checks;
@@ -187,6 +189,20 @@ async function checkMemory({ concurrency }: Settings): Promise<Finding> {
   if (concurrency === undefined || concurrency <= fit) return ok(found);
   const need = ((RESERVE_BYTES + concurrency * CELL_MEMORY_BYTES) / GIB).toFixed(1);
   return { state: 'warning', found, advice: `${concurrency} cells need about ${need} GiB: lower --concurrency.` };
+}
+
+/** What happens to a cell's processes when the worker is killed. */
+const LEASHES: Record<LeashLevel, string> = {
+  'pid-namespace': 'every process of a cell ends with the worker',
+  'parent-death-signal': "a cell's server ends with the worker, the reaper ends the rest",
+  none: 'only the reaper ends what a killed worker leaves',
+};
+
+async function checkLeash(): Promise<Finding> {
+  const level = await leashLevel();
+  const found = `${level}: ${LEASHES[level]}`;
+  if (level === 'pid-namespace' || process.platform !== 'linux') return ok(found);
+  return { state: 'warning', found, advice: 'Allow pid namespaces (root, or user namespaces) and install util-linux.' };
 }
 
 function isAtLeast(version: string, [major, minor]: readonly [number, number]): boolean {

@@ -105,7 +105,9 @@ export function accept(result: RunResult, args: readonly string[], code: ErrorCo
 
 export function refused(result: RunResult, args: readonly string[], code: ErrorCode): CellpoolError {
   const said = result.stderr.trim().slice(-2_000) || result.problem || `exit code ${result.exitCode}`;
-  return new CellpoolError(code, `git ${args[0]}: ${said}`, { facts: { args, exitCode: result.exitCode } });
+  return new CellpoolError(code, `git ${args[0]}: ${said}`, {
+    facts: { program: 'git', args, exitCode: result.exitCode },
+  });
 }
 
 async function start(env: Record<string, string>, args: readonly string[], call: GitCall): Promise<RunResult> {

@@ -21,6 +21,8 @@ export interface CommandResult {
   durationMs: number;
   /** The end of what it printed. */
   tail: string;
+  /** Why the log is incomplete; null when it is not. */
+  logProblem: Error | null;
 }
 
 /** Between SIGTERM and SIGKILL, so that a test runner can remove its own temporary files. */
@@ -29,9 +31,15 @@ const GRACE_MS = 2_000;
 /** Runs `command` through `sh`; its exit code is the answer, not an error. Cancelled already, it is not started. */
 export async function runCommand(command: string, options: CommandOptions): Promise<CommandResult> {
   const began = performance.now();
-  if (options.signal?.aborted) return { exitCode: null, signal: null, timedOut: false, durationMs: 0, tail: '' };
+  if (options.signal?.aborted)
+    return { exitCode: null, signal: null, timedOut: false, durationMs: 0, tail: '', logProblem: null };
   const log = new BoundedLog(options.logPath);
-  const child = await startProcess(['/bin/sh', '-c', command], { cwd: options.cwd, env: options.env, log });
+  const child = await startProcess(['/bin/sh', '-c', command], {
+    cwd: options.cwd,
+    env: options.env,
+    log,
+    leash: 'no-user-namespace',
+  });
   const ended = await endOf(child, options);
   try {
     await child.stop(ended === 'exit' ? 0 : GRACE_MS);
@@ -44,6 +52,7 @@ export async function runCommand(command: string, options: CommandOptions): Prom
     timedOut: ended === 'timeout',
     durationMs: Math.round(performance.now() - began),
     tail: log.tail(),
+    logProblem: log.problem,
   };
 }
 

@@ -3,11 +3,15 @@
  * Node's own `spawn` is used because its `exit` event does not wait for pipes that a left-over daemon keeps open.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
+import type { Duplex } from 'node:stream';
 import { setImmediate as nextRound, setTimeout as sleep } from 'node:timers/promises';
 import { CellpoolError } from '../errors.ts';
 import type { BoundedLog } from './bounded-log.ts';
+import { type Argv, type Leashed, leashed } from './leash.ts';
 import { forgetGroup, killWithUs } from './own-groups.ts';
 import { findStrays, groupIsAlive, killEntry, readProcess, signalGroup } from './process-table.ts';
+import { findProgram } from './program.ts';
+import { Tether } from './tether.ts';
 
 export interface StartOptions {
   cwd: string;
@@ -16,6 +20,11 @@ export interface StartOptions {
   /** Takes both outputs; closed by `stop`, and when the start fails. */
   log: BoundedLog;
   onOutput?: (text: string) => void;
+  /**
+   * How tightly it is tied to us (see `leash.ts`): as the machine allows, which is the default; without a user
+   * namespace, for a command that may need sudo or ssh; or not at all.
+   */
+  leash?: 'full' | 'no-user-namespace' | 'none';
 }
 
 export interface Exit {
@@ -39,6 +48,8 @@ export interface OwnedProcess {
 
 /** After SIGKILL the kernel needs a moment to take back memory; longer than this something is wrong. */
 const GONE_MS = 5_000;
+/** A leader whose program was killed has nothing more to do than to end. */
+const LEADER_MS = 1_000;
 const POLL_MS = 5;
 /** A look at all processes is not free: a group that takes its time is asked less and less often. */
 const POLL_MOST_MS = 100;
@@ -47,7 +58,7 @@ const DRAIN_MS = 100;
 
 /** Starts `argv`. @throws whatever the start fails with (`ENOENT`, `EACCES`); the log is closed then. */
 export async function startProcess(argv: readonly [string, ...string[]], options: StartOptions): Promise<OwnedProcess> {
-  const { child, pid, drained } = await start(argv, options).catch(async error => {
+  const { child, pid, drained, tether } = await start(argv, options).catch(async error => {
     await options.log.close();
     throw error;
   });
@@ -65,18 +76,23 @@ export async function startProcess(argv: readonly [string, ...string[]], options
   let exit: Exit | null = null;
   let groupIsGone = false;
   const exited = new Promise<Exit>(resolve => {
-    child.once('exit', (exitCode, signal) => {
+    child.once('exit', async (exitCode, signal) => {
       exit = { exitCode, signal };
       // Once the last member is gone the number may be given to somebody else's group: it is not signalled again.
       groupIsGone = !signalGroup(pid, 0);
       if (groupIsGone) forgetGroup(pid);
+      if (exitCode === 1 && (await tether?.wasKilled())) exit = { exitCode: null, signal: 'SIGKILL' };
       resolve(exit);
     });
   });
   const end = async (graceMs: number) => {
     // Our leader was waited for: whoever has its number now is a stranger, and so is the group of that number.
     const isGone = groupIsGone || (exit !== null && (await readProcess(pid)) !== null);
-    if (!isGone) await stopGroup(pid, exited, graceMs);
+    try {
+      if (!isGone) await stopGroup(pid, exited, graceMs, tether);
+    } finally {
+      await tether?.release();
+    }
   };
   let stopping: Promise<void> | null = null;
   return {
@@ -106,14 +122,18 @@ interface Started {
   pid: number;
   /** Resolves when it has ended and both its pipes are closed by all who had them. */
   drained: Promise<void>;
+  /** Holds what may be left of it when its group is gone. */
+  tether: Tether | null;
 }
 
-async function start([file, ...args]: readonly [string, ...string[]], options: StartOptions): Promise<Started> {
+async function start(argv: readonly [string, ...string[]], options: StartOptions): Promise<Started> {
+  const leash = await onLeash(argv, options);
+  const [file, ...args] = leash.argv;
   const child = spawn(file, args, {
     cwd: options.cwd,
     env: options.env,
     detached: true,
-    stdio: ['ignore', 'pipe', 'pipe'],
+    stdio: ['ignore', 'pipe', 'pipe', ...(leash.tethered ? (['pipe'] as const) : [])],
   });
   const drained = new Promise<void>(resolve => child.once('close', () => resolve()));
   const pid = await new Promise<number>((resolve, reject) => {
@@ -124,12 +144,23 @@ async function start([file, ...args]: readonly [string, ...string[]], options: S
       resolve(child.pid as number);
     });
   });
-  return { child, pid, drained };
+  return { child, pid, drained, tether: leash.tethered ? new Tether(child.stdio[3] as Duplex) : null };
 }
 
-async function stopGroup(group: number, exited: Promise<Exit>, graceMs: number): Promise<void> {
+async function onLeash(argv: Argv, { leash = 'full', env, cwd }: StartOptions): Promise<Leashed> {
+  if (leash === 'none') return { argv, tethered: false };
+  // What leads the leash starts always: that the program cannot is to be an error of the start all the same.
+  if (!argv[0].includes('\0')) await findProgram(argv[0], env.PATH ?? '/usr/bin:/bin', cwd);
+  return leashed(argv, { env, userNamespace: leash === 'full' });
+}
+
+async function stopGroup(group: number, exited: Promise<Exit>, graceMs: number, tether: Tether | null): Promise<void> {
   // The leader may go at once and leave others that still tidy up (a shell before its test runner): all get the grace.
   if (graceMs > 0 && signalGroup(group, 'SIGTERM') && (await goneWithin(graceMs, group, exited))) return;
+  if (tether !== null) {
+    await tether.kill();
+    if (await goneWithin(LEADER_MS, group, exited)) return;
+  }
   signalGroup(group, 'SIGKILL');
   if (!(await goneWithin(GONE_MS, group, exited))) {
     throw new CellpoolError('INTERNAL', `process group ${group} is still there ${GONE_MS} ms after SIGKILL`);

@@ -2,7 +2,8 @@ import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test, vi } from 'vitest';
 import { type CommandOptions, type CommandResult, runCommand } from '../../src/os/command.ts';
-import { BOUND, fixture, hasProc, isAlive, PLAIN, tempFolder } from './support.ts';
+import { processesOf } from '../support/leaks.ts';
+import { BOUND, fixture, hasProc, PLAIN, tempFolder } from './support.ts';
 
 const MARKER = `CELL=of-command-${process.pid}`;
 
@@ -85,7 +86,8 @@ describe('a command at its limit', () => {
     const set = options({ timeoutMs: 200 });
     const result = await runCommand('trap "exit 0" TERM; sleep 1000 & echo "child $!"; wait', set);
     expect(result).toMatchObject({ exitCode: null, timedOut: true });
-    expect(isAlive(Number(/child (\d+)/.exec(result.tail)?.[1]))).toBe(false);
+    expect(result.tail).toMatch(/child \d+/);
+    expect(processesOf({ marker: MARKER, folder: set.cwd })).toEqual([]);
   });
 });
 
@@ -126,6 +128,6 @@ describe.skipIf(!hasProc)('what a command leaves behind', () => {
     expect(result.exitCode).toBe(0);
     const pids = [...result.tail.matchAll(/(?:child|daemon) (\d+)/g)].map(found => Number(found[1]));
     expect(pids).toHaveLength(2);
-    expect(pids.map(isAlive)).toEqual([false, false]);
+    expect(processesOf({ marker: MARKER, folder: set.cwd })).toEqual([]);
   });
 });

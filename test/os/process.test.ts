@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { BoundedLog } from '../../src/os/bounded-log.ts';
 import { killStrays, startProcess } from '../../src/os/process.ts';
 import { compiledRooms } from '../support/compiled.ts';
-import { BOUND, hasProc, isAlive, own, PLAIN, program, tempFolder } from './support.ts';
+import { BOUND, hasProc, isAlive, own, PLAIN, program, tempFolder, WITHOUT_LEASH } from './support.ts';
 
 const succeeds = (...[file, ...args]: [string, ...string[]]) => spawnSync(file, args).status === 0;
 
@@ -99,7 +99,7 @@ describe('the end', () => {
   });
 
   test('stop ends the whole group, also children that ignore SIGTERM', async () => {
-    const owned = await own(program('forks.mjs'));
+    const owned = await own(program('forks.mjs'), WITHOUT_LEASH);
     const children = await childrenOf(owned, 2);
     expect([owned.pid, ...children].map(isAlive)).toEqual([true, true, true]);
     await owned.stop(100);
@@ -108,7 +108,7 @@ describe('the end', () => {
   });
 
   test('what an ended program left in its group is ended by stop', async () => {
-    const owned = await own(program('forks.mjs', 'leave'));
+    const owned = await own(program('forks.mjs', 'leave'), WITHOUT_LEASH);
     const children = await childrenOf(owned, 2);
     expect((await owned.exited).exitCode).toBe(0);
     expect(children.map(isAlive)).toEqual([true, true]);
@@ -165,6 +165,7 @@ describe('the end', () => {
     const marker = 'CELL=with-a-zombie';
     const owned = await own(['/bin/sh', '-c', `perl -e '${parent}' & wait`], {
       env: { ...PLAIN, CELL: 'with-a-zombie' },
+      ...WITHOUT_LEASH,
     });
     const pid = Number(await owned.says(/parent (\d+)/));
     await owned.stop(50);

@@ -2,7 +2,7 @@ import { mkdirSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { killStrays } from '../../src/os/process.ts';
-import { fixture, hasProc, isAlive, leaveDaemon, own, PLAIN, tempFolder } from './support.ts';
+import { fixture, hasProc, isAlive, leaveDaemon, own, tempFolder, WITHOUT_LEASH } from './support.ts';
 
 describe.skipIf(!hasProc)('what left its group', () => {
   const MARKER = 'CELL=cell-1';
@@ -18,7 +18,7 @@ describe.skipIf(!hasProc)('what left its group', () => {
 
   test('a daemon is killed by its marker, wherever it works', async () => {
     const { top } = folders();
-    const starter = await own([process.execPath, fixture('forks-daemon.mjs'), top, MARKER], { env: PLAIN });
+    const starter = await own([process.execPath, fixture('forks-daemon.mjs'), top, MARKER], WITHOUT_LEASH);
     const daemon = Number(await starter.says(/daemon (\d+)/));
     await starter.exited;
     await starter.stop(0);

@@ -6,12 +6,15 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, onTestFinished, vi } from 'vitest';
 import { BoundedLog } from '../../src/os/bounded-log.ts';
-import { type OwnedProcess, startProcess } from '../../src/os/process.ts';
+import { type OwnedProcess, type StartOptions, startProcess } from '../../src/os/process.ts';
 
 const project = fileURLToPath(new URL('../..', import.meta.url));
 
 /** Only there are processes found that left their group. */
 export const hasProc = process.platform === 'linux';
+
+/** For a test whose programs say pids, which are others within a leash, or that asks what is done where there is none. */
+export const WITHOUT_LEASH = { leash: 'none' } as const;
 
 /** What the programs of these tests see of the world. */
 export const PLAIN = { PATH: process.env.PATH ?? '' };
@@ -38,12 +41,13 @@ export function program(name: string, ...args: string[]): [string, ...string[]] 
 /** Starts `argv` in a fresh folder; whatever the test does, the group is gone after it. */
 export async function own(
   argv: readonly [string, ...string[]],
-  options: { cwd?: string; env?: Record<string, string>; headBytes?: number } = {},
+  options: { cwd?: string; env?: Record<string, string>; headBytes?: number; leash?: StartOptions['leash'] } = {},
 ): Promise<OwnedProcess & { folder: string; logPath: string; says(pattern: RegExp): Promise<string> }> {
   const folder = tempFolder();
   const logPath = join(folder, 'output.log');
   const log = new BoundedLog(logPath, options.headBytes);
-  const owned = await startProcess(argv, { cwd: options.cwd ?? folder, env: options.env ?? PLAIN, log });
+  const { cwd = folder, env = PLAIN, leash = 'full' } = options;
+  const owned = await startProcess(argv, { cwd, env, log, leash });
   onTestFinished(() => owned.stop(0));
   const says = async (pattern: RegExp) => {
     await vi.waitFor(() => expect(log.tail()).toMatch(pattern), BOUND);
