@@ -7,14 +7,14 @@
  */
 import { homedir, hostname } from 'node:os';
 import { isAbsolute, join, resolve } from 'node:path';
-import { readConfigFile, readProjectFile } from './config/files.ts';
+import { NO_PROJECT_FILE, type ProjectFile, readConfigFile, readProjectFile } from './config/files.ts';
 import { isRecord } from './config/json.ts';
 import { DEFAULTS, LEAVES, type SettingKey, type Settings, settingsSchema } from './config/schema.ts';
-import { sayIssue } from './config/wording.ts';
+import { flawsOf, sayIssue } from './config/wording.ts';
 import { type Fault, InvalidInput } from './errors.ts';
 
 export { isRecord, JSON_DEPTH_MAX, type Json, type JsonObject, jsonObject } from './config/json.ts';
-export { CONCURRENCY_CAP, DEFAULTS, LIMITS, type SettingKey, type Settings } from './config/schema.ts';
+export { CONCURRENCY_CAP, DEFAULTS, HOOKS, LIMITS, type SettingKey, type Settings } from './config/schema.ts';
 export { sayIssue } from './config/wording.ts';
 
 export interface SettingsSources {
@@ -36,33 +36,35 @@ export interface SettingsSources {
 export function loadSettings(sources: SettingsSources = {}): Settings {
   const faults: Fault[] = [];
   const { repository } = sources;
-  const file = repository === undefined ? {} : readProjectFile(join(repository, 'cellpool.yaml'), faults);
+  const file = repository === undefined ? NO_PROJECT_FILE : readProjectFile(join(repository, 'cellpool.yaml'), faults);
   const { merged, origins } = merge(sources, file);
   if (sources.opencodeConfigFile !== undefined) {
     const extra = readConfigFile(sources.opencodeConfigFile, '--opencode-config', faults);
     if (isRecord(merged.opencode ?? {})) merged.opencode = mergeConfig(merged.opencode, extra);
   }
   const parsed = settingsSchema.safeParse(merged, { error: sayIssue });
-  for (const issue of parsed.error?.issues ?? []) {
-    const path = issue.path.join('.');
-    const leaf = LEAVES.find(one => path === one.key || path.startsWith(`${one.key}.`));
-    faults.push({ where: (leaf && origins.get(leaf.key)) ?? path, what: issue.message });
+  for (const { path, what } of (parsed.error?.issues ?? []).flatMap(flawsOf)) {
+    const name = path.join('.');
+    const leaf = LEAVES.find(one => name === one.key || name.startsWith(`${one.key}.`));
+    const origin = (leaf && origins.get(leaf.key)) ?? name;
+    if (typeof origin === 'string') faults.push({ where: origin, what });
+    else faults.push({ where: origin.placeOf(path), what: `"${name}" ${what}` });
   }
   if (!parsed.success || faults.length > 0) throw new InvalidInput(faults);
   return deepFreeze({ ...parsed.data, home: resolve(parsed.data.home) });
 }
 
-/** The first value of each leaf, and by leaf the flag, variable or key that gave it. */
-function merge(sources: SettingsSources, file: Record<string, unknown>) {
+/** The first value of each leaf, and by leaf the flag, variable or file that gave it. */
+function merge(sources: SettingsSources, file: ProjectFile) {
   const env = sources.env ?? process.env;
-  const origins = new Map<string, string>();
+  const origins = new Map<string, string | ProjectFile>();
   const merged: Record<string, unknown> = { limits: {}, author: {}, env: {}, reserve: {} };
   for (const { key, env: variable, file: mayHold } of LEAVES) {
-    const candidates: [string, unknown][] = [
+    const candidates: [string | ProjectFile, unknown][] = [
       [sources.flagNames?.[key] ?? key, sources.flags?.[key]],
       // An empty variable is how a shell unsets one.
       [variable ?? key, variable === undefined || env[variable] === '' ? undefined : env[variable]],
-      [`cellpool.yaml ${key}`, mayHold ? at(file, key) : undefined],
+      [file, mayHold ? at(file.content, key) : undefined],
       ['default', defaultOf(key, env)],
     ];
     const found = candidates.find(([, value]) => value !== undefined);

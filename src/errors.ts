@@ -84,7 +84,7 @@ export class CellpoolError extends Error {
 
 /** One thing that is wrong with what somebody handed in, and where it stands. */
 export interface Fault {
-  /** File and line, flag or key: `tasks.jsonl:3`, `--model`, `cellpool.yaml limits.attempts`. */
+  /** File and line, flag or key: `tasks.jsonl:3`, `cellpool.yaml:2`, `--model`. */
   where: string;
   what: string;
 }

@@ -3,8 +3,10 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { loadSettings, mergeConfig, type SettingsSources } from '../src/config.ts';
+import { settingsSchema } from '../src/config/schema.ts';
+import { HOOKS, LIMITS, loadSettings, mergeConfig, type SettingsSources } from '../src/config.ts';
 import { InvalidInput } from '../src/errors.ts';
+import { hooksSchema } from '../src/job/hooks.ts';
 
 let folder: string;
 beforeEach(() => {
@@ -118,12 +120,12 @@ describe('what is refused', () => {
     });
     expect(faults.sort()).toEqual(
       [
-        'cellpool.yaml author: must hold keys and values',
+        'cellpool.yaml:7: "author" must hold keys and values',
         'cellpool.yaml:3: key "limits.tokens" is not known',
         'cellpool.yaml:5: key "home" belongs to the operator: set it by a flag or CELLPOOL_HOME',
         'cellpool.yaml:6: key "prefx" is not known',
-        'cellpool.yaml test: must be text, not true: put it in quotes',
-        'cellpool.yaml limits.attempts: must be at least 1',
+        'cellpool.yaml:4: "test" must be text, not true: put it in quotes',
+        'cellpool.yaml:2: "limits.attempts" must be at least 1',
         'CELLPOOL_CONCURRENCY: may be at most 50',
         'CELLPOOL_PORTS: must begin before it ends',
         'CELLPOOL_TIMEOUT_MS: must be a number, not "30m"',
@@ -162,7 +164,7 @@ describe('what is refused', () => {
 
   test('an empty file, an empty section and a file of comments are none', () => {
     expect(faultsOf({ repository: repository('') })).toEqual([]);
-    expect(faultsOf({ repository: repository('# test: x\nlimits:\nauthor:\n') })).toEqual([]);
+    expect(faultsOf({ repository: repository('# test: x\nlimits:\nauthor:\nhooks:\n') })).toEqual([]);
   });
 
   test('a cellpool.yaml that is a folder, or a link to a device, is refused and not read', () => {
@@ -176,6 +178,43 @@ describe('what is refused', () => {
   test('a missing opencode config file is told by the flag and the path', () => {
     const path = join(folder, 'gone.json');
     expect(faultsOf({ opencodeConfigFile: path })).toEqual([`--opencode-config: there is no file ${path}`]);
+  });
+
+  test('a fault of a hook is told with its line, whatever is wrong', () => {
+    const yaml = [
+      'hooks:',
+      '  beforeSpawn: echo no',
+      '  afterSpawn: "  "',
+      '  beforeExecute:',
+      '  afterExecute: 5',
+      '  afterTests:',
+      '    run: npm run report',
+      '    timeoutMs: soon',
+      '    retry: 3',
+      '  onFailure: { timeoutMs: 0 }',
+      '  beforeTeardown: { run: "", timeoutMs: 86400001 }',
+      'limits:',
+      '  hookMs: 0',
+    ].join('\n');
+    const wrong = 'must be a command, or an object with "run" and "timeoutMs"';
+    expect(faultsOf({ repository: repository(yaml) }).sort()).toEqual(
+      [
+        'cellpool.yaml:2: "hooks.beforeSpawn" is not known',
+        'cellpool.yaml:3: "hooks.afterSpawn" may not be empty',
+        `cellpool.yaml:4: "hooks.beforeExecute" ${wrong}`,
+        `cellpool.yaml:5: "hooks.afterExecute" ${wrong}`,
+        'cellpool.yaml:8: "hooks.afterTests.timeoutMs" must be a number, not "soon"',
+        'cellpool.yaml:9: "hooks.afterTests.retry" is not known',
+        'cellpool.yaml:10: "hooks.onFailure.run" is missing',
+        'cellpool.yaml:10: "hooks.onFailure.timeoutMs" must be at least 1',
+        'cellpool.yaml:11: "hooks.beforeTeardown.run" may not be empty',
+        'cellpool.yaml:11: "hooks.beforeTeardown.timeoutMs" may be at most 86400000',
+        'cellpool.yaml:13: "limits.hookMs" must be at least 1',
+      ].sort(),
+    );
+    expect(faultsOf({ repository: repository('test: a\nhooks: [a, b]') })).toEqual([
+      'cellpool.yaml:2: "hooks" must be an object with keys and values, not a list',
+    ]);
   });
 
   test('any text as cellpool.yaml gives settings or InvalidInput, and nothing else', () => {
@@ -207,6 +246,15 @@ describe('what is refused', () => {
       { numRuns: 150 },
     );
   });
+});
+
+test('the hooks that settings may hold are those that a job may hold', () => {
+  const all = Object.fromEntries(HOOKS.map(name => [name, { run: 'true', timeoutMs: LIMITS.timeoutMs }]));
+  for (const schema of [settingsSchema.shape.hooks, hooksSchema]) {
+    expect(schema.parse(all)).toEqual(all);
+    expect(schema.safeParse({ other: 'true' }).success).toBe(false);
+    expect(schema.safeParse({ afterSpawn: { run: 'true', timeoutMs: LIMITS.timeoutMs + 1 } }).success).toBe(false);
+  }
 });
 
 test('merging replaces what is no object, and never reaches a prototype', () => {

@@ -6,64 +6,28 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import pLimit, { type LimitFunction } from 'p-limit';
 import { CellpoolError, messageOf } from '../errors.ts';
+import type { HookName } from '../job/hooks.ts';
 import type { LifecycleMetrics, Stage } from '../job/outcome.ts';
 import { ARTIFACTS } from '../observe/artifacts.ts';
 import type { PortLeases } from '../redis/port-lease.ts';
 import type { Cell } from './cell.ts';
 import { type ExecuteOptions, type ExecutionResult, execute } from './execute.ts';
+import { type HookOptions, runHook, runSpawnFailureHook } from './hooks.ts';
 import { askHealth } from './ready.ts';
-import { commit, revert, type Snapshot, saveDiff, snapshot } from './settle.ts';
+import { commit, revert, type Snapshot, saveDiff, snapshot, summaryOf } from './settle.ts';
 import { type Registration, spawnCell, stopProcesses } from './spawn.ts';
 import { checkSpawnConfig, type SpawnConfig } from './spawn-config.ts';
+import {
+  agentOf,
+  type CellInfo,
+  type CommitResult,
+  infoOf,
+  type RevertResult,
+  type SpawnedAgent,
+} from './spawned-agent.ts';
 import type { SpawnerSite } from './spawner-site.ts';
 import { teardown } from './teardown.ts';
 import { runTests, setUp, type TestResult } from './verify.ts';
-
-/** What anybody may know of a cell. */
-export interface CellInfo {
-  cellId: string;
-  agentId: string;
-  taskId: string;
-  port: number;
-  workspacePath: string;
-  baseUrl: string;
-  /** The branch a commit goes to. */
-  branch: string;
-  baseCommit: string;
-  /** Of the server. */
-  pid: number;
-  opencodeVersion: string;
-  artifacts: string;
-  createdAt: Date;
-  tokensUsed: number;
-  costUsd: number;
-}
-
-export interface SpawnedAgent {
-  /** The agent id it was spawned with. */
-  readonly id: string;
-  readonly taskId: string;
-  readonly cell: Readonly<Pick<CellInfo, 'cellId' | 'port' | 'workspacePath' | 'baseUrl'>>;
-  readonly agent: { readonly name: string | null; readonly model: string | null; readonly opencodeVersion: string };
-  readonly createdAt: Date;
-  readonly tokensUsed: number;
-}
-
-export interface CommitResult {
-  /** False when there was nothing to commit; the other facts are then null and empty. */
-  committed: boolean;
-  commit: string | null;
-  branch: string | null;
-  filesModified: string[];
-}
-
-export interface RevertResult {
-  /** Hash of the working tree, equal to the one at spawn. */
-  tree: string;
-  /** Path of the patch of what was reverted, and the files it touches; null and none when git cannot record it. */
-  diff: string | null;
-  filesModified: string[];
-}
 
 const HEALTH_MS = 2_000;
 
@@ -100,21 +64,7 @@ export class AgentSpawner {
     const checked = checkSpawnConfig(config);
     const context = { site: this.#site, ports: this.#ports, registry: this.#registry, boots: this.#boots };
     const cell = await spawnCell(context, checked, signal);
-    const agent: SpawnedAgent = {
-      id: checked.agentId,
-      taskId: checked.taskId,
-      cell: {
-        cellId: cell.id,
-        port: cell.port.lease.port,
-        workspacePath: cell.workspace.workspacePath,
-        baseUrl: cell.server.baseUrl,
-      },
-      agent: { name: checked.agent ?? null, model: checked.model ?? null, opencodeVersion: cell.server.version },
-      createdAt: cell.createdAt,
-      get tokensUsed() {
-        return cell.tokensUsed;
-      },
-    };
+    const agent = agentOf(cell);
     this.#cells.set(agent, { cell, ended: null });
     return agent;
   }
@@ -122,6 +72,24 @@ export class AgentSpawner {
   /** Runs the setup command in the fresh workspace, if the cell has one. @throws {CellpoolError} SETUP_FAILED */
   async setUp(agent: SpawnedAgent, signal?: AbortSignal): Promise<void> {
     await setUp(this.#site, this.#live(agent), signal);
+  }
+
+  /**
+   * Runs one hook: the command the agent was spawned with, then `callback`, each within the hook's time limit. What
+   * the two before the agent's work leave in the workspace is not committed. @throws {CellpoolError} HOOK_FAILED,
+   * CANCELLED
+   */
+  async runHook(agent: SpawnedAgent, name: HookName, options: HookOptions = {}): Promise<void> {
+    await runHook(this.#site, this.#live(agent), name, options);
+  }
+
+  /** Runs `onFailure` for an agent that could not be spawned; `error` is what `spawnAgent` threw. @throws as `runHook` */
+  async runSpawnFailureHook(
+    config: SpawnConfig,
+    error: CellpoolError | null,
+    options: HookOptions = {},
+  ): Promise<void> {
+    await runSpawnFailureHook(this.#site, config, error, options);
   }
 
   /** One session to its end, whatever ends it; how it ended is in the result, not thrown. */
@@ -194,10 +162,11 @@ export class AgentSpawner {
       cell.log.warn({ problem: messageOf(error) }, 'the diff could not be saved');
       return null;
     });
+    const summary = work === null ? '' : await summaryOf(cell.workspace, work).catch(() => '');
     const { tree } = await revert(cell.workspace);
     cell.snapshot = null;
     const diff = work === null ? null : join(cell.artifacts, ARTIFACTS.diff);
-    return { tree, diff, filesModified: work?.filesModified ?? [] };
+    return { tree, diff, summary, filesModified: work?.filesModified ?? [] };
   }
 
   /** Removes all of the cell. Never throws; a second call, or one with null, is harmless. Times in milliseconds. */
@@ -217,23 +186,7 @@ export class AgentSpawner {
 
   getCellInfo(agent: SpawnedAgent | null | undefined): CellInfo | null {
     const cell = agent ? this.#cells.get(agent)?.cell : undefined;
-    if (cell === undefined) return null;
-    return {
-      cellId: cell.id,
-      agentId: cell.config.agentId,
-      taskId: cell.config.taskId,
-      port: cell.port.lease.port,
-      workspacePath: cell.workspace.workspacePath,
-      baseUrl: cell.server.baseUrl,
-      branch: cell.branch,
-      baseCommit: cell.workspace.baseCommit,
-      pid: cell.server.process.pid,
-      opencodeVersion: cell.server.version,
-      artifacts: cell.artifacts,
-      createdAt: cell.createdAt,
-      tokensUsed: cell.tokensUsed,
-      costUsd: cell.costUsd,
-    };
+    return cell === undefined ? null : infoOf(cell);
   }
 
   /** The work as judged, or as it is now; its patch is kept among the artifacts whatever becomes of it. */

@@ -1,9 +1,11 @@
 /** What is known of an attempt so far; each step of its life adds its own, and at the end there is a result. */
 import { asCellpoolError, CellpoolError } from '../errors.ts';
+import type { HookName } from '../job/hooks.ts';
 import type { AttemptResult, LifecycleMetrics, Outcome, TestsVerdict } from '../job/outcome.ts';
-import type { CommitResult, RevertResult } from './agent-spawner.ts';
 import type { ExecutionResult } from './execute.ts';
+import type { AttemptSoFar } from './hook-facts.ts';
 import type { SpawnConfig } from './spawn-config.ts';
+import type { CommitResult, RevertResult } from './spawned-agent.ts';
 import type { TestResult } from './verify.ts';
 
 /** How an execution that did not end by itself is called. */
@@ -11,16 +13,20 @@ const OUTCOME_OF = {
   'timed-out': 'timed-out',
   'over-budget': 'over-budget',
   cancelled: 'cancelled',
+  'provider-busy': 'failed',
   error: 'failed',
 } as const;
 
 export class AttemptFacts {
   readonly #config: SpawnConfig;
-  #outcome: Outcome = 'no-changes';
+  /** null until it is decided. */
+  #outcome: Outcome | null = null;
   #error: CellpoolError | null = null;
   #tests: TestsVerdict | null = null;
   #commit: CommitResult | null = null;
   #filesModified: string[] = [];
+  #summary = '';
+  readonly #hookFaults: NonNullable<AttemptResult['hookFaults']> = [];
   artifacts = '';
   metrics: LifecycleMetrics = { spawnMs: 0, executionMs: 0, teardownMs: 0, totalMs: 0 };
 
@@ -30,6 +36,16 @@ export class AttemptFacts {
 
   get worthKeeping(): boolean {
     return this.#error === null;
+  }
+
+  /** What ended it badly; null while nothing has. */
+  get error(): CellpoolError | null {
+    return this.#error;
+  }
+
+  get soFar(): AttemptSoFar {
+    const error = this.#error === null ? null : { code: this.#error.code, message: this.#error.message };
+    return { tests: this.#tests, outcome: this.#outcome, error, commit: this.#commit?.commit ?? null };
   }
 
   executed({ ended, error }: ExecutionResult): void {
@@ -64,8 +80,9 @@ export class AttemptFacts {
     if (this.artifacts === '' && typeof error.facts.artifacts === 'string') this.artifacts = error.facts.artifacts;
   }
 
-  reverted = ({ filesModified }: RevertResult): void => {
+  reverted = ({ filesModified, summary }: RevertResult): void => {
     this.#filesModified = filesModified;
+    this.#summary = summary;
   };
 
   /** The first error is the one that counts; a later one is told behind it. */
@@ -77,18 +94,26 @@ export class AttemptFacts {
     });
   };
 
+  /** A hook failed that is only reported. */
+  hookFailed(hook: HookName, { message }: CellpoolError): void {
+    this.#hookFaults.push({ hook, message });
+  }
+
   result(tokensUsed: number): AttemptResult {
+    const { tests, commit, error } = this.soFar;
     return {
       taskId: this.#config.taskId,
-      outcome: this.#outcome,
+      outcome: this.#outcome ?? 'no-changes',
       attempt: this.#config.attempt ?? 1,
       branch: this.#commit?.branch ?? null,
-      commit: this.#commit?.commit ?? null,
+      commit,
       filesModified: this.#filesModified,
+      ...(this.#summary === '' ? {} : { diffSummary: this.#summary }),
       tokensUsed,
-      tests: this.#tests,
+      tests,
       metrics: this.metrics,
-      error: this.#error === null ? null : { code: this.#error.code, message: this.#error.message },
+      error,
+      ...(this.#hookFaults.length === 0 ? {} : { hookFaults: this.#hookFaults }),
       artifacts: this.artifacts,
     };
   }

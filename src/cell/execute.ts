@@ -1,15 +1,16 @@
 /**
  * Execute: one session, prompted asynchronously, ended by the first of: idle, error, time limit, token budget,
- * cancellation, lost lease, end of the server. The first reason wins and is kept.
+ * cancellation, lost lease, provider trouble that lasts, end of the server. The first reason wins and is kept.
  */
 
 import { CellpoolError } from '../errors.ts';
 import { ARTIFACTS, writeArtifact } from '../observe/artifacts.ts';
 import { within } from '../os/within.ts';
 import type { Cell } from './cell.ts';
-import { type Usage, watchSession } from './watch.ts';
+import { type ProviderListeners, ProviderWatch } from './provider-trouble.ts';
+import { type Usage, type WatchHandlers, watchSession } from './watch.ts';
 
-export type Ended = 'idle' | 'error' | 'timed-out' | 'over-budget' | 'cancelled';
+export type Ended = 'idle' | 'error' | 'timed-out' | 'over-budget' | 'provider-busy' | 'cancelled';
 
 export interface ExecutionResult {
   ended: Ended;
@@ -22,7 +23,7 @@ export interface ExecutionResult {
   error: CellpoolError | null;
 }
 
-export interface ExecuteOptions {
+export interface ExecuteOptions extends ProviderListeners {
   /** Cancels the session. */
   signal?: AbortSignal | undefined;
   onUsage?: (usage: Usage) => void;
@@ -45,7 +46,11 @@ export async function execute(cell: Cell, prompt: string, options: ExecuteOption
   });
 
   const first = await new Promise<{ ended: Ended; error: CellpoolError | null }>(resolve => {
-    const end = (ended: Ended, error: CellpoolError | null = null) => resolve({ ended, error });
+    const end = (ended: Ended, error: CellpoolError | null = null) => {
+      provider.close();
+      resolve({ ended, error });
+    };
+    const provider = new ProviderWatch(options, error => end('provider-busy', error));
     const when = (signal: AbortSignal | undefined, act: () => void) => {
       if (signal?.aborted) act();
       else signal?.addEventListener('abort', act, { once: true, signal: over.signal });
@@ -66,8 +71,15 @@ export async function execute(cell: Cell, prompt: string, options: ExecuteOption
         end('idle');
         idle();
       },
-      onError: error => end('error', error),
+      onError: error => {
+        provider.failed(error);
+        end(error.code === 'PROVIDER_BUSY' ? 'provider-busy' : 'error', error);
+      },
+      onRetry: notice => provider.notice(notice),
+      onProgress: () => provider.progress(),
       onUsage: usage => {
+        // Seen after a break of the stream too, when the parts that brought them were missed.
+        if (usage.tokens > cell.tokensUsed) provider.progress();
         cell.tokensUsed = usage.tokens;
         cell.costUsd = usage.costUsd;
         if (usage.tokens > tokenBudget) end('over-budget', overBudget(usage.tokens, tokenBudget));
@@ -92,13 +104,10 @@ export async function execute(cell: Cell, prompt: string, options: ExecuteOption
   return { ...first, sessionId, ...used, durationMs };
 }
 
-interface SessionHandlers {
+interface SessionHandlers extends Omit<WatchHandlers, 'onOpen'> {
   onSession(id: string): void;
   /** From now on the agent may be at work. */
   onPrompt(): void;
-  onIdle(): void;
-  onError(error: CellpoolError): void;
-  onUsage(usage: Usage): void;
 }
 
 /** Creates the session, and prompts it only once its events are being watched. */

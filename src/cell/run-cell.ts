@@ -3,16 +3,21 @@
  *
  *     spawn -> (setup) -> execute -> test -> commit or revert -> teardown
  *
- * Nothing else knows this order. Each step stands in a file beside this one; `AgentSpawner` calls them.
+ * with the operator's hooks in between. Nothing else knows this order. Each step stands in a file beside this one;
+ * `AgentSpawner` calls them.
  */
 import { asCellpoolError, CellpoolError } from '../errors.ts';
 import type { AttemptResult, Stage } from '../job/outcome.ts';
 import { ARTIFACTS, writeArtifact } from '../observe/artifacts.ts';
-import type { AgentSpawner, SpawnedAgent } from './agent-spawner.ts';
+import type { AgentSpawner } from './agent-spawner.ts';
 import { AttemptFacts } from './attempt-facts.ts';
+import { AttemptHooks } from './attempt-hooks.ts';
+import type { HookCallbacks } from './hook-facts.ts';
+import type { ProviderListeners } from './provider-trouble.ts';
 import type { SpawnConfig } from './spawn-config.ts';
+import type { SpawnedAgent } from './spawned-agent.ts';
 
-export interface CellRun {
+export interface CellRun extends ProviderListeners {
   config: SpawnConfig;
   prompt: string;
   /** First line of the commit message. */
@@ -21,6 +26,8 @@ export interface CellRun {
   signal: AbortSignal;
   /** Asked just before a branch moves; when it throws, nothing is committed. */
   fence?: (() => Promise<void>) | undefined;
+  /** Called after the command of the same hook; its commands stand in `config`. */
+  hooks?: HookCallbacks | undefined;
   onStage(stage: Stage, agent: SpawnedAgent | null): void;
   onUsage(tokens: number): void;
 }
@@ -29,24 +36,30 @@ export interface CellRun {
 export async function runCell(spawner: AgentSpawner, run: CellRun): Promise<AttemptResult> {
   const { config, signal } = run;
   const facts = new AttemptFacts(config);
+  const hooks = new AttemptHooks({ spawner, facts, config, signal, callbacks: run.hooks });
   let agent: SpawnedAgent | null = null;
   try {
     tell(() => run.onStage('spawn', null));
     agent = await spawner.spawnAgent(config, signal);
     facts.artifacts = spawner.getCellInfo(agent)?.artifacts ?? '';
+    await hooks.mustPass('afterSpawn', agent);
     await spawner.setUp(agent, signal);
+    await hooks.mustPass('beforeExecute', agent);
 
     tell(() => run.onStage('execute', agent));
     const execution = await spawner.executeTask(agent, run.prompt, {
       signal,
       onUsage: usage => tell(() => run.onUsage(usage.tokens)),
+      ...providerNews(run),
     });
     facts.executed(execution);
     await spawner.stopServer(agent);
+    await hooks.report('afterExecute', agent);
 
     if (execution.ended === 'idle' && config.test !== undefined && (await spawner.hasChanges(agent))) {
       tell(() => run.onStage('test', agent));
       facts.tested(await spawner.runTests(agent, signal));
+      await hooks.report('afterTests', agent);
     }
 
     tell(() => run.onStage('settle', agent));
@@ -55,14 +68,24 @@ export async function runCell(spawner: AgentSpawner, run: CellRun): Promise<Atte
   } catch (error) {
     facts.failed(asCellpoolError(error));
   }
+  // Before the revert, so that it sees what the agent left.
+  if (!facts.worthKeeping) await hooks.report('onFailure', agent);
   if (agent !== null && !facts.worthKeeping) {
     await spawner.revertChanges(agent).then(facts.reverted, facts.alsoFailed);
   }
+  if (agent !== null) await hooks.report('beforeTeardown', agent);
   tell(() => run.onStage('teardown', agent));
   facts.metrics = await spawner.teardownAgent(agent);
   const result = facts.result(agent?.tokensUsed ?? 0);
   if (result.artifacts !== '') await writeArtifact(result.artifacts, ARTIFACTS.result, result).catch(() => undefined);
   return result;
+}
+
+function providerNews(run: ProviderListeners): ProviderListeners {
+  return {
+    onProviderTrouble: trouble => tell(() => run.onProviderTrouble?.(trouble)),
+    onProviderWell: () => tell(() => run.onProviderWell?.()),
+  };
 }
 
 /** Progress is news: whoever is told of it may fail, the attempt and its teardown do not. */

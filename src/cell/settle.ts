@@ -10,7 +10,7 @@ import { changesOfGit, withoutChanges } from '../git/baseline.ts';
 import { type Change, excludePattern, withTrailers } from '../git/commands.ts';
 import { ownGitOk } from '../git/git.ts';
 import { bringHome } from '../git/home.ts';
-import { changesBetween, stageAll, untrackedCollapsed, type WorkRecord, writeTree } from '../git/record.ts';
+import { changesBetween, lineCounts, stageAll, untrackedCollapsed, type WorkRecord, writeTree } from '../git/record.ts';
 import type { Source } from '../git/source.ts';
 import {
   type Author,
@@ -166,6 +166,19 @@ export async function saveDiff(workspace: Workspace, taken: Snapshot, file: stri
   await ownGitOk(['diff-tree', ...shape, ...safe, `--output=${file}`, workspace.baseTree, taken.tree], {
     gitDir: workspace.recordDir,
   });
+}
+
+const SUMMARY_FILES = 50;
+
+/** The snapshot's changes in a line a file, `src/a.js +12 -3`, for who tries again; of many files the first. */
+export async function summaryOf(workspace: Workspace, taken: Snapshot): Promise<string> {
+  const counts = await lineCounts({ gitDir: workspace.recordDir }, workspace.baseTree, taken.tree);
+  const lines = counts.slice(0, SUMMARY_FILES).map(({ path, added, removed }) => {
+    const what = added === null ? 'binary' : `+${added} -${removed}`;
+    return `${path.replace(/\s+/g, ' ').slice(0, 300)} ${what}`;
+  });
+  if (counts.length > SUMMARY_FILES) lines.push(`and ${counts.length - SUMMARY_FILES} more files`);
+  return lines.join('\n');
 }
 
 /**

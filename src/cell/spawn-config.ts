@@ -1,7 +1,8 @@
 /** What `spawnAgent` is given, checked; every fault is named. */
 import { z } from 'zod';
-import { jsonObject, sayIssue } from '../config.ts';
+import { jsonObject, LIMITS, sayIssue } from '../config.ts';
 import { InvalidInput } from '../errors.ts';
+import { hooksSchema } from '../job/hooks.ts';
 import { taskIdFault } from '../job/names.ts';
 import { faultsOf, taskSchema } from '../job/task.ts';
 
@@ -32,6 +33,10 @@ const spawnConfigSchema = z.strictObject({
     .strictObject({ setupMs: z.int().min(1), testMs: z.int().min(1) })
     .partial()
     .default({}),
+  /** Commands at fixed moments of the cell's life; run by `runHook`. */
+  hooks: hooksSchema.default({}),
+  /** Milliseconds for a hook that names no limit of its own. */
+  hookMs: z.int().min(1).max(LIMITS.timeoutMs).optional(),
   author: z.strictObject({ name: text, email: text }).optional(),
   /** Of a job on the queue: what holds its lock, and when it was put there (epoch ms). */
   job: z.strictObject({ token: text, enqueuedAt: z.number() }).optional(),

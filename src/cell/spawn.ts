@@ -98,7 +98,7 @@ export async function spawnCell(
       passed: site.env.server,
     });
     const boot = { binary: site.binary, workspacePath: workspace.workspacePath, bootMs: site.bootMs };
-    server = await context.boots(async () => {
+    server = await inTurn(context.boots, signal, async () => {
       for (let tries = 1; ; tries += 1) {
         // It may have waited long for its turn.
         signal?.throwIfAborted();
@@ -150,9 +150,10 @@ export async function spawnCell(
   } catch (error) {
     await removeAll({ id, cleanup, registry, log });
     if (signal?.aborted) {
-      throw new CellpoolError('CANCELLED', `cancelled during spawn, at step "${step}"`, { facts: { step, artifacts } });
+      const facts = { step, artifacts, cellId: id };
+      throw new CellpoolError('CANCELLED', `cancelled during spawn, at step "${step}"`, { facts });
     }
-    throw atStep({ step, artifacts }, error);
+    throw atStep({ step, artifacts, cellId: id }, error);
   }
 }
 
@@ -180,6 +181,20 @@ function register(
   });
 }
 
+/** Does `work` when its turn has come. A cancelled cell does not wait for that. */
+function inTurn<T>(boots: LimitFunction, signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
+  return new Promise<T>((resolve, reject) => {
+    const leave = () => reject(signal?.reason);
+    if (signal?.aborted) leave();
+    signal?.addEventListener('abort', leave, { once: true });
+    boots(async () => {
+      signal?.removeEventListener('abort', leave);
+      signal?.throwIfAborted();
+      return await work();
+    }).then(resolve, reject);
+  });
+}
+
 /** Ends the server, if there is one yet, with all that it or the agent started. Harmless when repeated. */
 export async function stopProcesses({
   id,
@@ -203,7 +218,7 @@ async function refuseCheckedOut({ site }: SpawnContext, branch: string): Promise
 }
 
 /** `artifacts` is the folder where the server's log has been kept. */
-function atStep(where: { step: string; artifacts: string }, error: unknown): CellpoolError {
+function atStep(where: { step: string; artifacts: string; cellId: string }, error: unknown): CellpoolError {
   const known = asCellpoolError(error);
   const code = known.code === 'INTERNAL' ? 'SPAWN_FAILED' : known.code;
   return new CellpoolError(code, `spawn failed at step "${where.step}": ${known.message}`, {

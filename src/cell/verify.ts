@@ -1,11 +1,10 @@
 /** Setup and test: commands of the operator, run by the worker in the workspace and believed by their exit code. */
-import { join } from 'node:path';
 import { CellpoolError } from '../errors.ts';
 import type { TestsVerdict } from '../job/outcome.ts';
 import { ARTIFACTS } from '../observe/artifacts.ts';
-import { type CommandResult, runCommand } from '../os/command.ts';
+import type { CommandResult } from '../os/command.ts';
 import type { Cell } from './cell.ts';
-import { cellMarker, commandEnvironment } from './environment.ts';
+import { runAt } from './command-place.ts';
 import { markSetupDone, snapshot } from './settle.ts';
 import type { SpawnerSite } from './spawner-site.ts';
 
@@ -55,14 +54,7 @@ function inCell(
   command: string,
   options: { log: string; timeoutMs: number; signal?: AbortSignal | undefined },
 ): Promise<CommandResult> {
-  // A marker of its own: what this command leaves behind is killed, the cell's server is not.
-  const commandId = `${cell.id}/command`;
-  return runCommand(command, {
-    cwd: cell.workspace.workspacePath,
-    env: commandEnvironment(commandId, cell.folders, cell.config, site.env.commands),
-    logPath: join(cell.artifacts, options.log),
-    timeoutMs: options.timeoutMs,
-    signal: options.signal,
-    marker: cellMarker(commandId),
-  });
+  const { id, config, folders, artifacts, workspace } = cell;
+  const place = { cellId: id, cwd: workspace.workspacePath, folders, artifacts };
+  return runAt(place, command, { ...options, ids: config, passed: site.env.commands });
 }

@@ -1,11 +1,13 @@
 /**
- * Watches one session through the server's event stream and counts its tokens while it runs. Retry notices and
- * heartbeats say nothing about progress and are passed by. A stream that breaks is opened anew and what was missed is
- * asked for.
+ * Watches one session through the server's event stream and counts its tokens while it runs. A retry notice is told as
+ * what it is, no progress; heartbeats say nothing and are passed by. A stream that breaks is opened anew and what was
+ * missed is asked for. Usage, notices and progress are those of every session of the server: an agent may start more.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { AssistantMessage, Event, Message, OpencodeClient } from '@opencode-ai/sdk/v2/client';
+import type { AssistantMessage, Event, Message, OpencodeClient, SessionStatus } from '@opencode-ai/sdk/v2/client';
 import { CellpoolError } from '../errors.ts';
+import type { RetryNotice } from './provider-trouble.ts';
+import { sessionError } from './session-error.ts';
 
 export interface Usage {
   /** Input, output, reasoning and cache-write tokens of all the agent's sessions; cache reads are not counted. */
@@ -20,6 +22,10 @@ export interface WatchHandlers {
   onIdle(): void;
   onError(error: CellpoolError): void;
   onUsage(usage: Usage): void;
+  /** The server waits before it asks the provider again; after a break of the stream it may be told twice. */
+  onRetry(notice: RetryNotice): void;
+  /** The model gave tokens, or a tool came forward. */
+  onProgress(): void;
 }
 
 const REOPEN_MS = 200;
@@ -69,13 +75,32 @@ function handleEvent(
   usage: UsageCounter,
   handlers: WatchHandlers,
 ): void {
+  if (isProgress(event)) handlers.onProgress();
   if (event.type === 'message.updated') count(event.properties.info, usage, handlers);
+  else if (event.type === 'session.status') tellRetry(event.properties.sessionID, event.properties.status, handlers);
   else if (event.type === 'permission.asked')
     reject(client.permission.reply({ requestID: event.properties.id, reply: 'reject' }));
   else if (event.type === 'question.asked') reject(client.question.reject({ requestID: event.properties.id }));
   else if (event.type === 'session.error' && event.properties.sessionID === sessionId) {
     handlers.onError(sessionError(event.properties.error));
   } else if (event.type === 'session.idle' && event.properties.sessionID === sessionId) handlers.onIdle();
+}
+
+/**
+ * Tokens of an answer, a tool's call and its output, the end of a step. A `step-start` comes before a provider's error
+ * too, and a part that is a text may be the prompt.
+ */
+function isProgress(event: Event): boolean {
+  if (event.type === 'message.part.delta') return event.properties.delta !== '';
+  if (event.type !== 'message.part.updated') return false;
+  const { type } = event.properties.part;
+  return type === 'tool' || type === 'step-finish';
+}
+
+function tellRetry(sessionId: string, status: SessionStatus, { onRetry }: WatchHandlers): void {
+  if (status.type !== 'retry') return;
+  const { attempt, message, next } = status;
+  onRetry({ sessionId, attempt, message, next });
 }
 
 /** Nobody is there to answer. If the refusal does not get through, the agent waits and its time limit ends it. */
@@ -95,6 +120,8 @@ async function catchUp(
   const statuses = await client.session.status({}, limit);
   const messages = await client.session.messages({ sessionID: sessionId }, limit);
   for (const message of messages.data) count(message.info, usage, handlers);
+  // A notice of now comes after the progress that was missed.
+  for (const [id, other] of Object.entries(statuses.data)) tellRetry(id, other, handlers);
   const status = statuses.data[sessionId];
   if (status !== undefined && status.type !== 'idle') return;
   // A session without an answer has not ended: its prompt is still on the way.
@@ -124,26 +151,4 @@ export class UsageCounter {
     }
     return sum;
   }
-}
-
-type SessionError = Extract<Event, { type: 'session.error' }>['properties']['error'];
-
-/** What opencode says, in words only, when a name in the task is none that it knows. */
-const UNKNOWN_NAME = /^(Model|Agent|Provider) not found/;
-
-/** Refused credentials and unknown names will not get better by trying again; anything else may. */
-function sessionError(error: SessionError): CellpoolError {
-  const data: { message?: unknown; statusCode?: unknown } = error?.data ?? {};
-  const status = typeof data.statusCode === 'number' ? data.statusCode : undefined;
-  const said = typeof data.message === 'string' ? data.message.slice(0, 1_000) : (error?.name ?? 'no reason given');
-  const facts = { name: error?.name, status };
-  if (error?.name === 'ProviderAuthError' || status === 401 || status === 403) {
-    const hint = "Check the provider's key (opencode auth login, or its environment variable).";
-    return new CellpoolError('PROVIDER_REFUSED', `the provider refused the credentials: ${said}`, { facts, hint });
-  }
-  if (UNKNOWN_NAME.test(said)) {
-    const hint = 'A provider is known only when its key is there: its variable, or opencode auth login.';
-    return new CellpoolError('PROVIDER_REFUSED', `${said} (is the name right, and is its key there?)`, { facts, hint });
-  }
-  return new CellpoolError('SESSION_FAILED', `the session failed: ${said}`, { facts });
 }

@@ -19,6 +19,16 @@ const FLAGS = {
   timeoutMs: ['--timeout-ms <ms>', 'limits.timeoutMs', "the agent's time in one attempt (default: 1800000)"],
   tokenBudget: ['--token-budget <n>', 'limits.tokenBudget', 'tokens of one attempt (default: 50000)'],
   attempts: ['--attempts <n>', 'limits.attempts', 'attempts of a task (default: 3)'],
+  totalTimeoutMs: [
+    '--total-timeout-ms <ms>',
+    'limits.totalTimeoutMs',
+    "the agents' time over all attempts of a task (default: attempts times that of one)",
+  ],
+  totalTokenBudget: [
+    '--total-token-budget <n>',
+    'limits.totalTokenBudget',
+    'tokens over all attempts of a task (default: attempts times those of one)',
+  ],
   grace: ['--grace <seconds>', 'graceMs', 'how long running attempts may go on once it is stopped (default: 30)'],
   logLevel: ['--log-level <level>', 'logLevel', 'fatal, error, warn, info, debug, trace or silent'],
 } as const satisfies Record<string, readonly [string, SettingKey, string]>;
@@ -26,7 +36,17 @@ const FLAGS = {
 export type FlagName = keyof typeof FLAGS;
 
 export const SITE_FLAGS = ['home', 'redis'] as const;
-export const TASK_FLAGS = ['model', 'agent', 'test', 'setup', 'timeoutMs', 'tokenBudget', 'attempts'] as const;
+export const TASK_FLAGS = [
+  'model',
+  'agent',
+  'test',
+  'setup',
+  'timeoutMs',
+  'tokenBudget',
+  'attempts',
+  'totalTimeoutMs',
+  'totalTokenBudget',
+] as const;
 export const WORKER_FLAGS = ['concurrency', 'ports', 'grace', 'logLevel'] as const;
 
 export function addFlags(command: Command, names: readonly FlagName[]): Command {

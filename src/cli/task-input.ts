@@ -42,9 +42,10 @@ export interface TaskCall {
 export async function readTaskCall(file: string | undefined, flags: TaskFlags): Promise<TaskCall> {
   const source = await openSource(flags.repo);
   const settings = settingsOf(flags, source.bare ? undefined : source.path);
-  const { limits, test, model, agent, setup, author, opencode } = settings;
-  const { timeoutMs, tokenBudget, attempts, setupMs, testMs } = limits;
-  const defaults = { base: flags.base, test, model, agent, timeoutMs, tokenBudget, attempts };
+  const { limits, test, model, agent, opencode } = settings;
+  const { timeoutMs, tokenBudget, attempts, totalTimeoutMs, totalTokenBudget } = limits;
+  const ofAll = { totalTimeoutMs, totalTokenBudget };
+  const defaults = { base: flags.base, test, model, agent, timeoutMs, tokenBudget, attempts, ...ofAll };
   const given = Object.fromEntries(Object.entries(defaults).filter(([, value]) => value !== undefined));
   const tasks = await readGiven(file, flags, given);
   const facts = {
@@ -55,8 +56,21 @@ export async function readTaskCall(file: string | undefined, flags: TaskFlags): 
   };
   await checkTasksAgainst(tasks, facts);
   if (typeof opencode.model !== 'string') refuseWithoutModel(tasks);
-  const plan = { setupMs, testMs, author, opencode, ...(setup === undefined ? {} : { setup }) };
-  return { settings, source, tasks, plan };
+  return { settings, source, tasks, plan: planOf(settings) };
+}
+
+/** What nobody asked for is left out: a plan that says nothing new is equal to the one stored before. */
+export function planOf({ limits, setup, author, opencode, hooks, retryOverBudget }: Settings): Plan {
+  const { setupMs, testMs, hookMs } = limits;
+  return {
+    setupMs,
+    testMs,
+    author,
+    opencode,
+    ...(setup === undefined ? {} : { setup }),
+    ...(Object.keys(hooks).length === 0 ? {} : { hooks, hookMs }),
+    ...(retryOverBudget ? { retryOverBudget } : {}),
+  };
 }
 
 /** Left to itself, opencode chooses a model, which may be somebody's hosted one that nobody meant to send code to. */

@@ -9,29 +9,39 @@ import { readYaml } from './yaml.ts';
 /** A settings file is written by hand; a larger one is something else. */
 const FILE_MAX_BYTES = 1024 * 1024;
 
-/** What `cellpool.yaml` holds, `{}` without one. Keys that are unknown or belong to the operator are faults. */
-export function readProjectFile(path: string, faults: Fault[]): Record<string, unknown> {
+export interface ProjectFile {
+  /** `{}` without a file. */
+  content: Record<string, unknown>;
+  /** Where a value stands, or what holds it: `cellpool.yaml:3`. */
+  placeOf(path: readonly PropertyKey[]): string;
+}
+
+export const NO_PROJECT_FILE: ProjectFile = { content: {}, placeOf: () => 'cellpool.yaml' };
+
+/** What `cellpool.yaml` holds. Keys that are unknown or belong to the operator are faults. */
+export function readProjectFile(path: string, faults: Fault[]): ProjectFile {
   const located = readLocated(path, 'cellpool.yaml', faults, true);
   const content = contentOf(located);
-  for (const key of leafKeys(content, faults)) {
+  const placeOf = (keys: readonly PropertyKey[]) => `cellpool.yaml:${lineOf(located ?? NOTHING, keys)}`;
+  for (const key of leafKeys(content, placeOf, faults)) {
     const leaf = LEAVES.find(one => one.key === key);
-    const where = `cellpool.yaml:${lineOf(located ?? NOTHING, key.split('.'))}`;
+    const where = placeOf(key.split('.'));
     if (leaf === undefined) faults.push({ where, what: `key ${JSON.stringify(key)} is not known` });
     else if (!leaf.file) {
       const instead = leaf.env === undefined ? 'a flag' : `a flag or ${leaf.env}`;
       faults.push({ where, what: `key "${key}" belongs to the operator: set it by ${instead}` });
     }
   }
-  return content;
+  return { content, placeOf };
 }
 
 /** Keys as the leaves name them: `limits.attempts`; values under a leaf (such as `opencode`) are not entered. */
-function leafKeys(content: Record<string, unknown>, faults: Fault[]): string[] {
+function leafKeys(content: Record<string, unknown>, placeOf: ProjectFile['placeOf'], faults: Fault[]): string[] {
   return Object.entries(content).flatMap(([key, value]) => {
     if (!LEAVES.some(leaf => leaf.key.startsWith(`${key}.`))) return [key];
     if (isRecord(value)) return Object.keys(value).map(inner => `${key}.${inner}`);
     // A section with nothing below it is what is left when every line in it is commented out.
-    if (value !== null) faults.push({ where: `cellpool.yaml ${key}`, what: 'must hold keys and values' });
+    if (value !== null) faults.push({ where: placeOf([key]), what: `"${key}" must hold keys and values` });
     return [];
   });
 }

@@ -55,10 +55,23 @@ const ms = (fallback: number) => numeric(z.int().min(1).max(LIMITS.timeoutMs)).d
 
 const flag = z.preprocess(value => (value === 'true' ? true : value === 'false' ? false : value), z.boolean());
 
+/** Moments in a cell's life at which the operator may have something done, in the order in which they may happen. */
+export const HOOKS = [
+  'afterSpawn',
+  'beforeExecute',
+  'afterExecute',
+  'afterTests',
+  'onFailure',
+  'beforeTeardown',
+] as const;
+
 const command = text.max(10_000);
 const hooks = z.partialRecord(
-  z.enum(['afterSpawn', 'beforeExecute', 'afterExecute', 'afterTests', 'onFailure', 'beforeTeardown']),
-  z.union([command, z.strictObject({ run: command, timeoutMs: z.int().min(1).max(LIMITS.timeoutMs).optional() })]),
+  z.enum(HOOKS),
+  z.union(
+    [command, z.strictObject({ run: command, timeoutMs: z.int().min(1).max(LIMITS.timeoutMs).optional() })],
+    'must be a command, or an object with "run" and "timeoutMs"',
+  ),
 );
 
 const port = z.int().min(1024).max(PORT_MAX);
@@ -109,7 +122,11 @@ export const settingsSchema = z.strictObject({
   }),
   /** Whether a task that went over its budget of tokens is tried again. */
   retryOverBudget: flag.default(false),
-  hooks: hooks.default({}),
+  /** A section with nothing below it is what is left when every line in it is commented out. */
+  hooks: hooks
+    .nullable()
+    .default({})
+    .transform(value => value ?? {}),
   /** How long running attempts may go on once the worker is told to stop. */
   graceMs: numeric(z.int().min(0).max(LIMITS.timeoutMs)).default(DEFAULTS.graceMs),
   /** What must stay free (in MiB) for another cell to be started. */

@@ -1,6 +1,27 @@
 /** What zod finds wrong, said as the end of a sentence: `"attempts" must be a whole number, not "many"`. */
 import type { z } from 'zod';
 
+/** One thing that is wrong, and its place in the value. */
+export interface Flaw {
+  path: PropertyKey[];
+  /** The end of a sentence whose subject is the place. */
+  what: string;
+}
+
+/** An issue may be about several keys, or about the one alternative of several that was meant. */
+export function flawsOf(issue: z.core.$ZodIssue): Flaw[] {
+  const { path } = issue;
+  if (issue.code === 'unrecognized_keys') {
+    return issue.keys.map(key => ({ path: [...path, key], what: 'is not known' }));
+  }
+  if (issue.code === 'invalid_union') {
+    const ofOtherKind = (one: z.core.$ZodIssue) => one.code === 'invalid_type' && one.path.length === 0;
+    const meant = issue.errors.find(issues => !issues.some(ofOtherKind)) ?? [];
+    if (meant.length > 0) return meant.flatMap(flawsOf).map(flaw => ({ ...flaw, path: [...path, ...flaw.path] }));
+  }
+  return [{ path, what: issue.message }];
+}
+
 /** For `safeParse(value, { error: sayIssue })`. Undefined leaves zod's own words; a schema's own words win over both. */
 export function sayIssue(issue: z.core.$ZodRawIssue): string | undefined {
   switch (issue.code) {

@@ -52,6 +52,23 @@ export function parseChanges(text: string): Change[] {
   return changes;
 }
 
+/** Lines a file gained and lost; null for a binary one. */
+export interface LineCount {
+  path: string;
+  added: number | null;
+  removed: number | null;
+}
+
+/** Reads `--numstat -z` without renames: `added TAB removed TAB path NUL`. */
+export function parseLineCounts(text: string): LineCount[] {
+  return splitNul(text).map(line => {
+    const match = /^(\d+|-)\t(\d+|-)\t(.+)$/s.exec(line);
+    if (!match?.[1] || !match[2] || !match[3]) throw new TypeError(`not a count of lines: ${JSON.stringify(line)}`);
+    const count = (digits: string) => (digits === '-' ? null : Number(digits));
+    return { path: match[3], added: count(match[1]), removed: count(match[2]) };
+  });
+}
+
 /** Reads `ls-files -s -z`: `mode id stage TAB path NUL`. */
 export function parseIndex(text: string): IndexEntry[] {
   return splitNul(text).map(line => {

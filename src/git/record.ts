@@ -13,8 +13,10 @@ import {
   type IndexEntry,
   indexInfo,
   joinNul,
+  type LineCount,
   parseChanges,
   parseIndex,
+  parseLineCounts,
   splitNul,
 } from './commands.ts';
 import { accept, type GitCall, ownGit, ownGitOk } from './git.ts';
@@ -93,6 +95,12 @@ export async function writeTree(record: WorkRecord): Promise<string> {
 export async function changesBetween(record: WorkRecord, from: string, to: string): Promise<Change[]> {
   if (from === to) return [];
   return parseChanges(await ownGitOk(diffTree(from, to), { gitDir: record.gitDir }));
+}
+
+/** How many lines differ between two trees, file by file. */
+export async function lineCounts(record: Pick<WorkRecord, 'gitDir'>, from: string, to: string): Promise<LineCount[]> {
+  const args = ['diff-tree', '-r', '-z', '--numstat', '--no-renames', '--no-ext-diff', '--no-textconv', from, to];
+  return from === to ? [] : parseLineCounts(await ownGitOk(args, { gitDir: record.gitDir }));
 }
 
 /** Puts entries into the index, or takes them out of it, whatever lies in the work tree. */

@@ -28,8 +28,8 @@ export const taskJobSchema = z.strictObject({
   /** Absolute path of the repository's top folder (or of a bare repository) on the worker's host. */
   repository: z.string().startsWith('/'),
   plan: planSchema,
-  /** Epoch ms since which workers lack what the task needs (its repository, opencode); it then waits, uncounted. */
-  lackingSince: z.number().optional(),
+  /** Why the job waits, uncounted, and since when (epoch ms): a provider's trouble, or what its workers lack. */
+  waits: z.strictObject({ reason: z.string(), since: z.number() }).optional(),
   /** What all attempts have used so far, those that did not count included. */
   spent: z.strictObject({ tokens: z.int().min(0), executionMs: z.int().min(0) }).optional(),
   /** One result for every attempt that has ended, oldest first. */

@@ -48,6 +48,8 @@ export const attemptResultSchema = z.object({
   commit: z.string().nullable(),
   /** Paths relative to the repository's root, from git; both names of a rename. Also of work that was reverted. */
   filesModified: z.array(z.string()),
+  /** Of work that was reverted: a line a file with the lines added and removed. */
+  diffSummary: z.string().optional(),
   /** Input, output, reasoning and cache-write tokens of every model call; cache reads are not counted. */
   tokensUsed: z.number().int(),
   tests: testsSchema.nullable(),
@@ -59,6 +61,28 @@ export const attemptResultSchema = z.object({
   artifacts: z.string(),
 });
 export type AttemptResult = z.infer<typeof attemptResultSchema>;
+
+/** The result of a task that ended without a cell. */
+export function resultWithoutCell(
+  taskId: string,
+  attempt: number,
+  outcome: Outcome,
+  error: AttemptResult['error'],
+): AttemptResult {
+  return {
+    taskId,
+    outcome,
+    attempt,
+    branch: null,
+    commit: null,
+    filesModified: [],
+    tokensUsed: 0,
+    tests: null,
+    metrics: { spawnMs: 0, executionMs: 0, teardownMs: 0, totalMs: 0 },
+    error,
+    artifacts: '',
+  };
+}
 
 /** The stages of a cell, in the order they happen. */
 export const STAGES = ['spawn', 'execute', 'test', 'settle', 'teardown'] as const;

@@ -2,8 +2,9 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CellpoolError } from '../errors.ts';
+import type { HookName } from '../job/hooks.ts';
 
-/** The files an artifact folder may hold. */
+/** The files an artifact folder may hold, beside the logs of hooks. */
 export const ARTIFACTS = {
   transcript: 'transcript.json',
   diff: 'changes.diff',
@@ -14,6 +15,11 @@ export const ARTIFACTS = {
 } as const;
 
 export type ArtifactName = (typeof ARTIFACTS)[keyof typeof ARTIFACTS];
+
+/** What the command of a hook printed. */
+export function hookLogOf(hook: HookName): string {
+  return `hook-${hook}.log`;
+}
 
 /** Makes and returns `<home>/artifacts/<task id>/<attempt name>`. @throws {CellpoolError} when one is no plain name. */
 export async function makeArtifactFolder(home: string, taskId: string, name: string): Promise<string> {

@@ -2,7 +2,7 @@
 import { QueueEvents } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { TASK_QUEUE } from '../job/names.ts';
-import { type AttemptResult, type Progress, progressSchema } from '../job/outcome.ts';
+import { type AttemptResult, type Progress, progressSchema, resultWithoutCell } from '../job/outcome.ts';
 import type { TaskQueue } from '../job/queue.ts';
 import { hasEnded, readJob, type StoredJob } from '../job/stored-job.ts';
 
@@ -10,6 +10,8 @@ export interface FollowHandlers {
   onProgress?(taskId: string, progress: Progress): void;
   /** An attempt did not end well and another will follow. */
   onRetry?(taskId: string, result: AttemptResult): void;
+  /** The task was put back uncounted, and waits for this reason. */
+  onWait?(taskId: string, reason: string): void;
   /** Called once a task. */
   onOutcome(taskId: string, result: AttemptResult): void;
 }
@@ -57,7 +59,7 @@ export class TaskFollower {
     this.#events.on('completed', look);
     this.#events.on('failed', look);
     this.#events.on('removed', look);
-    this.#events.on('delayed', ({ jobId }) => void this.#tellRetry(jobId));
+    this.#events.on('delayed', ({ jobId }) => void this.#tellDelay(jobId));
     this.#events.on('progress', ({ jobId, data }) => this.#tellProgress(jobId, data));
     const timer = setInterval(() => void this.lookOnce(), LOOK_MS);
     await this.lookOnce();
@@ -85,11 +87,15 @@ export class TaskFollower {
     if (this.#pending.size === 0) this.#finish();
   }
 
-  async #tellRetry(id: string): Promise<void> {
-    if (!this.#pending.has(id) || this.#handlers.onRetry === undefined) return;
+  async #tellDelay(id: string): Promise<void> {
+    if (!this.#pending.has(id)) return;
     const stored = await readJob(this.#queue, id).catch(() => null);
     // Read too late, it would tell of the attempt after.
-    if (stored?.result && !hasEnded(stored) && this.#pending.has(id)) this.#handlers.onRetry(id, stored.result);
+    if (stored === null || stored.data === null || hasEnded(stored) || !this.#pending.has(id)) return;
+    const { results, waits } = stored.data;
+    const last = results.at(-1);
+    if (waits !== undefined) this.#handlers.onWait?.(id, waits.reason);
+    else if (last !== undefined) this.#handlers.onRetry?.(id, last);
   }
 
   #tellProgress(id: string, data: unknown): void {
@@ -108,17 +114,5 @@ function goneResult(id: string): AttemptResult {
 }
 
 function withoutAttempt(taskId: string, outcome: 'failed' | 'cancelled', message: string): AttemptResult {
-  return {
-    taskId,
-    outcome,
-    attempt: 1,
-    branch: null,
-    commit: null,
-    filesModified: [],
-    tokensUsed: 0,
-    tests: null,
-    metrics: { spawnMs: 0, executionMs: 0, teardownMs: 0, totalMs: 0 },
-    error: { code: outcome === 'cancelled' ? 'CANCELLED' : 'INTERNAL', message },
-    artifacts: '',
-  };
+  return resultWithoutCell(taskId, 1, outcome, { code: outcome === 'cancelled' ? 'CANCELLED' : 'INTERNAL', message });
 }

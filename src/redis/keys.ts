@@ -55,6 +55,8 @@ export interface TaskKeys {
   readonly cancel: string;
   /** BullMQ's own: the token of the worker that has the job. */
   readonly lock: string;
+  /** BullMQ's own hash of the job. */
+  readonly job: string;
 }
 
 /** The keys that stand beside a task's job. Throws `InvalidInput` for what cannot be a task id. */
@@ -66,6 +68,7 @@ export function taskKeys(prefix: string, taskId: string): TaskKeys {
     fence: `${base}:fence:${taskId}`,
     cancel: `${base}:cancel:${taskId}`,
     lock: `${base}:${TASK_QUEUE}:${jobIdOf(taskId)}:lock`,
+    job: `${base}:${TASK_QUEUE}:${jobIdOf(taskId)}`,
   };
 }
 

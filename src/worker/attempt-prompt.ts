@@ -15,7 +15,8 @@ export function attemptPrompt(task: Task, attempt: number, last: AttemptResult |
 
 function whatHappened(last: AttemptResult): string[] {
   const lines = [`The attempt before this one ended "${last.outcome}" and its changes were taken back.`];
-  if (last.filesModified.length > 0) lines.push(`It had changed: ${last.filesModified.slice(0, FILES_MAX).join(', ')}`);
+  const changed = last.diffSummary ?? last.filesModified.slice(0, FILES_MAX).join('\n');
+  if (changed !== '') lines.push(`It had changed these files (lines added and removed):\n\n${changed}`);
   if (last.error !== null) lines.push(`What went wrong:\n\n${last.error.message.slice(-FAILURE_MAX)}`);
   return lines;
 }

@@ -1,29 +1,90 @@
 /** Decide: what becomes of a job after an attempt. Pure. */
 import { isRetryable } from '../errors.ts';
 import { type AttemptResult, endedWell } from '../job/outcome.ts';
+import { backoffMs } from '../job/queue.ts';
 
-export type Decision = 'done' | 'retry' | 'give-up' | 'hand-back';
+export type Decision =
+  | { next: 'done' }
+  | { next: 'retry'; afterMs: number }
+  /** Back on the queue without having used up an attempt. */
+  | { next: 'requeue'; afterMs: number }
+  | { next: 'give-up'; why: string | null };
+
+export interface Situation {
+  /** Attempts of the task, the one that has just ended included in its own number. */
+  attempts: number;
+  /** What the task may still use over all further attempts. */
+  left: { tokens: number; executionMs: number };
+  /** Who ended the attempt from outside, if anybody did. */
+  cancelledBy: 'person' | 'worker' | null;
+  /** Whether going over the budget of one attempt is worth another one. */
+  retryOverBudget: boolean;
+  /** Milliseconds until the provider may be asked again, or until a lack is looked at again. */
+  waitMs: number;
+  /** Milliseconds for which the job has waited, uncounted, for what was lacking. */
+  waitedMs: number;
+  /** Numbers from 0 up to 1, for the jitter of the back-off. */
+  random?: () => number;
+}
+
+/** How long a job waits for what its worker lacks, and for a provider that refuses the key, before it is given up. */
+export const LACKING_MAX_MS = 3_600_000;
+export const REFUSED_MAX_MS = 24 * LACKING_MAX_MS;
+
+/** The worker's faults, or those of its host: another try here or elsewhere will go better, whatever the task is. */
+export const LACKING: ReadonlySet<string> = new Set([
+  'NOT_A_REPOSITORY',
+  'OPENCODE_MISSING',
+  'GIT_MISSING',
+  'STATE_FOLDER',
+]);
 
 /**
+ * The first row that fits counts.
+ *
  * | the attempt | decision |
  * |---|---|
  * | committed, no-changes | done |
- * | the worker stops (`stopping`) and the attempt was cancelled by it | hand-back: uncounted, another worker takes it |
- * | cancelled, over-budget, or an error that a new attempt cannot mend | give-up |
- * | anything else, attempts left | retry, after the job's back-off |
- * | anything else, none left | give-up |
+ * | cancelled, because the worker stops | requeue at once |
+ * | cancelled by a person | give up |
+ * | PROVIDER_BUSY: rate limit, overload, 5xx | requeue when the provider's cool-down is over |
+ * | PROVIDER_REFUSED: 401, 403 | requeue when the provider is asked again; after a day of that give up |
+ * | FENCED, LEASE_LOST: Redis does not know the attempt as ours any more | requeue at once |
+ * | the worker lacks repository, opencode, git or state folder | requeue after a while; after an hour of that give up |
+ * | over-budget | give up, unless the repository wants it tried again |
+ * | an error that no new attempt mends: invalid task, unknown base or model, branch checked out, ... | give up |
+ * | the task's tokens or time over all attempts are used up | give up |
+ * | the task's attempts are used up | give up |
+ * | anything else: tests failed, spawn failed, server exited, stalled, timed out, disk full, ... | retry after a back-off |
+ *
+ * The back-off grows exponentially, has jitter and a cap (`backoffMs`).
  */
 export function decide(
-  result: Pick<AttemptResult, 'outcome' | 'attempt' | 'error'>,
-  limits: { attempts: number; stopping: boolean },
+  { outcome, attempt, error }: Pick<AttemptResult, 'outcome' | 'attempt' | 'error'>,
+  situation: Situation,
 ): Decision {
-  const { outcome, attempt, error } = result;
-  if (endedWell(outcome)) return 'done';
-  if (outcome === 'cancelled') return limits.stopping ? 'hand-back' : 'give-up';
-  if (outcome === 'over-budget' || !mendable(error)) return 'give-up';
-  return attempt < limits.attempts ? 'retry' : 'give-up';
+  const code = error?.code ?? null;
+  if (endedWell(outcome)) return { next: 'done' };
+  if (outcome === 'cancelled') {
+    return situation.cancelledBy === 'worker' ? { next: 'requeue', afterMs: 0 } : giveUp(null);
+  }
+  const patience = patienceMs(code);
+  if (patience > situation.waitedMs) return { next: 'requeue', afterMs: situation.waitMs };
+  if (patience > 0) return giveUp(`after ${Math.round(situation.waitedMs / 60_000)} minutes of waiting`);
+  if (outcome === 'over-budget' ? !situation.retryOverBudget : code !== null && !isRetryable(code)) return giveUp(null);
+  if (situation.left.tokens <= 0) return giveUp('the tokens of the whole task are used up');
+  if (situation.left.executionMs <= 0) return giveUp('the time of the whole task is used up');
+  if (attempt >= situation.attempts) return giveUp(null);
+  return { next: 'retry', afterMs: backoffMs(attempt, situation.random) };
 }
 
-function mendable(error: AttemptResult['error']): boolean {
-  return error === null || isRetryable(error.code);
+/** How long a job may wait, uncounted, when its attempt ended with this error; 0: the attempt counts. */
+function patienceMs(code: string | null): number {
+  if (code === 'PROVIDER_BUSY' || code === 'FENCED' || code === 'LEASE_LOST') return Number.POSITIVE_INFINITY;
+  if (code === 'PROVIDER_REFUSED') return REFUSED_MAX_MS;
+  return code !== null && LACKING.has(code) ? LACKING_MAX_MS : 0;
+}
+
+function giveUp(why: string | null): Decision {
+  return { next: 'give-up', why };
 }

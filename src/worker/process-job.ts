@@ -1,35 +1,26 @@
-/** One job, one attempt: read it, run its cell, keep the result on the job, and tell BullMQ what becomes of it. */
-import { DelayedError, type Job, UnrecoverableError, WaitingError } from 'bullmq';
-import type { AgentSpawner } from '../cell/agent-spawner.ts';
-import { runCell } from '../cell/run-cell.ts';
+/**
+ * One job, one attempt: read it, see that it may begin, run its cell, decide, and tell BullMQ what becomes of it.
+ * Whatever a job came to stands in its data before BullMQ hears of it, so that nothing is lost in between.
+ */
+import { type Job, UnrecoverableError } from 'bullmq';
 import { asCellpoolError } from '../errors.ts';
+import { finishedWork } from '../git/finished.ts';
 import { type TaskJob, taskJobSchema } from '../job/job.ts';
-import type { AttemptResult, Progress } from '../job/outcome.ts';
-import type { Logger } from '../observe/logger.ts';
-import { attemptPrompt } from './attempt-prompt.ts';
-import { decide } from './decide.ts';
-import type { SpawnerPool } from './spawner-pool.ts';
+import { branchOf } from '../job/names.ts';
+import { type AttemptResult, endedWell, type Outcome, resultWithoutCell } from '../job/outcome.ts';
+import { decide, LACKING } from './decide.ts';
+import { type HeldJob, type JobContext, modelOf, REASONS } from './held-job.ts';
+import { conclude, requeue } from './job-ending.ts';
+import { runAttempt } from './run-attempt.ts';
+import type { PooledSpawner } from './spawner-pool.ts';
+import { leftOf, spentWith } from './totals.ts';
 
-export interface JobContext {
-  spawners: SpawnerPool;
-  host: string;
-  log: Logger;
-  /** Called with every cell's life, so that the worker knows when the last one has ended. */
-  onCell(life: Promise<unknown>): void;
-  /** Whether this worker is being stopped: a cancelled attempt is then handed back instead of given up. */
-  stopping(): boolean;
-  /** Called for each job that is handed back. */
-  onHandBack(): void;
-  onResult(result: AttemptResult): void;
-}
+/** So many attempts in a row that began and never ended: their workers died, and the task may be what kills them. */
+const MAX_UNENDED = 10;
+/** How long a job waits before the worker looks again for what was missing. */
+const LACKING_MS = 60_000;
 
-/** The reason of an abort when another worker may have the job by now. */
-export const LOCK_LOST = 'lock lost';
-
-/** Token counts change many times a second; the job's progress is written at most this often. */
-const USAGE_MS = 1_000;
-
-/** @throws what BullMQ understands: any error to retry, `UnrecoverableError` to give up, `WaitingError` to hand back. */
+/** @throws what BullMQ understands: an error to retry, `UnrecoverableError`, `WaitingError` or `DelayedError`. */
 export async function processJob(
   context: JobContext,
   job: Job,
@@ -37,29 +28,87 @@ export async function processJob(
   signal: AbortSignal,
 ): Promise<AttemptResult> {
   const data = readData(job);
-  if (context.stopping()) return handBack(context, job, token);
-  const { task } = data;
-  const attempt = job.attemptsMade + 1;
-  const spawner = await context.spawners
-    .of(data.repository)
-    .catch(error => waitOrThrow(context, job, token, data, error));
-  const report = new ProgressReport(job, context.host, attempt);
-  const life = runAttempt(spawner, data, attempt, { token, enqueuedAt: job.timestamp }, report, signal);
+  const held: HeldJob = { context, job, token, data, attempt: job.attemptsMade + 1 };
+  const holdMs = context.holdMs(data.task.id);
+  if (holdMs > 0) return requeue(held, holdMs, null);
+  const turn = await context.cooldowns.ask(modelOf(data));
+  if (turn.waitMs > 0) return requeue(held, turn.waitMs, turn.reason ?? 'the provider is in a cool-down');
+
+  const begun = await context.fence.begin({ taskId: data.task.id, enqueuedAt: job.timestamp });
+  const { result, waitMs } = await attempt(held, begun, signal);
+  // The job may be another worker's by now. If it is not, it goes back uncounted.
+  if (signal.reason === REASONS.lockLost) return requeue(held, 0, null);
+  await context.fence.end(data.task.id, begun.number);
+
+  const after = { ...data, spent: spentWith(data, result) };
+  const decision = decide(result, {
+    attempts: data.task.attempts,
+    left: leftOf(after),
+    cancelledBy: signal.reason === REASONS.stopping ? 'worker' : 'person',
+    retryOverBudget: data.plan.retryOverBudget === true,
+    waitMs,
+    waitedMs: data.waits === undefined ? 0 : Date.now() - data.waits.since,
+  });
+  return conclude({ ...held, data: after }, result, decision);
+}
+
+interface Begun {
+  /** The attempt's rising number. */
+  number: string;
+  unended: number;
+  cancelled: boolean;
+}
+
+interface Ended {
+  result: AttemptResult;
+  /** Milliseconds to wait should it be put back uncounted. */
+  waitMs: number;
+}
+
+/** Runs a cell for the job, unless there is a reason not to. */
+async function attempt(held: HeldJob, begun: Begun, signal: AbortSignal): Promise<Ended> {
+  const { context, data } = held;
+  if (begun.cancelled) return ended(held, 'cancelled', 'CANCELLED', 'cancelled before the attempt began');
+  if (begun.unended > MAX_UNENDED) {
+    const what = `${begun.unended} attempts in a row never ended: their workers died`;
+    return ended(held, 'failed', 'WORKER_DIED', what);
+  }
+  const left = leftOf(data);
+  if (left.tokens <= 0) return ended(held, 'over-budget', 'OVER_BUDGET', 'the tokens of the whole task are used up');
+  if (left.executionMs <= 0) return ended(held, 'timed-out', 'TIMED_OUT', 'the time of the whole task is used up');
+  let spawner: PooledSpawner;
+  try {
+    spawner = await context.spawners.of(data.repository);
+  } catch (error) {
+    const { code, message } = asCellpoolError(error);
+    const facts = { task: data.task.id, code, problem: message };
+    if (LACKING.has(code)) context.log.error(facts, 'this worker lacks what the task needs; it waits');
+    return ended(held, 'failed', code, message, LACKING_MS);
+  }
+  const before = begun.unended === 0 ? null : await finishedBefore(held, spawner);
+  if (before !== null) return before;
+  const life = runAttempt({ ...held, spawner: spawner.spawner, left, number: begun.number, signal });
   context.onCell(life);
   const result = await life;
-  await report.written();
-  // The job is no longer ours to write to; BullMQ refuses the end we report for it.
-  if (signal.reason === LOCK_LOST) throw new Error(`attempt ${attempt}: the lock was lost, nothing was committed`);
+  if (endedWell(result.result.outcome) || begun.unended === 0) return result;
+  // An attempt that was thought dead may have come to its commit all the same.
+  return (await finishedBefore(held, spawner)) ?? result;
+}
 
-  const decision = decide(result, { attempts: task.attempts, stopping: context.stopping() });
-  if (decision === 'hand-back') return handBack(context, job, token);
-  const { lackingSince: _, ...kept } = data;
-  await job.updateData({ ...kept, results: [...data.results, result] });
-  await job.log(`attempt ${attempt}: ${result.outcome}${result.error === null ? '' : `: ${result.error.message}`}`);
-  context.onResult(result);
-  if (decision === 'done') return result;
-  const why = `${result.outcome}: ${result.error?.message ?? 'no reason given'}`;
-  throw decision === 'retry' ? new Error(why) : new UnrecoverableError(why);
+/** The work of an attempt whose worker died after the branch had moved and before it could say so. */
+async function finishedBefore({ job, data, context }: HeldJob, { source }: PooledSpawner): Promise<Ended | null> {
+  const taskId = data.task.id;
+  const branch = branchOf(taskId);
+  const work = await finishedWork(source, { branch, taskId, enqueuedAt: job.timestamp });
+  if (work === null) return null;
+  context.log.info({ task: taskId, commit: work.commit }, 'committed by an attempt whose worker died');
+  const tests = data.task.test === undefined ? null : { passed: true, exitCode: 0, durationMs: 0 };
+  const result = { ...resultWithoutCell(taskId, work.attempt, 'committed', null), ...work, branch, tests };
+  return { result, waitMs: 0 };
+}
+
+function ended(held: HeldJob, outcome: Outcome, code: string, message: string, waitMs = 0): Ended {
+  return { result: resultWithoutCell(held.data.task.id, held.attempt, outcome, { code, message }), waitMs };
 }
 
 /** Whoever can write to Redis can write a job; only one that passes the schema is worked. */
@@ -68,113 +117,4 @@ function readData(job: Job): TaskJob {
   if (!parsed.success) throw new UnrecoverableError(`this is no job of cellpool: ${parsed.error.issues[0]?.message}`);
   if (parsed.data.task.id !== job.id) throw new UnrecoverableError('the job holds a task of another id');
   return parsed.data;
-}
-
-/** Gives the job back uncounted; another worker, or this one started anew, takes it. */
-async function handBack(context: JobContext, job: Job, token: string): Promise<never> {
-  context.onHandBack();
-  await job.log('handed back, the worker stops');
-  await job.moveToWait(token);
-  throw new WaitingError();
-}
-
-/** How long a job waits before the worker looks again for what was missing, and how long in all. */
-const LACKING_MS = 60_000;
-const LACKING_MAX_MS = 3_600_000;
-
-/**
- * The repository, opencode or the state folder is not as it should be: the worker's fault, not the task's. A mount
- * that is gone for a moment must not end a night's queue in a second, so the job waits, uncounted, for up to an hour.
- */
-async function waitOrThrow(
-  context: JobContext,
-  job: Job,
-  token: string,
-  data: TaskJob,
-  error: unknown,
-): Promise<never> {
-  const { code, message } = asCellpoolError(error);
-  const since = data.lackingSince ?? Date.now();
-  if (Date.now() - since > LACKING_MAX_MS) throw new UnrecoverableError(`${code}: ${message}`);
-  context.log.error({ task: data.task.id, code, problem: message }, 'this worker lacks what the task needs; it waits');
-  await job.updateData({ ...data, lackingSince: since });
-  await job.log(`waits for what is missing: ${message}`);
-  await job.moveToDelayed(Date.now() + LACKING_MS, token);
-  throw new DelayedError();
-}
-
-function runAttempt(
-  spawner: AgentSpawner,
-  { task, plan, results }: TaskJob,
-  attempt: number,
-  job: { token: string; enqueuedAt: number },
-  report: ProgressReport,
-  signal: AbortSignal,
-): Promise<AttemptResult> {
-  const { test, title, model, agent } = task;
-  return runCell(spawner, {
-    config: {
-      agentId: task.id,
-      taskId: task.id,
-      branch: task.base,
-      timeoutMs: task.timeoutMs,
-      tokenBudget: task.tokenBudget,
-      attempt,
-      author: plan.author,
-      opencode: plan.opencode,
-      limits: { setupMs: plan.setupMs, testMs: plan.testMs },
-      job,
-      ...defined({ test, title, model, agent, setup: plan.setup }),
-    },
-    prompt: attemptPrompt(task, attempt, results.at(-1)),
-    subject: task.title ?? firstLine(task.prompt),
-    signal,
-    onStage: (stage, spawned) => report.stage(stage, spawned?.cell ?? null),
-    onUsage: tokens => report.usage(tokens),
-  });
-}
-
-/** A commit's first line; git shows about this much of it. */
-function firstLine(prompt: string): string {
-  const line = prompt.trim().split('\n')[0] ?? '';
-  return line.length > 72 ? `${line.slice(0, 71)}…` : line;
-}
-
-function defined<T extends object>(values: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
-  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as never;
-}
-
-/** Writes the job's progress: every stage, and the tokens now and then. */
-class ProgressReport {
-  readonly #job: Job;
-  #progress: Progress;
-  #lastWrite: Promise<void> = Promise.resolve();
-  #usageAt = 0;
-
-  constructor(job: Job, host: string, attempt: number) {
-    this.#job = job;
-    this.#progress = { stage: 'spawn', attempt, cellId: null, host, port: null, tokensUsed: 0, startedAt: Date.now() };
-  }
-
-  stage(stage: Progress['stage'], cell: { cellId: string; port: number } | null): void {
-    this.#progress = { ...this.#progress, stage, ...(cell === null ? {} : { cellId: cell.cellId, port: cell.port }) };
-    this.#write();
-  }
-
-  usage(tokensUsed: number): void {
-    this.#progress = { ...this.#progress, tokensUsed };
-    if (Date.now() - this.#usageAt < USAGE_MS) return;
-    this.#usageAt = Date.now();
-    this.#write();
-  }
-
-  /** Progress is news, not truth: a write that fails is not worth an attempt. Order is kept. */
-  #write(): void {
-    const progress = this.#progress;
-    this.#lastWrite = this.#lastWrite.then(() => this.#job.updateProgress(progress)).catch(() => undefined);
-  }
-
-  async written(): Promise<void> {
-    await this.#lastWrite;
-  }
 }

@@ -4,14 +4,20 @@ import pLimit from 'p-limit';
 import { AgentSpawner } from '../cell/agent-spawner.ts';
 import type { Registration } from '../cell/spawn.ts';
 import { openSite, type SiteOptions } from '../cell/spawner-site.ts';
+import type { Source } from '../git/source.ts';
 import type { PortLeases } from '../redis/port-lease.ts';
+
+export interface PooledSpawner {
+  spawner: AgentSpawner;
+  source: Source;
+}
 
 export class SpawnerPool {
   readonly #options: Omit<SiteOptions, 'repository'>;
   readonly #ports: PortLeases;
   readonly #registry: Registration;
   readonly #boots = pLimit(Math.max(2, availableParallelism()));
-  readonly #spawners = new Map<string, Promise<AgentSpawner>>();
+  readonly #spawners = new Map<string, Promise<PooledSpawner>>();
 
   constructor(options: Omit<SiteOptions, 'repository'>, ports: PortLeases, registry: Registration) {
     this.#options = options;
@@ -20,12 +26,13 @@ export class SpawnerPool {
   }
 
   /** @throws {CellpoolError} NOT_A_REPOSITORY, OPENCODE_MISSING, GIT_MISSING, STATE_FOLDER */
-  of(repository: string): Promise<AgentSpawner> {
+  of(repository: string): Promise<PooledSpawner> {
     const known = this.#spawners.get(repository);
     if (known !== undefined) return known;
-    const opening = openSite({ ...this.#options, repository }).then(
-      site => new AgentSpawner({ site, ports: this.#ports, registry: this.#registry, boots: this.#boots }),
-    );
+    const opening = openSite({ ...this.#options, repository }).then(site => {
+      const shared = { ports: this.#ports, registry: this.#registry, boots: this.#boots };
+      return { spawner: new AgentSpawner({ site, ...shared }), source: site.source };
+    });
     this.#spawners.set(repository, opening);
     // What was missing may be there for the next job.
     opening.catch(() => this.#spawners.delete(repository));

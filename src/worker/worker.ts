@@ -4,100 +4,132 @@
  */
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Worker } from 'bullmq';
+import { type Job, Worker } from 'bullmq';
 import type { Redis } from 'ioredis';
+import type { HookCallbacks } from '../cell/hook-facts.ts';
 import { CONCURRENCY_CAP, type Settings } from '../config.ts';
 import { TASK_QUEUE } from '../job/names.ts';
 import type { AttemptResult } from '../job/outcome.ts';
-import { backoffMs } from '../job/queue.ts';
 import type { Logger } from '../observe/logger.ts';
 import { ownIdentity } from '../os/identity.ts';
 import { availableMemory, cellsThatFit } from '../os/memory.ts';
+import { Cooldowns } from '../redis/cooldown.ts';
+import { Fence } from '../redis/fence.ts';
+import { JobData } from '../redis/job-data.ts';
 import { PortLeases } from '../redis/port-lease.ts';
 import { type CellRecord, CellRegistry } from '../redis/registry.ts';
-import { LOCK_LOST, processJob } from './process-job.ts';
+import { Admission } from './admit.ts';
+import { type JobContext, REASONS } from './held-job.ts';
+import { RetryAfter } from './job-ending.ts';
+import { processJob } from './process-job.ts';
 import { SpawnerPool } from './spawner-pool.ts';
+import { Upkeep } from './upkeep.ts';
+import { Watchdog } from './watchdog.ts';
 
-/** How long a job stays ours without renewal, and how often others look for jobs that nobody renews: a quarter. */
-const LOCK_MS = 20_000;
-const STALLED_MS = LOCK_MS / 4;
+/**
+ * How long a job stays ours without renewal, and how often others look for jobs that nobody renews. Measured
+ * (bench/recovery): the job of a host that died runs again after 8 s, at worst 11 s; renewed every 1 to 2 s, a lock
+ * outlives an event loop that stands still for 7 s.
+ */
+const LOCK_MS = 9_000;
+const RENEW_MS = 2_000;
+const STALLED_MS = 2_000;
+/** A lock that was not renewed for this long may soon be somebody else's. */
+const SILENT_MS = LOCK_MS - 2_000;
 /** For handing jobs back once the cells are gone; after that their locks run out by themselves. */
 const HAND_BACK_MS = 10_000;
-/** A stall is the worker's death, not the task's fault; so many deaths in a row look like the task's after all. */
-const MAX_STALLS = 10;
+/** Attempts that never end are counted by the fence, which knows more than BullMQ: it must not give up before. */
+const MAX_STALLS = 1_000;
+/** A job that may not begin here right now is looked at again so soon. */
+const HOLD_MS = 1_000;
+
+/** BullMQ always gives a signal to a processor that takes three parameters. */
+const NEVER = new AbortController().signal;
 
 export interface PoolOptions {
   settings: Settings;
   /** A connection of the worker role; it stays the caller's. */
   redis: Redis;
   log: Logger;
+  /** Called in every cell, after the hooks of the repository. */
+  hooks?: HookCallbacks;
   onResult?: (result: AttemptResult) => void;
+  /** Told when a provider does not take our credentials; its tasks wait. */
+  onRefused?: (provider: string, reason: string) => void;
+  /** Told why no more cells are begun for now, and with null that they are again. */
+  onHeld?: (why: string | null) => void;
 }
 
 export class WorkerPool {
   readonly concurrency: number;
+  /** Jobs that were given back because the worker stops. */
+  handedBack = 0;
   readonly #worker: Worker;
+  readonly #watchdog: Watchdog;
+  readonly #admission: Admission;
+  readonly #upkeep: Upkeep;
   readonly #running = new Set<string>();
   readonly #cells = new Set<Promise<unknown>>();
+  readonly #drainAsked = new AbortController();
+  #allowed: number;
   #stopping = false;
-  #handedBack = 0;
   #tellStopped: () => void = () => undefined;
   readonly #stopped = new Promise<void>(resolve => {
     this.#tellStopped = resolve;
   });
 
-  private constructor(
-    { settings, redis, log, onResult }: PoolOptions,
-    worker: CellRecord['worker'],
-    concurrency: number,
-  ) {
+  private constructor(options: PoolOptions, worker: CellRecord['worker'], concurrency: number) {
+    const { settings, redis, log, onHeld } = options;
+    const { home, host, prefix } = settings;
     this.concurrency = concurrency;
-    const { bootMs, setupMs, testMs } = settings.limits;
-    const { home, host, opencodeBin, opencode, author, env, prefix } = settings;
+    this.#allowed = concurrency;
+    const registry = new CellRegistry(redis, { prefix, host, home });
     const ports = new PortLeases(redis, { prefix, host, range: settings.ports });
-    const cells = new CellRegistry(redis, { prefix, host, home });
-    const site = { home, opencodeBin, opencode, author, bootMs, setupMs, testMs, env, log };
-    const spawners = new SpawnerPool(site, ports, { cells, worker });
-    const context = {
-      spawners,
-      host,
-      log,
-      onCell: (life: Promise<unknown>) => {
-        this.#cells.add(life);
-        void life.finally(() => this.#cells.delete(life));
-      },
-      stopping: () => this.#stopping,
-      onHandBack: () => {
-        this.#handedBack += 1;
-      },
-      onResult: (result: AttemptResult) => onResult?.(result),
-    };
+    const context = this.#contextOf(options, new SpawnerPool(siteOf(options), ports, { cells: registry, worker }));
+    this.#watchdog = new Watchdog(SILENT_MS, id => this.#cancel(id, REASONS.lockLost));
     this.#worker = new Worker(
       TASK_QUEUE,
-      async (job, token, signal) => {
-        const id = job.id ?? '';
-        this.#running.add(id);
-        try {
-          return await processJob(context, job, token ?? '', signal ?? new AbortController().signal);
-        } finally {
-          this.#running.delete(id);
-        }
-      },
+      (job, token = '', signal = NEVER) => this.#work(context, job, token, signal),
       {
         connection: redis,
         prefix,
         concurrency,
         lockDuration: LOCK_MS,
+        lockRenewTime: RENEW_MS,
         stalledInterval: STALLED_MS,
         maxStalledCount: MAX_STALLS,
-        settings: { backoffStrategy: made => backoffMs(made) },
+        settings: { backoffStrategy: (_made, _type, error) => (error instanceof RetryAfter ? error.afterMs : 0) },
       },
     );
     // A lost lock does not end a job by itself: another worker may have it by now, so ours must not commit.
     this.#worker.on('lockRenewalFailed', ids => {
-      for (const id of ids) this.#worker.cancelJob(id, LOCK_LOST);
+      for (const id of ids) this.#cancel(id, REASONS.lockLost);
     });
+    this.#worker.on('locksRenewed', ({ jobIds }) => this.#watchdog.renewed(jobIds));
     this.#worker.on('error', error => log.warn({ problem: error.message }, 'queue trouble'));
+    this.#admission = new Admission({
+      home,
+      cap: concurrency,
+      reserve: settings.reserve,
+      running: () => this.#cells.size,
+      onChange: (allowed, why) => {
+        this.#allow(allowed);
+        log.info({ allowed, why }, 'cells that may run');
+        onHeld?.(allowed === 0 ? why : null);
+      },
+    });
+    this.#upkeep = new Upkeep({
+      settings,
+      redis,
+      log,
+      worker,
+      registry,
+      ports,
+      onFailure: options.hooks?.onFailure,
+      facts: () => ({ concurrency, running: this.running, draining: this.#drainAsked.signal.aborted }),
+      onCancel: id => this.#cancel(id, REASONS.cancelled),
+      onDrain: () => this.#drainAsked.abort(),
+    });
   }
 
   /** Starts taking jobs. The cap is what was asked, else what memory allows, and never over 50. */
@@ -105,8 +137,8 @@ export class WorkerPool {
     const wanted = options.settings.concurrency ?? cellsThatFit(await availableMemory());
     const worker = { id: `${options.settings.host}.${randomBytes(4).toString('hex')}`, ...(await ownIdentity()) };
     const pool = new WorkerPool(options, worker, Math.min(CONCURRENCY_CAP, wanted));
-    await pool.#worker.waitUntilReady();
-    options.log.info({ concurrency: pool.concurrency }, 'worker started');
+    await Promise.all([pool.#worker.waitUntilReady(), pool.#upkeep.begin()]);
+    options.log.info({ worker: worker.id, concurrency: pool.concurrency }, 'worker started');
     return pool;
   }
 
@@ -115,24 +147,94 @@ export class WorkerPool {
     return [...this.#running];
   }
 
-  /** Attempts that were cancelled, and whose jobs were given back uncounted, because this worker stops. */
-  get handedBack(): number {
-    return this.#handedBack;
+  /** Aborted when somebody (`cellpool drain`) wants this worker to take no more jobs and to end. */
+  get drainAsked(): AbortSignal {
+    return this.#drainAsked.signal;
   }
 
   /** Takes no more jobs and resolves when the running ones have ended, or when `stop` is done. */
   async drain(): Promise<void> {
     await Promise.race([this.#worker.close(), this.#stopped]);
+    await this.#close();
   }
 
   /** Cancels what runs, hands the jobs back uncounted, and resolves when all cells are torn down, Redis or not. */
   async stop(): Promise<void> {
     this.#stopping = true;
     const closing = this.#worker.close();
-    for (const id of this.#running) this.#worker.cancelJob(id, 'the worker stops');
+    for (const id of this.#running) this.#cancel(id, REASONS.stopping);
     await Promise.allSettled(this.#cells);
     // The cells are gone. What is left is to tell Redis, which cannot be waited for when it is not there.
     await Promise.race([closing, sleep(HAND_BACK_MS, undefined, { ref: false })]);
     this.#tellStopped();
+    await this.#close();
   }
+
+  async #close(): Promise<void> {
+    this.#watchdog.close();
+    this.#admission.close();
+    await this.#upkeep.end();
+  }
+
+  #contextOf(
+    { settings, redis, log, hooks = {}, onResult, onRefused }: PoolOptions,
+    spawners: SpawnerPool,
+  ): JobContext {
+    const { host, prefix } = settings;
+    return {
+      spawners,
+      fence: new Fence(redis, { prefix }),
+      jobData: new JobData(redis, { prefix }),
+      cooldowns: new Cooldowns(redis, { prefix }),
+      hooks,
+      host,
+      lockMs: LOCK_MS,
+      log,
+      onCell: life => {
+        this.#cells.add(life);
+        void life.finally(() => this.#cells.delete(life));
+      },
+      holdMs: () => (this.#stopping || this.#running.size > this.#allowed ? HOLD_MS : 0),
+      onResult: result => onResult?.(result),
+      onRefused: (provider, reason) => onRefused?.(provider, reason),
+      onHandedBack: () => {
+        this.handedBack += 1;
+      },
+    };
+  }
+
+  async #work(context: JobContext, job: Job, token: string, signal: AbortSignal): Promise<AttemptResult> {
+    const id = job.id ?? '';
+    // After a long silence of Redis we may be handed a job whose last attempt we are still ending.
+    if (this.#running.has(id)) return await processJob({ ...context, holdMs: () => HOLD_MS }, job, token, signal);
+    this.#running.add(id);
+    this.#watchdog.taken(id);
+    try {
+      return await processJob(context, job, token, signal);
+    } finally {
+      this.#running.delete(id);
+      this.#watchdog.done(id);
+    }
+  }
+
+  #cancel(id: string, reason: string): void {
+    this.#worker.cancelJob(id, reason);
+  }
+
+  /** So many cells may run now; with none BullMQ must not even ask for a job. */
+  #allow(cells: number): void {
+    this.#allowed = cells;
+    if (cells === 0) {
+      void this.#worker.pause(true);
+      return;
+    }
+    this.#worker.concurrency = cells;
+    if (this.#worker.isPaused()) this.#worker.resume();
+  }
+}
+
+function siteOf({ settings, log }: PoolOptions): ConstructorParameters<typeof SpawnerPool>[0] {
+  const { home, opencodeBin, opencode, author, env, limits } = settings;
+  const { bootMs, setupMs, testMs } = limits;
+  return { home, opencodeBin, opencode, author, bootMs, setupMs, testMs, env, log };
 }

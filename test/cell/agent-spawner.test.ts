@@ -5,7 +5,8 @@
 import { existsSync, readFileSync, readlinkSync, renameSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
-import type { AgentSpawner, CellInfo, SpawnedAgent } from '../../src/cell/agent-spawner.ts';
+import type { AgentSpawner } from '../../src/cell/agent-spawner.ts';
+import type { CellInfo, SpawnedAgent } from '../../src/cell/spawned-agent.ts';
 import { script } from '../../src/cli/demo/script.ts';
 import { SCRIPTED_MODEL } from '../../src/cli/demo/scripted-model.ts';
 import { readProcess } from '../../src/os/process-table.ts';

@@ -2,7 +2,9 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
-import type { SpawnedAgent } from '../../src/cell/agent-spawner.ts';
+import type { ExecuteOptions } from '../../src/cell/execute.ts';
+import type { ProviderTrouble } from '../../src/cell/provider-trouble.ts';
+import type { SpawnedAgent } from '../../src/cell/spawned-agent.ts';
 import { script } from '../../src/cli/demo/script.ts';
 import { SCRIPTED_MODEL } from '../../src/cli/demo/scripted-model.ts';
 import { startTestCells, type TestCells } from '../support/cell.ts';
@@ -24,8 +26,13 @@ afterAll(async () => {
   await cells?.close();
 });
 
-const execute = (...[steps, options]: [Parameters<typeof script>[0], { signal?: AbortSignal }?]) =>
+const execute = (...[steps, options]: [Parameters<typeof script>[0], ExecuteOptions?]) =>
   cells.spawner.executeTask(agent, `Attempt 1 of 3.\n\nDo it.\n\n${script(steps)}`, options);
+/** Listeners of the provider's health, and what they were told in order. */
+function ear() {
+  const told: (ProviderTrouble | 'well')[] = [];
+  return { told, onProviderTrouble: (one: ProviderTrouble) => told.push(one), onProviderWell: () => told.push('well') };
+}
 const artifact = (name: string) =>
   JSON.parse(readFileSync(join(cells.spawner.getCellInfo(agent)?.artifacts ?? '', name), 'utf8'));
 
@@ -64,7 +71,10 @@ test('the tokens of a second session are its own in its result, and are added up
 });
 
 test('a provider that refuses the key ends it with an error, although the server then calls the session idle', async () => {
-  const result = await execute([{ fail: { status: 401, times: 'always' } }]);
+  const listeners = ear();
+  const result = await execute([{ fail: { status: 401, times: 'always' } }], listeners);
+  const reason = 'the provider refused the credentials: the script says 401';
+  expect(listeners.told).toEqual([{ kind: 'refused', reason }]);
   expect(result).toMatchObject({
     ended: 'error',
     error: {
@@ -86,6 +96,59 @@ test('another error of the provider ends it too, as one that may pass', async ()
 test('an error that passes is ridden out', async () => {
   const result = await execute([{ fail: { status: 429, retryAfter: 0.1 } }, { say: 'There.' }]);
   expect(result).toMatchObject({ ended: 'idle', error: null });
+});
+
+test('errors that pass are ridden out again and again while there is progress between them, and each is told', async () => {
+  const listeners = ear();
+  const hiccup = { fail: { status: 503, retryAfter: 0.1, times: 2 } };
+  const steps = [hiccup, { run: 'true' }, hiccup, { run: 'true' }, hiccup, { say: 'There.' }];
+  expect(await execute(steps, listeners)).toMatchObject({ ended: 'idle', error: null });
+  const busy = { kind: 'busy', retryAfterMs: expect.any(Number), reason: 'the script says 503' };
+  expect(listeners.told).toEqual([busy, busy, 'well', busy, busy, 'well', busy, busy, 'well']);
+});
+
+test('a session that meets no trouble tells once that the provider is well', async () => {
+  const listeners = ear();
+  expect(await execute([{ run: 'true' }, { say: 'There.' }], listeners)).toMatchObject({ ended: 'idle' });
+  expect(listeners.told).toEqual(['well']);
+});
+
+test('a provider that is busy for long is not waited for: the session ends at its first word', async () => {
+  const listeners = ear();
+  const asked = cells.model.requests;
+  const message = 'Rate limit reached for key sk-proj-abcdef0123456789';
+  const result = await execute([{ fail: { status: 429, retryAfter: 600, times: 'always', message } }], listeners);
+  const { error } = result;
+  expect(result).toMatchObject({ ended: 'provider-busy', error: { code: 'PROVIDER_BUSY', retryable: true } });
+  expect(error?.message).toMatch(
+    /^the provider is busy: Rate limit reached for key \[masked\] \(the next try is [56]\d\d s away\)$/,
+  );
+  expect(Number(error?.facts.retryAfterMs)).toBeGreaterThan(500_000);
+  const reason = 'Rate limit reached for key [masked]';
+  expect(listeners.told).toEqual([{ kind: 'busy', retryAfterMs: expect.any(Number), reason }]);
+  expect(cells.model.requests).toBe(asked + 1);
+  expect(artifact('transcript.json').sessionId).toBe(result.sessionId);
+  expect(await cells.spawner.isHealthy(agent)).toBe(true);
+});
+
+test.each([429, 500, 529, 408])('a provider that answers %i three times in a row ends it', async status => {
+  const listeners = ear();
+  const asked = cells.model.requests;
+  const over = cells.model.fail({ status, retryAfter: 0.1 });
+  const result = await execute([{ say: 'There.' }], listeners);
+  over();
+  expect(result).toMatchObject({
+    ended: 'provider-busy',
+    tokensUsed: 0,
+    error: {
+      code: 'PROVIDER_BUSY',
+      message: `the provider is busy: the script says ${status} (3 tries in a row)`,
+      facts: { retryAfterMs: expect.any(Number) },
+    },
+  });
+  const busy = { kind: 'busy', retryAfterMs: expect.any(Number), reason: `the script says ${status}` };
+  expect(listeners.told).toEqual([busy, busy, busy]);
+  expect(cells.model.requests).toBe(asked + 3);
 });
 
 test('a cancellation ends it while the model is silent, and stops the agent before it returns', async () => {

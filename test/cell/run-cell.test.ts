@@ -3,11 +3,13 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { AttemptFacts } from '../../src/cell/attempt-facts.ts';
+import type { HookFacts } from '../../src/cell/hook-facts.ts';
 import { type CellRun, runCell } from '../../src/cell/run-cell.ts';
 import type { SpawnConfig } from '../../src/cell/spawn-config.ts';
 import { type ScriptStep, script } from '../../src/cli/demo/script.ts';
 import { SCRIPTED_MODEL } from '../../src/cli/demo/scripted-model.ts';
 import { CellpoolError } from '../../src/errors.ts';
+import { HOOKS } from '../../src/job/hooks.ts';
 import { type AttemptResult, attemptResultSchema, type Stage } from '../../src/job/outcome.ts';
 import { startTestCells, type TestCells } from '../support/cell.ts';
 import { git, pictureOf, refsOf, writeFiles } from '../support/repository.ts';
@@ -29,10 +31,12 @@ interface Run {
   steps?: ScriptStep[];
   cancel?: AbortController;
   onStage?: CellRun['onStage'];
+  hooks?: CellRun['hooks'];
 }
 
 /** One attempt, and what was told of it; everything that no attempt may leave or touch is checked. */
-async function attempt(taskId: string, { config, steps = [{ say: 'Nothing to do.' }], cancel, onStage }: Run = {}) {
+async function attempt(taskId: string, run: Run = {}) {
+  const { config, steps = [{ say: 'Nothing to do.' }], cancel, onStage, hooks } = run;
   const stages: Stage[] = [];
   const usage: number[] = [];
   const before = stateOf(cells.repository);
@@ -42,6 +46,7 @@ async function attempt(taskId: string, { config, steps = [{ say: 'Nothing to do.
     prompt: `Do it.\n\n${script(steps)}`,
     subject: 'What was asked',
     signal: cancel?.signal ?? new AbortController().signal,
+    hooks,
     onStage: (stage, agent) => {
       stages.push(stage);
       onStage?.(stage, agent);
@@ -72,6 +77,8 @@ const WORK: ScriptStep[] = [
   { tokens: { input: 100, output: 10 } },
   { write: { 'src/greet.js': "export const greet = () => 'hi';\n" } },
 ];
+/** A hook's command that writes its name and this text down, where both outlive the cell. */
+const NOTE = (text: string) => `echo "$CELLPOOL_HOOK ${text}" >> "$CELLPOOL_ARTIFACTS/notes"`;
 const WHOLE_LIFE: Stage[] = ['spawn', 'execute', 'test', 'settle', 'teardown'];
 
 test('work that passes its tests is committed, and the whole life is told in order', async () => {
@@ -120,8 +127,22 @@ test('an agent that changes nothing makes no commit, and nothing is tested', asy
 test('work that fails its tests is reverted, and kept as a patch with the reason', async () => {
   const { result, stages } = await attempt('bad-work', {
     steps: WORK,
-    config: { test: 'echo greet is wrong; exit 3' },
+    config: {
+      test: 'echo greet is wrong; exit 3',
+      hooks: {
+        afterTests: NOTE('$CELLPOOL_TESTS $CELLPOOL_TESTS_EXIT_CODE'),
+        onFailure: `${NOTE('$CELLPOOL_OUTCOME $CELLPOOL_ERROR_CODE $(cat src/greet.js)')}; exit 1`,
+        beforeTeardown: NOTE('$(cat src/greet.js)'),
+      },
+    },
   });
+  // What the agent left is there for onFailure, and gone for what comes after.
+  expect(artifact(result, 'notes').trimEnd().split('\n')).toEqual([
+    'afterTests failed 3',
+    "onFailure reverted TESTS_FAILED export const greet = () => 'hi';",
+    "beforeTeardown export const greet = () => 'hello';",
+  ]);
+  expect(result.hookFaults).toEqual([{ hook: 'onFailure', message: expect.stringContaining('ended with code 1') }]);
   expect(result).toMatchObject({
     outcome: 'reverted',
     branch: null,
@@ -199,7 +220,14 @@ describe('a cancelled attempt commits nothing and leaves nothing', () => {
     const running = attempt('cancelled-late', {
       cancel,
       steps: WORK,
-      config: { test: 'touch ../begun; sleep 300' },
+      config: {
+        test: 'touch ../begun; sleep 300',
+        hooks: {
+          afterTests: NOTE('is not reached'),
+          onFailure: NOTE('$CELLPOOL_OUTCOME $(ls src)'),
+          beforeTeardown: NOTE('$CELLPOOL_ERROR_CODE'),
+        },
+      },
       onStage: (stage, agent) => {
         if (stage === 'test') mark = join(agent?.cell.workspacePath ?? '', '../begun');
       },
@@ -209,18 +237,112 @@ describe('a cancelled attempt commits nothing and leaves nothing', () => {
     const { result, stages } = await running;
     expect(result).toMatchObject({ outcome: 'cancelled', error: { code: 'CANCELLED' }, commit: null, tests: null });
     expect(stages).toEqual(WHOLE_LIFE.filter(stage => stage !== 'settle'));
+    expect(artifact(result, 'notes')).toBe('onFailure cancelled greet.js\nbeforeTeardown CANCELLED\n');
+    expect(result).not.toHaveProperty('hookFaults');
   });
 });
 
 test('an attempt whose cell cannot be spawned is failed, not thrown', async () => {
-  const { result } = await attempt('nowhere', { config: { branch: 'no-such-branch' } });
+  const told: HookFacts[] = [];
+  const hooks = { onFailure: (facts: HookFacts) => void told.push(facts) };
+  const command = NOTE('$CELLPOOL_CELL_ID $CELLPOOL_ERROR_CODE [$CELLPOOL_PORT] $(pwd)');
+  const config = { branch: 'no-such-branch', hooks: { onFailure: command, beforeTeardown: NOTE('is not reached') } };
+  const { result } = await attempt('nowhere', { config, hooks });
   expect(result).toMatchObject({
     outcome: 'failed',
     error: { code: 'UNKNOWN_BASE', message: expect.stringContaining('step "workspace"') },
     artifacts: expect.stringContaining(join(cells.home, 'artifacts', 'nowhere')),
   });
-  const { result: refused } = await attempt('no-agent', { config: { agentId: '' } });
+  const cellId = expect.stringMatching(/^nowhere\.[0-9a-f]{8}$/);
+  expect(told).toMatchObject([{ cellId, workspace: null, outcome: 'failed', error: { code: 'UNKNOWN_BASE' } }]);
+  expect(artifact(result, 'notes')).toBe(`onFailure ${told[0]?.cellId} UNKNOWN_BASE [] ${result.artifacts}\n`);
+
+  const { result: refused } = await attempt('no-agent', { config: { agentId: '', hooks: config.hooks }, hooks });
   expect(refused).toMatchObject({ outcome: 'failed', error: { code: 'INVALID_INPUT' } });
+  expect(told[1]).toMatchObject({ taskId: 'no-agent', cellId: null, error: { code: 'INVALID_INPUT' } });
+});
+
+describe('hooks', () => {
+  test('happen in their order; what the tests saw is committed, what other hooks leave is not', async () => {
+    const told: HookFacts[] = [];
+    const all = HOOKS.map(name => [name, (facts: HookFacts) => void told.push(facts)]);
+    const leave = (name: string) => `echo left > left-by-${name}.txt`;
+    const { result } = await attempt('hooked', {
+      steps: [{ tokens: { input: 100, output: 10 } }, { write: { 'src/new.js': 'const a=1' } }],
+      hooks: Object.fromEntries(all),
+      config: {
+        setup: 'cp left-by-afterSpawn.txt left-by-setup.txt',
+        test: 'grep -q "a = 1" src/new.js && ls left-by-*',
+        hooks: {
+          afterSpawn: `${NOTE('$CELLPOOL_TOKENS [$CELLPOOL_OUTCOME]')}; ${leave('afterSpawn')}`,
+          beforeExecute: { run: `${NOTE('$(echo left-by-*)')}; ${leave('beforeExecute')}`, timeoutMs: 10_000 },
+          // A formatter, say.
+          afterExecute: `${NOTE('$CELLPOOL_TOKENS')}; echo 'const a = 1;' > src/new.js; ${leave('afterExecute')}`,
+          afterTests: `${NOTE('$CELLPOOL_TESTS')}; ${leave('afterTests')}; rm src/new.js; echo too late; exit 4`,
+          onFailure: NOTE('is not reached'),
+          beforeTeardown: NOTE('$CELLPOOL_OUTCOME $CELLPOOL_COMMIT'),
+        },
+      },
+    });
+    expect(result).toMatchObject({
+      outcome: 'committed',
+      tests: { passed: true },
+      filesModified: ['left-by-afterExecute.txt', 'src/new.js'],
+      hookFaults: [{ hook: 'afterTests', message: 'hook afterTests ended with code 4: too late' }],
+    });
+    expect(git(cells.repository, 'show', 'cellpool/hooked:src/new.js')).toBe('const a = 1;');
+    expect(artifact(result, 'test.log')).toBe(
+      'left-by-afterExecute.txt\nleft-by-afterSpawn.txt\nleft-by-beforeExecute.txt\nleft-by-setup.txt\n',
+    );
+    expect(artifact(result, 'notes').trimEnd().split('\n')).toEqual([
+      'afterSpawn 0 []',
+      'beforeExecute left-by-afterSpawn.txt left-by-setup.txt',
+      'afterExecute 220',
+      'afterTests passed',
+      `beforeTeardown committed ${result.commit}`,
+    ]);
+    expect(told.map(facts => facts.hook)).toEqual(HOOKS.filter(name => name !== 'onFailure'));
+    expect(told.at(-1)).toMatchObject({ outcome: 'committed', commit: result.commit, tests: { passed: true } });
+    expect(cells.logs).toContainEqual(expect.objectContaining({ msg: 'hook failed', hook: 'afterTests', level: 40 }));
+  });
+
+  test('before the agent that fail end the attempt, and those for failure still follow', async () => {
+    const asked = cells.model.requests;
+    const { result, stages } = await attempt('hook-fails', {
+      config: {
+        test: 'true',
+        hooks: {
+          afterSpawn: NOTE('ok'),
+          beforeExecute: 'echo no database; exit 7',
+          onFailure: `${NOTE('$CELLPOOL_OUTCOME $CELLPOOL_ERROR_CODE $CELLPOOL_ERROR')}; echo not the agent > mine.txt`,
+          beforeTeardown: NOTE('ok'),
+        },
+      },
+    });
+    const message = 'hook beforeExecute ended with code 7: no database';
+    expect(result).toMatchObject({ outcome: 'failed', error: { code: 'HOOK_FAILED', message }, filesModified: [] });
+    expect(result).not.toHaveProperty('hookFaults');
+    expect(stages).toEqual(['spawn', 'teardown']);
+    expect(cells.model.requests).toBe(asked);
+    expect(artifact(result, 'notes')).toBe(
+      `afterSpawn ok\nonFailure failed HOOK_FAILED ${message}\nbeforeTeardown ok\n`,
+    );
+    expect(artifact(result, 'hook-beforeExecute.log')).toBe('no database\n');
+  });
+
+  test('before the agent are cut short by a cancellation', async () => {
+    const cancel = new AbortController();
+    const { result } = await attempt('hook-cancelled', {
+      cancel,
+      config: { hooks: { beforeTeardown: NOTE('$CELLPOOL_OUTCOME') } },
+      hooks: { afterSpawn: () => new Promise(() => cancel.abort()) },
+    });
+    expect(result).toMatchObject({
+      outcome: 'cancelled',
+      error: { code: 'CANCELLED', message: 'cancelled during hook afterSpawn' },
+    });
+    expect(artifact(result, 'notes')).toBe('beforeTeardown cancelled\n');
+  });
 });
 
 describe('what is known of an attempt', () => {

@@ -134,9 +134,9 @@ describe('settings are refused before anything else happens', () => {
     expect(lines.join('\n')).toContain('CELLPOOL_TIMEOUT_MS');
   });
 
-  test('those of cellpool.yaml too, named by their key', async () => {
+  test('those of cellpool.yaml too, named by line and key', async () => {
     const folder = makeRepository(join(cli.folder, 'with-yaml'), { 'cellpool.yaml': 'limits:\n  attempts: many\n' });
     const lines = await refused('run', [...task, '--repo', folder]);
-    expect(lines.join('\n')).toContain('cellpool.yaml limits.attempts');
+    expect(lines.join('\n')).toContain('cellpool.yaml:2: "limits.attempts" must be a number');
   });
 });

@@ -58,6 +58,8 @@ test('every flag sets its setting when it is typed', () => {
     timeoutMs: ['--timeout-ms', '1000'],
     tokenBudget: ['--token-budget', '2000'],
     attempts: ['--attempts', '4'],
+    totalTimeoutMs: ['--total-timeout-ms', '3000'],
+    totalTokenBudget: ['--total-token-budget', '5000'],
     grace: ['--grace', '90'],
     logLevel: ['--log-level', 'debug'],
   };
@@ -72,7 +74,7 @@ test('every flag sets its setting when it is typed', () => {
     agent: 'build',
     test: 'npm test',
     setup: 'npm ci',
-    limits: { timeoutMs: 1000, tokenBudget: 2000, attempts: 4 },
+    limits: { timeoutMs: 1000, tokenBudget: 2000, attempts: 4, totalTimeoutMs: 3000, totalTokenBudget: 5000 },
     graceMs: 90_000,
     logLevel: 'debug',
   });

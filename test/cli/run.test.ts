@@ -1,5 +1,5 @@
 /** The main path: real git, Redis and opencode; only the model is scripted. One run is shared by many assertions. */
-import { existsSync, readdirSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type ScriptedModel, startScriptedModel } from '../../src/cli/demo/scripted-model.ts';
@@ -186,8 +186,12 @@ describe('a task that does not end well', () => {
   const single = (content: string) => ['--id', 'broken', '--prompt', prompt(content), '--attempts', '1'];
   const judged = ['--test', 'echo "no good: $(cat b.txt)"; grep -q good b.txt'];
 
-  test('makes run end with 1, and the summary on stdout say why and where to look', async () => {
+  test('makes run end with 1, and the summary on stdout say why and where to look; hooks see what it left', async () => {
+    const onFailure = 'cp b.txt "$CELLPOOL_ARTIFACTS/seen"; sleep 300';
+    const yaml = join(repository, 'cellpool.yaml');
+    writeFileSync(yaml, JSON.stringify({ hooks: { onFailure }, limits: { hookMs: 500 } }));
     const { exitCode, stdout, stderr } = await cli.run(['run', ...single('bad'), ...judged, ...flags()]);
+    rmSync(yaml);
     expect(exitCode).toBe(1);
     expect(stdout).toMatch(/^TASK +OUTCOME +ATTEMPT +TESTS/);
     expect(stdout).toMatch(/^broken +reverted +1 +failed \(1\) +1 /m);
@@ -195,6 +199,11 @@ describe('a task that does not end well', () => {
     expect(stdout).toContain('no good: bad');
     const artifacts = /see (.*)$/m.exec(stdout)?.[1] ?? '';
     expect(existsSync(join(artifacts, 'changes.diff'))).toBe(true);
+    expect(readFileSync(join(artifacts, 'seen'), 'utf8')).toBe('bad');
+    expect(JSON.parse(readFileSync(join(artifacts, 'result.json'), 'utf8'))).toMatchObject({
+      outcome: 'reverted',
+      hookFaults: [{ hook: 'onFailure', message: 'hook onFailure was not done after 500 ms' }],
+    });
     expect(stderr).not.toContain('TASK');
     expect(refsOf(repository)).not.toContain('cellpool/broken');
     await cli.expectNothingLeft(repository);

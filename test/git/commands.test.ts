@@ -5,6 +5,7 @@ import {
   joinNul,
   parseChanges,
   parseIndex,
+  parseLineCounts,
   parseWorktrees,
   refTransaction,
   splitNul,
@@ -84,6 +85,21 @@ test('an exclude pattern matches its path and no other, as git reads it', () => 
 
 test('an exclude pattern matches a name with a line break', () => {
   expect(excludePattern('a\nb/')).toBe('/a?b/');
+});
+
+describe('counts of lines', () => {
+  test('are read with any path, and a binary file has none', () => {
+    expect(parseLineCounts('12\t3\tsrc/a b.js\0-\t-\tlogo\t.png\0' + '0\t7\tnew\nline\0')).toEqual([
+      { path: 'src/a b.js', added: 12, removed: 3 },
+      { path: 'logo\t.png', added: null, removed: null },
+      { path: 'new\nline', added: 0, removed: 7 },
+    ]);
+    expect(parseLineCounts('')).toEqual([]);
+  });
+
+  test.each(['1\t2', 'x\t2\tpath\0', '1 2 path\0'])('what git would not print is refused: %j', text => {
+    expect(() => parseLineCounts(text)).toThrow('not a count of lines');
+  });
 });
 
 describe('the message of a commit', () => {

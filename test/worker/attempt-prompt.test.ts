@@ -53,6 +53,11 @@ test('the next attempt hears how the last one ended, what it had changed and wha
   expect(prompt).toContain('expected 2.5, found 3');
 });
 
+test('where it is known, the next attempt hears how much of each file the last one had changed', () => {
+  const prompt = attemptPrompt(task(), 2, failure({ diffSummary: 'src/a.js +12 -3\nlogo.png binary' }));
+  expect(prompt).toContain('src/a.js +12 -3\nlogo.png binary');
+});
+
 test('of a long failure the end is shown, and of many files the first ones', () => {
   const message = `${'noise '.repeat(100_000)}the assertion at the end`;
   const filesModified = Array.from({ length: 5_000 }, (_, index) => `file-${index}.js`);

@@ -4,15 +4,20 @@ import { join } from 'node:path';
 import { QueueEvents } from 'bullmq';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { loadSettings, type Settings } from '../../src/config.ts';
+import { withTrailers } from '../../src/git/commands.ts';
 import type { TaskJob } from '../../src/job/job.ts';
 import { TASK_QUEUE } from '../../src/job/names.ts';
 import type { AttemptResult } from '../../src/job/outcome.ts';
 import { jobOptions, openQueue, TASK_JOB, type TaskQueue } from '../../src/job/queue.ts';
 import { parseTask, type TaskInput } from '../../src/job/task.ts';
 import { silentLogger } from '../../src/observe/logger.ts';
+import { Control } from '../../src/redis/control.ts';
+import { Cooldowns } from '../../src/redis/cooldown.ts';
+import { Fence } from '../../src/redis/fence.ts';
+import { WorkerList } from '../../src/redis/worker-list.ts';
 import { WorkerPool } from '../../src/worker/worker.ts';
 import { type TestRedis, testRedis } from '../support/redis.ts';
-import { makeRepository, tempFolder } from '../support/repository.ts';
+import { commitAll, git, makeRepository, tempFolder, writeFiles } from '../support/repository.ts';
 
 let server: TestRedis;
 let prefix: string;
@@ -69,6 +74,13 @@ function brokenOpencode(serve: string): string {
 }
 
 const addJob = (data: TaskJob) => queue.add(TASK_JOB, data, jobOptions(data.task));
+
+/** Resolves at the next event of this kind. */
+function once(event: 'progress' | 'completed' | 'delayed'): Promise<void> {
+  return new Promise(resolve => {
+    events.once(event, () => resolve());
+  });
+}
 
 /** Resolves with the reasons when all these jobs have failed for good. */
 function failures(...ids: string[]): Promise<Map<string, string>> {
@@ -163,15 +175,20 @@ describe('a job whose repository is not on this host', () => {
     expect(await delayed).toBe('a');
     const job = await queue.getJob('a');
     expect(job?.attemptsMade).toBe(0);
-    expect(await dataOf('a')).toMatchObject({ results: [], lackingSince: expect.any(Number) });
-    expect((await queue.getJobLogs('a')).logs).toEqual([expect.stringContaining('no-repository')]);
+    expect(await dataOf('a')).toMatchObject({
+      results: [],
+      waits: { reason: expect.stringContaining('no-repository'), since: expect.any(Number) },
+    });
+    expect((await queue.getJobLogs('a')).logs).toEqual([expect.stringContaining('put back uncounted')]);
   });
 
   test('is given up when that has lasted for more than an hour', async () => {
     const failed = failures('a');
-    await addJob({ ...jobOf('a', join(folder, 'no-repository')), lackingSince: Date.now() - 3_700_000 });
+    const waits = { reason: 'no repository', since: Date.now() - 3_700_000 };
+    await addJob({ ...jobOf('a', join(folder, 'no-repository')), waits });
     await startPool();
-    expect((await failed).get('a')).toContain('NOT_A_REPOSITORY');
+    expect((await failed).get('a')).toContain('no-repository');
+    expect((await dataOf('a')).results).toMatchObject([{ outcome: 'failed', error: { code: 'NOT_A_REPOSITORY' } }]);
   });
 });
 
@@ -191,7 +208,135 @@ describe('an attempt whose lock went to another worker', () => {
     expect(results).toEqual([]);
     expect((await dataOf('a')).results).toEqual([]);
     expect(await queue.getJobState('a')).toBe('active');
+    expect((await queue.getJob('a'))?.attemptsMade).toBe(0);
     expect(readdirSync(join(folder, 'home', 'cells'))).toEqual([]);
+  });
+});
+
+describe('a task that somebody cancels', () => {
+  test('is ended in the middle of its attempt, with the outcome cancelled and nothing left', async () => {
+    await addJob(jobOf('a', makeRepository(join(folder, 'repository'))));
+    const booting = once('progress');
+    const failed = failures('a');
+    const pool = await startPool({ opencodeBin: brokenOpencode('exec sleep 60'), ports: { from: 31_200, to: 31_299 } });
+    await booting;
+    const control = new Control(await server.connect('producer'), { prefix });
+    expect(await control.publish({ kind: 'cancel', taskId: 'a' })).toBe(1);
+    await failed;
+    expect(await dataOf('a')).toMatchObject({ results: [{ outcome: 'cancelled', attempt: 1 }] });
+    expect((await queue.getJob('a'))?.attemptsMade).toBe(1);
+    expect(pool.handedBack).toBe(0);
+    await vi.waitUntil(() => pool.running.length === 0);
+    expect(readdirSync(join(folder, 'home', 'cells'))).toEqual([]);
+  });
+
+  test('is ended before its attempt begins when its worker missed the call, but only this enqueuing of it', async () => {
+    const repository = makeRepository(join(folder, 'repository'));
+    const control = new Control(await server.connect('producer'), { prefix });
+    const job = await addJob(jobOf('a', repository));
+    const other = await addJob(jobOf('b', repository, { base: 'nowhere' }));
+    await control.markCancelled('a', job.timestamp);
+    await control.markCancelled('b', other.timestamp - 1);
+    const failed = failures('a', 'b');
+    await startPool({ opencodeBin: brokenOpencode('exit 7') });
+    await failed;
+    expect((await dataOf('a')).results).toMatchObject([{ outcome: 'cancelled', artifacts: '' }]);
+    expect((await dataOf('b')).results).toMatchObject([{ outcome: 'failed', error: { code: 'UNKNOWN_BASE' } }]);
+  });
+});
+
+describe('a task whose worker died', () => {
+  const begin = async (id: string, enqueuedAt: number, times: number) => {
+    const fence = new Fence(await server.connect('producer'), { prefix });
+    for (let time = 0; time < times; time++) await fence.begin({ taskId: id, enqueuedAt });
+  };
+
+  test('is done without another attempt when the branch had moved already', async () => {
+    const repository = makeRepository(join(folder, 'repository'));
+    const job = await addJob(jobOf('a', repository, { test: 'true' }));
+    await begin('a', job.timestamp, 1);
+    git(repository, 'switch', '--quiet', '-c', 'cellpool/a');
+    writeFiles(repository, { 'new.txt': 'new' });
+    const trailers = { Task: 'a', Attempt: '1', Tokens: '77', Enqueued: new Date(job.timestamp).toISOString() };
+    const commit = commitAll(repository, withTrailers('Do it', trailers));
+    git(repository, 'switch', '--quiet', 'main');
+    const completed = once('completed');
+    await startPool({ opencodeBin: brokenOpencode('exit 7') });
+    await completed;
+    expect((await queue.getJob('a'))?.returnvalue).toMatchObject({
+      outcome: 'committed',
+      commit,
+      branch: 'cellpool/a',
+      attempt: 1,
+      tokensUsed: 77,
+      filesModified: ['new.txt'],
+      tests: { passed: true },
+    });
+  });
+
+  test('is given up when that happens again and again: the task may be what kills them', async () => {
+    const job = await addJob(jobOf('a', makeRepository(join(folder, 'repository'))));
+    await begin('a', job.timestamp, 11);
+    const failed = failures('a');
+    await startPool({ opencodeBin: brokenOpencode('exit 7') });
+    expect((await failed).get('a')).toContain('never ended');
+    expect((await dataOf('a')).results).toMatchObject([{ outcome: 'failed', error: { code: 'WORKER_DIED' } }]);
+  });
+});
+
+describe('a task whose provider is in a cool-down', () => {
+  test('waits for its end without a cell and without using up an attempt, and the job says why', async () => {
+    const cooldowns = new Cooldowns(await server.connect('producer'), { prefix });
+    await cooldowns.report('busy/model', { kind: 'busy', reason: 'too many requests', retryAfterMs: 600_000 });
+    const delayed = once('delayed');
+    await addJob(jobOf('a', makeRepository(join(folder, 'repository')), { model: 'busy/model' }));
+    await startPool({ opencodeBin: brokenOpencode('exit 7') });
+    await delayed;
+    const job = await queue.getJob('a');
+    expect(job?.attemptsMade).toBe(0);
+    expect(job?.delay).toBeGreaterThan(500_000);
+    expect(await dataOf('a')).toMatchObject({ results: [], waits: { reason: 'too many requests' } });
+  });
+});
+
+describe('a task that has used up what it may use over all attempts', () => {
+  test('is given up without another cell', async () => {
+    const repository = makeRepository(join(folder, 'repository'));
+    await addJob({ ...jobOf('a', repository, { totalTokenBudget: 10 }), spent: { tokens: 10, executionMs: 0 } });
+    await addJob({ ...jobOf('b', repository, { totalTimeoutMs: 10 }), spent: { tokens: 0, executionMs: 11 } });
+    const failed = failures('a', 'b');
+    await startPool({ opencodeBin: brokenOpencode('exit 7') });
+    await failed;
+    expect((await dataOf('a')).results).toMatchObject([{ outcome: 'over-budget', artifacts: '' }]);
+    expect((await dataOf('b')).results).toMatchObject([{ outcome: 'timed-out', artifacts: '' }]);
+  });
+});
+
+describe('a worker that is told to stop', () => {
+  test('hands its jobs back uncounted and says how many', async () => {
+    await addJob(jobOf('a', makeRepository(join(folder, 'repository')), { attempts: 1 }));
+    const booting = once('progress');
+    const pool = await startPool({ opencodeBin: brokenOpencode('exec sleep 60'), ports: { from: 31_300, to: 31_399 } });
+    await booting;
+    await pool.stop();
+    expect(pool.handedBack).toBe(1);
+    const job = await queue.getJob('a');
+    expect(await job?.getState()).toBe('waiting');
+    expect(job?.attemptsMade).toBe(0);
+    expect((await dataOf('a')).results).toEqual([]);
+  });
+
+  test('hears it when somebody asks its host to drain', async () => {
+    const pool = await startPool();
+    const workers = new WorkerList(await server.connect('producer'), { prefix });
+    expect(await workers.list()).toMatchObject([{ host: 'test', pid: process.pid, running: [] }]);
+    const control = new Control(await server.connect('producer'), { prefix });
+    await control.publish({ kind: 'drain', host: 'another' });
+    expect(pool.drainAsked.aborted).toBe(false);
+    await control.publish({ kind: 'drain', host: 'test' });
+    await vi.waitUntil(() => pool.drainAsked.aborted, { timeout: 5_000 });
+    await pool.drain();
+    expect(await workers.list()).toEqual([]);
   });
 });
 

@@ -40,6 +40,8 @@ const failSchema = z.strictObject({
   retryAfter: z.number().min(0).optional(),
   /** How many requests fail before the script goes on; once when left out. */
   times: z.union([z.int().min(1), z.literal('always')]).optional(),
+  /** What the error says; "the script says STATUS" when left out. */
+  message: z.string().min(1).optional(),
 });
 export type Fail = z.infer<typeof failSchema>;
 

@@ -18,11 +18,19 @@ import { type Before, turnAfter } from './turns.ts';
 /** The model's name for opencode and for a task's `model`. */
 export const SCRIPTED_MODEL = 'scripted/model';
 
+/** A burst of errors: every request gets one, whatever its script says. */
+export interface Burst extends Omit<Fail, 'times'> {
+  /** When it is over by itself, epoch ms; left out: when it is told so. */
+  until?: number;
+}
+
 export interface ScriptedModel {
   /** `http://127.0.0.1:PORT/v1` */
   readonly baseURL: string;
   /** Completions asked for so far, those for session titles included. */
   readonly requests: number;
+  /** From now on every completion fails. Ends with the call of what is returned; a later burst takes its place. */
+  fail(burst: Burst): () => void;
   /** Ends every request, hanging ones too, and frees the port. Calling it twice is harmless. */
   close(): Promise<void>;
   /** The `opencode:` section of the config that makes `scripted/model` available. */
@@ -33,6 +41,7 @@ export interface ScriptedModel {
 export async function startScriptedModel(options: { port?: number } = {}): Promise<ScriptedModel> {
   const failures = new Map<string, number>();
   let requests = 0;
+  let burst: Burst | null = null;
   let closed: Promise<void> | undefined;
 
   const server = createServer((request, response) => {
@@ -42,6 +51,7 @@ export async function startScriptedModel(options: { port?: number } = {}): Promi
       return sendJson(response, 404, failure(`no such path: ${request.method} ${path}`, 'not_found'));
     }
     requests += 1;
+    if (burst !== null && Date.now() < (burst.until ?? Number.POSITIVE_INFINITY)) return sendFailure(response, burst);
     void answerCompletion(request, response, failures);
   });
   await new Promise<void>((resolve, reject) => {
@@ -54,6 +64,12 @@ export async function startScriptedModel(options: { port?: number } = {}): Promi
     baseURL,
     get requests() {
       return requests;
+    },
+    fail(next) {
+      burst = next;
+      return () => {
+        if (burst === next) burst = null;
+      };
     },
     close() {
       closed ??= new Promise(resolve => {
@@ -134,9 +150,9 @@ async function passed(
   return true;
 }
 
-function sendFailure(response: ServerResponse, { status, retryAfter }: Fail): void {
+function sendFailure(response: ServerResponse, { status, retryAfter, message }: Fail): void {
   if (retryAfter !== undefined) response.setHeader('retry-after', String(retryAfter));
-  sendJson(response, status, failure(`the script says ${status}`, String(status)));
+  sendJson(response, status, failure(message ?? `the script says ${status}`, String(status)));
 }
 
 function send(response: ServerResponse, request: CompletionRequest, answer: Answer): void {

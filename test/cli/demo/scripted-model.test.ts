@@ -268,3 +268,28 @@ describe('the scripted model fails as told', () => {
     expect((await ask(model, [])).text).toBe('Done.');
   });
 });
+
+describe('a burst of errors', () => {
+  const status = async (model: ScriptedModel) => {
+    const response = await post(model, { messages: messagesOf(promptOf([{ say: 'x' }])) });
+    return [response.status, response.headers.get('retry-after')];
+  };
+
+  test('hits every request until it is told to end, and only its own end ends it', async () => {
+    const model = await started();
+    const endFirst = model.fail({ status: 503 });
+    expect(await status(model)).toEqual([503, null]);
+    const endSecond = model.fail({ status: 429, retryAfter: 7 });
+    endFirst();
+    expect(await status(model)).toEqual([429, '7']);
+    endSecond();
+    expect(await status(model)).toEqual([200, null]);
+    expect(model.requests).toBe(3);
+  });
+
+  test('is over by itself at its time', async () => {
+    const model = await started();
+    model.fail({ status: 503, until: Date.now() - 1 });
+    expect(await status(model)).toEqual([200, null]);
+  });
+});

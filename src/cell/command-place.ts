@@ -1,0 +1,40 @@
+/** Where a command of the operator (setup, test, hook) works for a cell, and with what environment. */
+import { devNull } from 'node:os';
+import { join } from 'node:path';
+import { type CommandResult, runCommand } from '../os/command.ts';
+import { type CellFolders, cellMarker, commandEnvironment } from './environment.ts';
+
+export interface CommandPlace {
+  cellId: string;
+  cwd: string;
+  folders: CellFolders;
+  /** Where its output is kept; null: nowhere. */
+  artifacts: string | null;
+}
+
+export interface CommandAtOptions {
+  /** Name of a file among the artifacts. */
+  log: string;
+  timeoutMs: number;
+  signal?: AbortSignal | undefined;
+  ids: { taskId: string; agentId: string };
+  /** Names of variables of the worker that it gets. */
+  passed: readonly string[];
+  /** More variables, which outrank all others. */
+  env?: Record<string, string>;
+}
+
+/** Runs `command` to its end; what it leaves running is killed. Its exit code is the answer, not an error. */
+export function runAt(place: CommandPlace, command: string, options: CommandAtOptions): Promise<CommandResult> {
+  // A marker of its own: what this command leaves behind is killed, the cell's server is not.
+  const commandId = `${place.cellId}/command`;
+  const env = commandEnvironment(commandId, place.folders, options.ids, options.passed);
+  return runCommand(command, {
+    cwd: place.cwd,
+    env: { ...env, ...options.env },
+    logPath: place.artifacts === null ? devNull : join(place.artifacts, options.log),
+    timeoutMs: options.timeoutMs,
+    signal: options.signal,
+    marker: cellMarker(commandId),
+  });
+}

@@ -1,0 +1,234 @@
+/**
+ * Hooks: what the operator wants done at fixed moments of a cell's life. One hook is a command, then a callback of
+ * the program that runs the pool; both have a time limit and get the facts. `run-cell.ts` knows when they happen.
+ */
+import { lstat, realpath } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, relative } from 'node:path';
+import { DEFAULTS } from '../config.ts';
+import { CellpoolError, messageOf } from '../errors.ts';
+import type { Hook, HookName, Hooks } from '../job/hooks.ts';
+import { branchOf } from '../job/names.ts';
+import { hookLogOf } from '../observe/artifacts.ts';
+import type { Logger } from '../observe/logger.ts';
+import { TooLate, within } from '../os/within.ts';
+import type { CellRecord } from '../redis/registry.ts';
+import type { Cell } from './cell.ts';
+import { type CommandPlace, runAt } from './command-place.ts';
+import { type AttemptSoFar, type HookCallback, type HookFacts, hookEnvironment } from './hook-facts.ts';
+import { markSetupDone, snapshot } from './settle.ts';
+import { checkSpawnConfig, type SpawnConfig } from './spawn-config.ts';
+import type { SpawnerSite } from './spawner-site.ts';
+import { isInPlace } from './workspace.ts';
+
+export interface HookOptions extends Partial<AttemptSoFar> {
+  /** Called after the command, also when that failed. */
+  callback?: HookCallback | undefined;
+  /** Cuts the hook short. */
+  signal?: AbortSignal | undefined;
+}
+
+/** What these leave in the workspace was there before the agent, so it is no work of the agent's. */
+const PREPARING: ReadonlySet<HookName> = new Set(['afterSpawn', 'beforeExecute']);
+
+/** Runs one hook of a cell; harmless when the cell has none of that name. @throws {CellpoolError} HOOK_FAILED, CANCELLED */
+export async function runHook(site: SpawnerSite, cell: Cell, name: HookName, options: HookOptions): Promise<void> {
+  const { config, workspace } = cell;
+  const command = config.hooks[name];
+  if (command === undefined && options.callback === undefined) return;
+  // The patch of what is reverted holds the agent's work, not what this hook does with it.
+  if (name === 'onFailure') cell.snapshot ??= await snapshot(workspace).catch(() => null);
+  // Where an agent has put a link in its place, a command would be let loose on somebody else's files.
+  const inPlace = await isInPlace(workspace);
+  const facts: HookFacts = {
+    ...soFar(options),
+    hook: name,
+    taskId: config.taskId,
+    agentId: config.agentId,
+    attempt: config.attempt,
+    cellId: cell.id,
+    branch: cell.branch,
+    port: cell.port.lease.port,
+    baseCommit: workspace.baseCommit,
+    workspace: inPlace ? workspace.workspacePath : null,
+    artifacts: cell.artifacts,
+    tokens: cell.tokensUsed,
+  };
+  const { id: cellId, folders, artifacts, log } = cell;
+  const place = { cellId, cwd: facts.workspace ?? artifacts, folders, artifacts };
+  await runOne({ command, place, facts, site, log, defaultMs: config.hookMs, ...options });
+  if (PREPARING.has(name)) await markSetupDone(workspace);
+}
+
+/** Runs `onFailure` of a cell that could not be spawned, whose `error` says what there was. @throws as `runHook` */
+export async function runSpawnFailureHook(
+  site: SpawnerSite,
+  config: SpawnConfig,
+  error: CellpoolError | null,
+  options: HookOptions,
+): Promise<void> {
+  const { taskId, agentId, attempt = 1 } = config;
+  const fact = (name: string) => {
+    const value = error?.facts[name];
+    return typeof value === 'string' && value !== '' ? value : null;
+  };
+  const [cellId, artifacts] = [fact('cellId'), fact('artifacts')];
+  const facts: HookFacts = {
+    ...soFar(options),
+    ...{ hook: 'onFailure', taskId, agentId, attempt, cellId, branch: branchOf(taskId), artifacts },
+    ...{ port: null, baseCommit: null, workspace: null, tokens: 0 },
+  };
+  // Without a cell id the config itself was refused, and nothing of it is run.
+  const checked = cellId === null ? null : checkSpawnConfig(config);
+  const cwd = artifacts ?? tmpdir();
+  const place = { cellId: cellId ?? '', cwd, folders: { home: cwd, temp: cwd }, artifacts };
+  const log = site.log.child({ task: taskId, attempt, cell: cellId });
+  await runOne({ command: checked?.hooks.onFailure, place, facts, site, log, defaultMs: checked?.hookMs, ...options });
+}
+
+export interface DeadCell {
+  record: CellRecord;
+  /** Of the task's plan. */
+  hooks: Hooks | undefined;
+  hookMs: number | undefined;
+  /** Names of the worker's variables that commands get. */
+  env: { commands: readonly string[] };
+  /** Called after the command, also when that failed. */
+  callback?: HookCallback | undefined;
+}
+
+/**
+ * Runs `onFailure` for a cell whose worker died, in its workspace if that is still there. Call it when all of the
+ * cell's processes have ended. Never throws: returns what went wrong, or null.
+ */
+export async function runFailureHookOfDead(dead: DeadCell): Promise<string | null> {
+  const { record, hooks, hookMs, env, callback } = dead;
+  const command = hooks?.onFailure;
+  if (command === undefined && callback === undefined) return null;
+  try {
+    const { home, cellId, taskId, attempt } = record;
+    const folder = (path: string) => folderBelow(home, path);
+    const ofCell = (name: string) => folder(join(home, 'cells', cellId, name));
+    const [workspace, ownHome, temp, artifacts] = await Promise.all([
+      ...['workspace', 'home', 'tmp'].map(ofCell),
+      folder(record.artifacts),
+    ]);
+    const other = artifacts ?? tmpdir();
+    const error = { code: 'WORKER_DIED', message: 'the worker died during the attempt' };
+    const facts: HookFacts = {
+      ...soFar({ outcome: 'failed', error }),
+      ...{ hook: 'onFailure', taskId, agentId: taskId, attempt, cellId, branch: branchOf(taskId) },
+      ...{ port: record.port?.port ?? null, baseCommit: null, tokens: 0 },
+      ...{ workspace: workspace ?? null, artifacts: artifacts ?? null },
+    };
+    const timeoutMs = limitOf(command, hookMs);
+    const faults: string[] = [];
+    if (command !== undefined) {
+      const folders = { home: ownHome ?? other, temp: temp ?? other };
+      const place = { cellId, cwd: workspace ?? other, folders, artifacts: facts.artifacts };
+      const ids = { taskId, agentId: taskId };
+      const fault = await commandFault(command, { place, facts, ids, passed: env.commands, timeoutMs });
+      if (fault !== null) faults.push(`hook onFailure ${fault}`);
+    }
+    if (callback !== undefined) {
+      const fault = await callbackFault(callback, facts, timeoutMs, undefined);
+      if (fault !== null) faults.push(`the callback of hook onFailure ${fault}`);
+    }
+    return faults.length === 0 ? null : faults.join('; ');
+  } catch (error) {
+    return `hook onFailure could not be run: ${messageOf(error)}`;
+  }
+}
+
+/** The path, if it is a folder below `root` and no link on the way leads elsewhere; else null. */
+async function folderBelow(root: string, path: string): Promise<string | null> {
+  const inner = relative(root, path);
+  if (inner === '' || inner.startsWith('..')) return null;
+  try {
+    const [realRoot, real] = await Promise.all([realpath(root), realpath(path)]);
+    return real === join(realRoot, inner) && (await lstat(real)).isDirectory() ? real : null;
+  } catch {
+    // Whatever it is, it is no folder to work in.
+    return null;
+  }
+}
+
+interface OneHook extends HookOptions {
+  command: Hook | undefined;
+  place: CommandPlace;
+  facts: HookFacts;
+  site: SpawnerSite;
+  log: Logger;
+  defaultMs: number | undefined;
+}
+
+async function runOne({ command, callback, place, facts, site, log, defaultMs, signal }: OneHook): Promise<void> {
+  const { hook } = facts;
+  const timeoutMs = limitOf(command, defaultMs);
+  const faults: string[] = [];
+  const began = performance.now();
+  if (command !== undefined) {
+    const { taskId, agentId } = facts;
+    const options = { place, facts, ids: { taskId, agentId }, passed: site.env.commands, timeoutMs, signal };
+    const fault = await commandFault(command, options);
+    if (fault !== null) faults.push(`hook ${hook} ${fault}`);
+  }
+  if (callback !== undefined && !signal?.aborted) {
+    const fault = await callbackFault(callback, facts, timeoutMs, signal);
+    if (fault !== null) faults.push(`the callback of hook ${hook} ${fault}`);
+  }
+  if (signal?.aborted) throw new CellpoolError('CANCELLED', `cancelled during hook ${hook}`);
+  if (faults.length === 0) {
+    log.info({ hook, durationMs: Math.round(performance.now() - began) }, 'hook done');
+    return;
+  }
+  log.warn({ hook, problem: faults.join('; ') }, 'hook failed');
+  throw new CellpoolError('HOOK_FAILED', faults.join('; '), { facts: { hook } });
+}
+
+interface CommandHook {
+  place: CommandPlace;
+  facts: Partial<HookFacts> & Pick<HookFacts, 'hook'>;
+  ids: { taskId: string; agentId: string };
+  passed: readonly string[];
+  timeoutMs: number;
+  signal?: AbortSignal | undefined;
+}
+
+async function commandFault(hook: Hook, { place, facts, ...options }: CommandHook): Promise<string | null> {
+  const env = hookEnvironment(facts);
+  const command = typeof hook === 'string' ? hook : hook.run;
+  try {
+    const ended = await runAt(place, command, { ...options, log: hookLogOf(facts.hook), env });
+    if (ended.exitCode === 0) return null;
+    const how = ended.exitCode === null ? `was ended by ${ended.signal}` : `ended with code ${ended.exitCode}`;
+    const said = ended.tail.trim().slice(-1_000);
+    return `${ended.timedOut ? notDone(options.timeoutMs) : how}${said === '' ? '' : `: ${said}`}`;
+  } catch (error) {
+    return `could not be run: ${messageOf(error)}`;
+  }
+}
+
+async function callbackFault(
+  callback: HookCallback,
+  facts: HookFacts,
+  timeoutMs: number,
+  signal: AbortSignal | undefined,
+): Promise<string | null> {
+  try {
+    await within(timeoutMs, signal, async over => callback(facts, over));
+    return null;
+  } catch (error) {
+    return error instanceof TooLate ? notDone(timeoutMs) : `failed: ${messageOf(error)}`;
+  }
+}
+
+const notDone = (timeoutMs: number) => `was not done after ${timeoutMs} ms`;
+
+function limitOf(hook: Hook | undefined, defaultMs: number | undefined): number {
+  return (typeof hook === 'object' ? hook.timeoutMs : undefined) ?? defaultMs ?? DEFAULTS.hookMs;
+}
+
+function soFar({ tests, outcome, error, commit }: HookOptions): AttemptSoFar {
+  return { tests: tests ?? null, outcome: outcome ?? null, error: error ?? null, commit: commit ?? null };
+}

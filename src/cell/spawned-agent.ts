@@ -1,0 +1,88 @@
+/** What others see of a cell and its agent, and what its steps return. */
+import type { Cell } from './cell.ts';
+
+/** What anybody may know of a cell. */
+export interface CellInfo {
+  cellId: string;
+  agentId: string;
+  taskId: string;
+  port: number;
+  workspacePath: string;
+  baseUrl: string;
+  /** The branch a commit goes to. */
+  branch: string;
+  baseCommit: string;
+  /** Of the server. */
+  pid: number;
+  opencodeVersion: string;
+  artifacts: string;
+  createdAt: Date;
+  tokensUsed: number;
+  costUsd: number;
+}
+
+export interface SpawnedAgent {
+  /** The agent id it was spawned with. */
+  readonly id: string;
+  readonly taskId: string;
+  readonly cell: Readonly<Pick<CellInfo, 'cellId' | 'port' | 'workspacePath' | 'baseUrl'>>;
+  readonly agent: { readonly name: string | null; readonly model: string | null; readonly opencodeVersion: string };
+  readonly createdAt: Date;
+  readonly tokensUsed: number;
+}
+
+export interface CommitResult {
+  /** False when there was nothing to commit; the other facts are then null and empty. */
+  committed: boolean;
+  commit: string | null;
+  branch: string | null;
+  filesModified: string[];
+}
+
+export interface RevertResult {
+  /** Hash of the working tree, equal to the one at spawn. */
+  tree: string;
+  /** Path of the patch of what was reverted, and the files it touches; null and none when git cannot record it. */
+  diff: string | null;
+  filesModified: string[];
+  /** The same in a line a file, with the lines added and removed; of many files the first. */
+  summary: string;
+}
+
+export function agentOf(cell: Cell): SpawnedAgent {
+  const { config, server } = cell;
+  return {
+    id: config.agentId,
+    taskId: config.taskId,
+    cell: {
+      cellId: cell.id,
+      port: cell.port.lease.port,
+      workspacePath: cell.workspace.workspacePath,
+      baseUrl: server.baseUrl,
+    },
+    agent: { name: config.agent ?? null, model: config.model ?? null, opencodeVersion: server.version },
+    createdAt: cell.createdAt,
+    get tokensUsed() {
+      return cell.tokensUsed;
+    },
+  };
+}
+
+export function infoOf(cell: Cell): CellInfo {
+  return {
+    cellId: cell.id,
+    agentId: cell.config.agentId,
+    taskId: cell.config.taskId,
+    port: cell.port.lease.port,
+    workspacePath: cell.workspace.workspacePath,
+    baseUrl: cell.server.baseUrl,
+    branch: cell.branch,
+    baseCommit: cell.workspace.baseCommit,
+    pid: cell.server.process.pid,
+    opencodeVersion: cell.server.version,
+    artifacts: cell.artifacts,
+    createdAt: cell.createdAt,
+    tokensUsed: cell.tokensUsed,
+    costUsd: cell.costUsd,
+  };
+}

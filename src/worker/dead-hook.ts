@@ -1,0 +1,22 @@
+/** The `onFailure` hook of an attempt whose worker died; what it is stands in the task's job. */
+import type { HookCallback } from '../cell/hook-facts.ts';
+import { runFailureHookOfDead } from '../cell/hooks.ts';
+import type { Settings } from '../config.ts';
+import type { TaskQueue } from '../job/queue.ts';
+import { readJob } from '../job/stored-job.ts';
+import type { Logger } from '../observe/logger.ts';
+import type { CellRecord } from '../redis/registry.ts';
+
+/** A function that runs the hook in what is left of the cell, if the task has one. It does not throw for the hook. */
+export function failureHookOfDead(
+  queue: TaskQueue,
+  { env, log, callback }: { env: Settings['env']; log: Logger; callback?: HookCallback | undefined },
+): (record: CellRecord) => Promise<void> {
+  return async record => {
+    if (record.job === null) return;
+    const stored = await readJob(queue, record.taskId);
+    const { hooks, hookMs } = stored?.data?.plan ?? {};
+    const fault = await runFailureHookOfDead({ record, hooks, hookMs, env, callback });
+    if (fault !== null) log.warn({ task: record.taskId, cell: record.cellId, problem: fault }, 'onFailure failed');
+  };
+}

@@ -1,0 +1,53 @@
+/** A job in our hands, and what its worker lends to all of them. */
+import type { Job } from 'bullmq';
+import type { HookCallbacks } from '../cell/hook-facts.ts';
+import type { TaskJob } from '../job/job.ts';
+import type { AttemptResult } from '../job/outcome.ts';
+import type { Logger } from '../observe/logger.ts';
+import type { Cooldowns } from '../redis/cooldown.ts';
+import type { Fence } from '../redis/fence.ts';
+import type { JobData } from '../redis/job-data.ts';
+import type { SpawnerPool } from './spawner-pool.ts';
+
+export interface JobContext {
+  spawners: SpawnerPool;
+  fence: Fence;
+  jobData: JobData;
+  cooldowns: Cooldowns;
+  host: string;
+  /** Called in every cell, after the hooks of the repository. */
+  hooks: HookCallbacks;
+  /** For which a job stays ours without renewal, in milliseconds. */
+  lockMs: number;
+  log: Logger;
+  /** Called with every cell's life, so that the worker knows when the last one has ended. */
+  onCell(life: Promise<unknown>): void;
+  /** Milliseconds after which to ask again whether this job may begin here; 0: now. */
+  holdMs(jobId: string): number;
+  onResult(result: AttemptResult): void;
+  /** A provider does not take our credentials. */
+  onRefused(provider: string, reason: string): void;
+  onHandedBack(): void;
+}
+
+/** Why an attempt is ended from outside; what the signal of BullMQ carries. */
+export const REASONS = {
+  /** Another worker may have the job by now. */
+  lockLost: 'lock lost',
+  stopping: 'the worker stops',
+  cancelled: 'cancelled by a person',
+} as const;
+
+/** A job in our hands, and all that is known of it. */
+export interface HeldJob {
+  context: JobContext;
+  job: Job;
+  token: string;
+  data: TaskJob;
+  attempt: number;
+}
+
+/** The model the task will be worked with, `provider/model`, as far as the job tells. */
+export function modelOf({ task, plan }: Pick<TaskJob, 'task' | 'plan'>): string {
+  return task.model ?? (typeof plan.opencode.model === 'string' ? plan.opencode.model : 'default/default');
+}

@@ -1,0 +1,90 @@
+/** Runs the cell of one attempt, and tells everybody who wants to know how it goes. */
+import type { AgentSpawner } from '../cell/agent-spawner.ts';
+import { runCell } from '../cell/run-cell.ts';
+import { messageOf } from '../errors.ts';
+import type { AttemptResult } from '../job/outcome.ts';
+import { attemptPrompt } from './attempt-prompt.ts';
+import { type HeldJob, modelOf } from './held-job.ts';
+import { ProgressReport } from './progress-report.ts';
+import type { Usage } from './totals.ts';
+
+export interface Attempt extends HeldJob {
+  spawner: AgentSpawner;
+  /** What the task may still use; an attempt never gets more than that. */
+  left: Usage;
+  /** The attempt's rising number, which a commit is checked against. */
+  number: string;
+  signal: AbortSignal;
+}
+
+/** `waitMs`: how long the provider wants to be left alone, if it does. */
+export async function runAttempt(run: Attempt): Promise<{ result: AttemptResult; waitMs: number }> {
+  const { context, job, token, data, attempt, spawner, left, number, signal } = run;
+  const { task, plan } = data;
+  const { test, title, model, agent } = task;
+  const report = new ProgressReport(job, context.host, attempt);
+  const provider = providerNews(run);
+  const result = await runCell(spawner, {
+    config: {
+      agentId: task.id,
+      taskId: task.id,
+      branch: task.base,
+      timeoutMs: Math.min(task.timeoutMs, left.executionMs),
+      tokenBudget: Math.min(task.tokenBudget, left.tokens),
+      attempt,
+      author: plan.author,
+      opencode: plan.opencode,
+      limits: { setupMs: plan.setupMs, testMs: plan.testMs },
+      job: { token, enqueuedAt: job.timestamp },
+      ...defined({ test, title, model, agent, setup: plan.setup, hooks: plan.hooks, hookMs: plan.hookMs }),
+    },
+    prompt: attemptPrompt(task, attempt, data.results.at(-1)),
+    subject: task.title ?? firstLine(task.prompt),
+    signal,
+    fence: () => context.fence.permit({ taskId: task.id, number, token, lockMs: context.lockMs }),
+    hooks: context.hooks,
+    onStage: (stage, spawned) => report.stage(stage, spawned?.cell ?? null),
+    onUsage: tokens => report.usage(tokens),
+    onProviderTrouble: provider.trouble,
+    onProviderWell: provider.well,
+  });
+  await report.written();
+  return { result, waitMs: await provider.waitMs() };
+}
+
+/** Carries what a cell sees of its provider to all workers, in the order in which it was seen. */
+function providerNews({ context, data }: HeldJob) {
+  const model = modelOf(data);
+  let waitMs = 0;
+  let last: Promise<void> = Promise.resolve();
+  const then = (news: () => Promise<void>) => {
+    last = last.then(news).catch(error => {
+      context.log.warn({ model, problem: messageOf(error) }, 'the cool-down could not be told');
+    });
+  };
+  return {
+    trouble(trouble: { kind: 'busy' | 'refused'; retryAfterMs?: number; reason: string }) {
+      if (trouble.kind === 'refused') context.onRefused(model.split('/')[0] ?? model, trouble.reason);
+      then(async () => {
+        waitMs = (await context.cooldowns.report(model, trouble)).waitMs;
+      });
+    },
+    well() {
+      then(async () => {
+        waitMs = 0;
+        await context.cooldowns.clear(model);
+      });
+    },
+    waitMs: () => last.then(() => waitMs),
+  };
+}
+
+/** A commit's first line; git shows about this much of it. */
+function firstLine(prompt: string): string {
+  const line = prompt.trim().split('\n')[0] ?? '';
+  return line.length > 72 ? `${line.slice(0, 71)}…` : line;
+}
+
+function defined<T extends object>(values: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
+  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as never;
+}

@@ -1,0 +1,106 @@
+/**
+ * What a worker does besides its jobs: says that it lives, listens to what people ask of it, and removes what dead
+ * workers of its host have left.
+ */
+import type { Redis } from 'ioredis';
+import type { HookCallback } from '../cell/hook-facts.ts';
+import type { Settings } from '../config.ts';
+import { messageOf } from '../errors.ts';
+import { openQueue, type TaskQueue } from '../job/queue.ts';
+import type { Logger } from '../observe/logger.ts';
+import { Control } from '../redis/control.ts';
+import type { PortLeases } from '../redis/port-lease.ts';
+import type { CellRecord, CellRegistry } from '../redis/registry.ts';
+import { WorkerList } from '../redis/worker-list.ts';
+import { failureHookOfDead } from './dead-hook.ts';
+import { Reaper } from './reaper.ts';
+
+/** Others take a worker that has said nothing for 30 s for gone. */
+const BEAT_MS = 3_000;
+/** A look that finds nothing costs two calls of Redis and the listing of a folder. */
+const REAP_MS = 2_000;
+
+export interface UpkeepOptions {
+  settings: Settings;
+  redis: Redis;
+  log: Logger;
+  worker: CellRecord['worker'];
+  registry: CellRegistry;
+  ports: PortLeases;
+  /** The program's own callback for an attempt whose worker died. */
+  onFailure?: HookCallback | undefined;
+  facts(): { concurrency: number; running: readonly string[]; draining: boolean };
+  /** Somebody wants this task's attempt to be ended, wherever it runs. */
+  onCancel(taskId: string): void;
+  /** Somebody wants this worker to take no more jobs and to end. */
+  onDrain(): void;
+}
+
+export class Upkeep {
+  readonly #options: UpkeepOptions;
+  readonly #workers: WorkerList;
+  readonly #queue: TaskQueue;
+  readonly #reaper: Reaper;
+  readonly #startedAt = Date.now();
+  readonly #timers: NodeJS.Timeout[] = [];
+  /** What is being done right now, by name: nothing is begun a second time meanwhile. */
+  readonly #busy = new Map<string, Promise<void>>();
+  #control: { close(): Promise<void> } | null = null;
+
+  constructor(options: UpkeepOptions) {
+    const { settings, redis, log, worker, registry, ports } = options;
+    const { prefix, host, home, env } = settings;
+    this.#options = options;
+    this.#workers = new WorkerList(redis, { prefix });
+    this.#queue = openQueue(redis, prefix);
+    const onFailure = failureHookOfDead(this.#queue, { env, log, callback: options.onFailure });
+    this.#reaper = new Reaper({ registry, ports, queue: this.#queue, home, host, log, identity: worker, onFailure });
+  }
+
+  /** Enters the worker, listens, and begins the rounds; the first look for leftovers is over when it resolves. */
+  async begin(): Promise<void> {
+    const { redis, settings, onCancel, onDrain } = this.#options;
+    this.#control = await Control.subscribe(redis, settings.prefix, message => {
+      if (message.kind === 'cancel') onCancel(message.taskId);
+      else if (message.host === null || message.host === settings.host) onDrain();
+    });
+    await Promise.all([this.#beat(), this.#reap()]);
+    this.#every(BEAT_MS, 'beat', () => this.#beat());
+    this.#every(REAP_MS, 'reap', () => this.#reap());
+  }
+
+  /** Harmless when repeated. What is under way is waited for, unless Redis is away. */
+  async end(): Promise<void> {
+    for (const timer of this.#timers.splice(0)) clearInterval(timer);
+    const control = this.#control;
+    this.#control = null;
+    const { redis, worker } = this.#options;
+    if (redis.status !== 'ready') return;
+    await Promise.allSettled([control?.close(), this.#workers.remove(worker.id), ...this.#busy.values()]);
+    await this.#queue.close();
+  }
+
+  #every(ms: number, name: string, work: () => Promise<void>): void {
+    const round = () => {
+      if (this.#busy.has(name)) return;
+      const done = work()
+        .catch(error => this.#options.log.warn({ problem: messageOf(error) }, `${name} failed`))
+        .finally(() => this.#busy.delete(name));
+      this.#busy.set(name, done);
+    };
+    this.#timers.push(setInterval(round, ms).unref());
+  }
+
+  async #beat(): Promise<void> {
+    const { settings, worker, registry, facts, onDrain } = this.#options;
+    const { id, pid, startTime, bootId } = worker;
+    const { running, ...rest } = facts();
+    const entry = { id, host: settings.host, pid, startTime, bootId, startedAt: this.#startedAt, ...rest };
+    const [{ drain }] = await Promise.all([this.#workers.beat({ ...entry, running: [...running] }), registry.beat()]);
+    if (drain) onDrain();
+  }
+
+  async #reap(): Promise<void> {
+    await this.#reaper.run();
+  }
+}
