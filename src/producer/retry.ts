@@ -135,7 +135,7 @@ async function requeue(redis: Redis, queue: TaskQueue, control: Control, id: str
   const data: unknown = JSON.parse(before);
   if (!isRecord(data)) return false;
   // What was used up and how long something lacked belong to the attempts that are over; their results are kept.
-  const { spent: _spent, lackingSince: _since, ...after } = data;
+  const { spent: _spent, waits: _waits, ...after } = data;
   if ((await RENEW_DATA.run(redis, [jobKey, failedKey], [id, before, JSON.stringify(after)])) !== 1) return false;
   await control.unmark(id);
   return isDone(job.retry('failed', { resetAttemptsMade: true, resetAttemptsStarted: true }));

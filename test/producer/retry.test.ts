@@ -48,7 +48,7 @@ async function fail(...all: TaskJob[]): Promise<void> {
 
 test('a failed task is queued with all its attempts, its results kept and its account closed', async () => {
   const results = [resultOf('a', 'reverted')];
-  await fail({ ...jobOf('a'), results, spent: { tokens: 5, executionMs: 7 }, lackingSince: 1 });
+  await fail({ ...jobOf('a'), results, spent: { tokens: 5, executionMs: 7 }, waits: { reason: 'a key', since: 1 } });
   await redis.hset(queue.toKey('a'), 'stc', '9');
   const before = await queue.getJob('a');
   expect(await retry('a')).toEqual([{ taskId: 'a', how: 'queued', outcome: 'reverted' }]);
