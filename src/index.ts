@@ -24,8 +24,10 @@ export {
 } from './job/outcome.ts';
 export { parseTask, type Task, type TaskInput } from './job/task.ts';
 export { createLogger, type Logger } from './observe/logger.ts';
+export { type Cancelled, type CancelOptions, cancelTasks } from './producer/cancel.ts';
 export { TaskFollower } from './producer/follow.ts';
 export { type Enqueued, Producer } from './producer/producer.ts';
+export { type Retried, type RetryContext, retryFailed, retryTasks } from './producer/retry.ts';
 export { readTasks } from './producer/tasks-file.ts';
 export { connectRedis } from './redis/connection.ts';
 export { openRedis, type RedisHandle } from './redis/open-redis.ts';

@@ -62,7 +62,7 @@ async function showAll(folder: string, concurrency: string, stop: StopRequests):
       test: 'npm test',
       concurrency,
     };
-    const results = await runCall(await readTaskCall(tasks, taskFlags), taskFlags, stop);
+    const { results } = await runCall(await readTaskCall(tasks, taskFlags), taskFlags, stop);
     if (stop.asked.aborted) return 130;
     say('', `What was made, in ${repository}:`, '', await graph(repository));
     const surprises = unexpected(results);

@@ -44,7 +44,7 @@ export function addReapCommand(program: Command, exit: (code: number) => void): 
 export async function reap(flags: ReapFlags): Promise<number> {
   const settings = settingsOf(flags);
   return interruptible(async stop => {
-    const report = await withRedis(settings, say, one => round(settings, flags.dryRun === true, one), stop.asked);
+    const report = await withRedis(settings, say, one => reapRound(settings, flags.dryRun === true, one), stop.asked);
     if (flags.json === true) tellJson(report);
     else tell(report);
     if (report.faults.length > 0 || report.left.some(({ kind }) => kind === 'round')) return 1;
@@ -54,7 +54,8 @@ export async function reap(flags: ReapFlags): Promise<number> {
 
 const say = (message: string) => process.stderr.write(`${message}\n`);
 
-async function round(settings: Settings, dryRun: boolean, connected: Connected): Promise<ReapReport> {
+/** One round of a reaper for this host. */
+export async function reapRound(settings: Settings, dryRun: boolean, connected: Connected): Promise<ReapReport> {
   const { prefix, host, home, ports: range, logLevel } = settings;
   const redis = await connected.connection('producer');
   const queue = openQueue(redis, prefix);

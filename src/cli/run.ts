@@ -23,7 +23,7 @@ Examples:
   $ bd export | my-filter | cellpool run - --json > outcomes.jsonl
 
 Ends with 0 when every task ended committed or no-changes, 1 when one did not, 2 on bad input, 3 when Redis, git or
-opencode is not there, 130 when it was interrupted and tasks are left on the queue.
+opencode is not there, 130 when it was interrupted with tasks left on the queue.
 
 Ctrl-C or SIGTERM: takes no more jobs and gives the running attempts --grace seconds to end; those that have not by
 then, or at a second signal, are cancelled and their jobs handed back, uncounted. A third one ends it at once.`;
@@ -38,8 +38,9 @@ export function addRunCommand(program: Command, exit: (code: number) => void): v
 export async function run(file: string | undefined, flags: TaskFlags): Promise<number> {
   const call = await readTaskCall(file, flags);
   return interruptible(async stop => {
-    const results = await runCall(call, flags, stop);
-    if (stop.asked.aborted && call.tasks.some(({ task }) => !results.has(task.id))) return 130;
+    const { results, handedBack } = await runCall(call, flags, stop);
+    const isUndone = handedBack > 0 || call.tasks.some(({ task }) => !results.has(task.id));
+    if (stop.asked.aborted && isUndone) return 130;
     return call.tasks.every(({ task }) => hasGoneWell(results.get(task.id))) ? 0 : 1;
   });
 }
@@ -47,11 +48,17 @@ export async function run(file: string | undefined, flags: TaskFlags): Promise<n
 /** The outcomes there are in the end, by task id; a task that has none was still queued when a person stopped. */
 export type Results = ReadonlyMap<string, AttemptResult>;
 
+export interface RunEnd {
+  results: Results;
+  /** Attempts, also those of other tasks, that were cancelled because a person stopped the command. */
+  handedBack: number;
+}
+
 function hasGoneWell(result: AttemptResult | undefined): boolean {
   return result !== undefined && endedWell(result.outcome);
 }
 
-export async function runCall(call: TaskCall, flags: TaskFlags, stop: StopRequests): Promise<Results> {
+export async function runCall(call: TaskCall, flags: TaskFlags, stop: StopRequests): Promise<RunEnd> {
   // Without it every task would fail, and stand on the queue as failed.
   await findOpencode(call.settings.opencodeBin);
   const terminal = process.stdout.isTTY === true && process.stderr.isTTY === true && flags.json !== true;
@@ -84,7 +91,7 @@ async function work(
   connected: Connected,
   view: LiveView,
   stop: StopRequests,
-): Promise<Results> {
+): Promise<RunEnd> {
   const { settings, source, tasks, plan } = call;
   const producer = new Producer({ redis: await connected.connection('producer'), prefix: settings.prefix });
   const enqueued = await producer
@@ -107,9 +114,12 @@ async function work(
     process.stdout.write(`${summary(inOrder, tasks.length - inOrder.length)}\n`);
   };
   const open = enqueued.filter(({ taskId }) => !results.has(taskId));
-  if (open.length === 0) summarize();
-  else await workOff(call, open, connected, view, stop, { onOutcome: tell, onEnded: summarize });
-  return results;
+  if (open.length > 0) {
+    const handedBack = await workOff(call, open, connected, view, stop, { onOutcome: tell, onEnded: summarize });
+    return { results, handedBack };
+  }
+  summarize();
+  return { results, handedBack: 0 };
 }
 
 function sayWhatIsKnown(enqueued: readonly Enqueued[], view: LiveView): void {
@@ -135,7 +145,10 @@ interface Told {
   onEnded: () => void;
 }
 
-/** Works until all tasks have ended or a person stops it, and until what was begun has come to its end. */
+/**
+ * Works until all tasks have ended or a person stops it, and until what was begun has come to its end. Returns how
+ * many attempts were handed back.
+ */
 async function workOff(
   { settings }: TaskCall,
   open: readonly Enqueued[],
@@ -143,12 +156,12 @@ async function workOff(
   view: LiveView,
   stop: StopRequests,
   { onOutcome, onEnded }: Told,
-): Promise<void> {
+): Promise<number> {
   // Putting many tasks on the queue takes a while; whoever has stopped that wants no cell to start.
   if (stop.asked.aborted) {
     sayWhatIsLeft(open.length, view);
     onEnded();
-    return;
+    return 0;
   }
   const redis = await connected.connection('worker');
   const queue = openQueue(await connected.connection('producer'), settings.prefix);
@@ -177,12 +190,13 @@ async function workOff(
     if (follower.pending.length === 0) {
       onEnded();
       await drainOthers(pool, drained, view);
-      return;
+      return pool.handedBack;
     }
     await drained;
     await follower.lookOnce();
     sayWhatIsLeft(follower.pending.length, view);
     onEnded();
+    return pool.handedBack;
   } finally {
     await pool.stop();
     await follower.close();

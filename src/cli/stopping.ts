@@ -5,8 +5,10 @@ import { counted, duration } from './words.ts';
 /** What is needed of a `WorkerPool`. */
 export interface StoppablePool {
   readonly running: readonly string[];
-  /** Attempts that were cancelled and whose jobs were given back, uncounted. */
+  /** Jobs that were given back, uncounted, because the worker stops. */
   readonly handedBack: number;
+  /** Aborted when somebody wants this worker to end what it has begun, and then itself. */
+  readonly drainAsked: AbortSignal;
   drain(): Promise<void>;
   stop(): Promise<void>;
 }
@@ -18,49 +20,53 @@ export interface PoolEnd {
 }
 
 /**
- * Waits for the request, then lets the running attempts go on for `graceMs`; after that, or when it is insisted, they
- * are cancelled and their jobs handed back. Resolves when none is left; never, when nobody asks.
+ * Waits for a request to end. One to drain lets the running attempts go on for as long as they take; one to stop, for
+ * `graceMs`. After that, or when it is insisted, they are cancelled and their jobs handed back. Resolves when none is
+ * left; never, when nobody asks.
  */
-export function endWhenAsked(
+export async function endWhenAsked(
   pool: StoppablePool,
   stop: StopRequests,
   graceMs: number,
   say: (message: string) => void,
 ): Promise<PoolEnd> {
-  return new Promise((resolve, reject) => {
-    whenAborted(stop.asked, () => void end(pool, stop, graceMs, say).then(resolve, reject));
-  });
-}
-
-async function end(
-  pool: StoppablePool,
-  { insisted }: StopRequests,
-  graceMs: number,
-  say: (message: string) => void,
-): Promise<PoolEnd> {
+  await Promise.race([untilAborted(stop.asked), untilAborted(pool.drainAsked)]);
   const begun = pool.running.length;
-  if (begun > 0) {
-    say(`Letting ${begun} running attempts end, for at most ${duration(graceMs)}; once more stops them now.`);
-  }
+  if (!stop.asked.aborted) say(`Asked to drain: letting ${begun} running attempts end.`);
+  const drained = pool.drain();
+
   let stopped: Promise<void> | null = null;
   const stopNow = (why: string) => {
     if (stopped !== null) return;
-    if (pool.running.length > 0) {
-      say(`${why}stopping ${counted(pool.running.length, 'attempt')}, handing back the jobs.`);
-    }
+    if (pool.running.length > 0) say(`${why}: stopping ${counted(pool.running.length, 'attempt')}.`);
     stopped = pool.stop();
   };
-  const drained = pool.drain();
-  const timer = setTimeout(() => stopNow('The grace period is over: '), graceMs);
-  whenAborted(insisted, () => stopNow('Asked again: '));
+  let timer: NodeJS.Timeout | undefined;
+  let over = false;
+  whenAborted(stop.asked, () => {
+    if (over) return;
+    const { length } = pool.running;
+    if (length > 0) {
+      say(`Letting ${length} running attempts end, for at most ${duration(graceMs)}; once more stops them now.`);
+    }
+    timer = setTimeout(() => stopNow('The grace period is over'), graceMs);
+  });
+  whenAborted(stop.insisted, () => {
+    if (!over) stopNow('Asked again');
+  });
   try {
     await drained;
     await stopped;
   } finally {
+    over = true;
     clearTimeout(timer);
   }
   const { handedBack } = pool;
   return { ended: Math.max(0, begun - handedBack), handedBack };
+}
+
+function untilAborted(signal: AbortSignal): Promise<void> {
+  return new Promise(resolve => whenAborted(signal, resolve));
 }
 
 /** `3 running attempts came to their end, 1 was handed back.` */

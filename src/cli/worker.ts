@@ -1,33 +1,50 @@
-/** `cellpool worker`: work off the queue until told to stop. */
+/** `cellpool worker`: work off the queue until told to stop, in a child process that is started anew when it dies. */
 import type { Command } from 'commander';
 import { findOpencode } from '../cell/opencode-binary.ts';
 import type { Settings } from '../config.ts';
 import { createLogger } from '../observe/logger.ts';
+import { isSupervised, onInterrupt } from '../os/shutdown.ts';
+import { Supervisor } from '../worker/supervisor.ts';
 import { WorkerPool } from '../worker/worker.ts';
 import { type Connected, withRedis } from './connected.ts';
-import { interruptible, type StopRequests, whenAborted } from './interrupts.ts';
+import { interruptible, type StopRequests } from './interrupts.ts';
 import { addFlags, type CommonFlags, SITE_FLAGS, settingsOf, WORKER_FLAGS } from './options.ts';
-import { duration } from './words.ts';
+import { reapRound } from './reap.ts';
+import { endInWords, endWhenAsked } from './stopping.ts';
+import { counted, duration, printable } from './words.ts';
 
 const EXAMPLES = `
 Examples:
   $ cellpool worker --concurrency 50
   $ REDIS_URL=redis://queue.example:6379 cellpool worker     # on as many machines as you like
 
-SIGTERM or Ctrl-C: takes no more jobs and lets the running attempts end; a second one cancels them and hands their
-jobs back, uncounted. Repositories must stand at the same path on every machine.`;
+SIGTERM or Ctrl-C: takes no more jobs and gives the running attempts --grace seconds to end; those that have not by
+then, or at a second signal, are cancelled and their jobs handed back, uncounted. A third one ends it at once.
+
+Ends with 0 when every running attempt came to its end, 130 when jobs were handed back, 2 on bad input, 3 when Redis,
+git or opencode is not there. Repositories must stand at the same path on every machine.
+
+The work is done in a child process. When that dies, its jobs are given back at once and a new one is started.`;
+
+interface WorkerFlags extends CommonFlags {
+  json?: boolean;
+  /** False for `--no-supervisor`. */
+  supervisor?: boolean;
+}
 
 export function addWorkerCommand(program: Command, exit: (code: number) => void): void {
   const command = program.command('worker').description('take jobs from the queue and run a cell for each');
   addFlags(command, [...WORKER_FLAGS, ...SITE_FLAGS])
     .option('--opencode-config <file>', 'JSON or YAML merged into the opencode config of the cells')
+    .option('--no-supervisor', 'work in this process, and end when it dies')
     .option('--json', 'one JSON object a line on stdout for every attempt that ends')
     .addHelpText('after', EXAMPLES)
-    .action(async (flags: CommonFlags & { json?: boolean }) => exit(await worker(flags)));
+    .action(async (flags: WorkerFlags) => exit(await worker(flags)));
 }
 
-export async function worker(flags: CommonFlags & { json?: boolean }): Promise<number> {
+export async function worker(flags: WorkerFlags): Promise<number> {
   const settings = settingsOf(flags);
+  if (flags.supervisor !== false && !isSupervised()) return supervise(settings);
   // A worker without it would take jobs from workers that have it, and fail them.
   await findOpencode(settings.opencodeBin);
   return interruptible(stop =>
@@ -37,7 +54,32 @@ export async function worker(flags: CommonFlags & { json?: boolean }): Promise<n
 
 const say = (message: string) => process.stderr.write(`${message}\n`);
 
-/** 0 after a drain, 130 when the running attempts were cancelled. */
+/** Runs this very command in a child. */
+async function supervise(settings: Settings): Promise<number> {
+  const supervisor = new Supervisor({
+    argv: [process.execPath, ...process.execArgv, ...process.argv.slice(1)],
+    env: process.env,
+    say,
+    recover: () => recover(settings),
+  });
+  const pass = (signal: NodeJS.Signals) => supervisor.stop(signal);
+  const interrupts = onInterrupt(pass, pass);
+  try {
+    return await supervisor.run();
+  } finally {
+    interrupts.dispose();
+  }
+}
+
+/** Gives back the jobs of the worker that has just died, and removes what it left. */
+async function recover(settings: Settings): Promise<void> {
+  const { reaped, faults } = await withRedis(settings, say, connected => reapRound(settings, false, connected));
+  const back = reaped.filter(({ jobGivenBack }) => jobGivenBack).length;
+  if (back > 0) say(`${counted(back, 'job')} given back.`);
+  for (const { kind, name, step, message } of faults) say(printable(`${kind} ${name}: ${step}: ${message}`));
+}
+
+/** 0 when every running attempt came to its end, 130 when jobs were handed back. */
 async function workUntilStopped(
   settings: Settings,
   json: boolean,
@@ -56,12 +98,7 @@ async function workUntilStopped(
     },
   });
   say(`Working with up to ${pool.concurrency} cells (${connected.origin} Redis). Ctrl-C to stop.`);
-  whenAborted(stop.insisted, () => {
-    say('Stopping the running attempts and handing their jobs back.');
-    void pool.stop();
-  });
-  await new Promise<void>(resolve => whenAborted(stop.asked, resolve));
-  say(`Letting ${pool.running.length} running attempts end; once more stops them now.`);
-  await pool.drain();
-  return stop.insisted.aborted ? 130 : 0;
+  const end = await endWhenAsked(pool, stop, settings.graceMs, say);
+  say(endInWords(end));
+  return end.handedBack > 0 ? 130 : 0;
 }
