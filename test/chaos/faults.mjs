@@ -27,7 +27,7 @@ export const INJECT = {
     const worker = choose(run.workers.living(), fault.pick, 'living worker');
     const pool = run.workers.poolOf(worker);
     if (pool.pid === worker.pid) run.workers.end(worker, 'SIGKILL', fault.restartMs);
-    else signal(pool, 'SIGKILL');
+    else run.workers.killPool(pool);
     return `${worker.name}, pid ${pool.pid}`;
   },
   'stop-short': stopPool,

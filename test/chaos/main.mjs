@@ -83,9 +83,10 @@ async function main() {
   try {
     holds = await run.toTheEnd(interrupted.signal);
   } finally {
-    await run.close();
-    if (holds && !options.keep) run.world.remove();
-    else process.stdout.write(`kept: ${run.world.folder}\n`);
+    const keep = !holds || options.keep;
+    await run.close({ keep });
+    if (keep) process.stdout.write(`kept: ${run.world.folder}\n`);
+    else run.world.remove();
     process.stdout.write(`seed ${plan.seed}\n`);
   }
   if (interrupted.signal.aborted) return INTERRUPTED;

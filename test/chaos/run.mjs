@@ -36,7 +36,7 @@ export class Run {
       const can = new Set(help.stdout.match(/^ {2}(\w+)/gm)?.map(line => line.trim()));
       return new Run({ plan, world, before, can, deadlineMs: minutes * MINUTE, eyes: await openEyes(world) });
     } catch (error) {
-      await world.close();
+      await world.close({ keep: false });
       throw error;
     }
   }
@@ -77,13 +77,15 @@ export class Run {
     return this.#judge(late);
   }
 
-  async close() {
+  /** Ends whatever still runs; `keep` when the folder stays. */
+  async close({ keep }) {
     this.#over.abort();
     this.workers.kill();
     await this.watch.stop().catch(() => undefined);
     await this.eyes.close();
-    await this.world.close();
+    await this.world.redis.close();
     for (const one of processesOf(this.world, this.before)) signal(one, 'SIGKILL');
+    await this.world.close({ keep });
   }
 
   async #enqueueAll() {
@@ -173,7 +175,7 @@ export class Run {
       jobs: await collectJobs(this),
       commits: collectCommits(world),
       left: await collectLeftovers(this, own),
-      unexplained: workers.unexplained,
+      unexplained: [...workers.unexplained, ...workers.poolsEndedByThemselves()],
       restarts: workers.restarts,
       workers: plan.workers + 1,
     };

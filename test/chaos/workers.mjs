@@ -1,6 +1,6 @@
 /** The worker processes of a run: started, and started again whenever one has ended. */
 import { spawn } from 'node:child_process';
-import { openSync } from 'node:fs';
+import { openSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { processTable, readProcess, signal } from './processes.mjs';
@@ -16,6 +16,7 @@ export class Workers {
   restarts = 0;
   #world;
   #slots;
+  #killedPools = new Set();
   #stopping = false;
 
   constructor(world, { workers, concurrency }) {
@@ -48,6 +49,21 @@ export class Workers {
   poolOf(worker) {
     const children = processTable().filter(one => one.parent === worker.pid);
     return children.find(({ argv }) => argv[0] === process.execPath && argv.includes(CLI)) ?? worker;
+  }
+
+  /** SIGKILL to a pool alone, whose supervisor is to start another. */
+  killPool(pool) {
+    this.#killedPools.add(String(pool.pid));
+    return signal(pool, 'SIGKILL');
+  }
+
+  /** What the supervisors tell of pools that ended and were not killed by us; they write it into the log. */
+  poolsEndedByThemselves() {
+    return this.#slots.flatMap(({ name }, at) => {
+      const log = readFileSync(join(this.#world.logs, `worker-${at + 1}.log`), 'utf8');
+      const ends = [...log.matchAll(/^The worker (\d+) (ended with|was ended by) .*$/gm)];
+      return ends.filter(([, pid]) => !this.#killedPools.has(pid)).map(([text]) => `${name}: ${text}`);
+    });
   }
 
   /** Sends a signal that ends the worker; its end is then as expected, and it starts again after `restartMs`. */

@@ -2,7 +2,7 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, realpathSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
@@ -80,10 +80,19 @@ export async function makeWorld() {
       envOf,
       /** Runs a command of the command line to its end. */
       cli: (args, host = hosts[0]) => runCli(args, envOf(host), folder),
-      async close() {
+      /** What lies on the small disk goes with it; a folder that is kept gets a copy. */
+      async close({ keep }) {
         await model.close();
         await redis.close();
-        if (smallDisk) execFileSync('umount', ['--lazy', join(folder, 'beta')]);
+        if (!smallDisk) return;
+        const beta = join(folder, 'beta');
+        const copy = join(folder, 'beta-copy');
+        if (keep) cpSync(beta, copy, { recursive: true, verbatimSymlinks: true });
+        execFileSync('umount', ['--lazy', beta]);
+        if (keep) {
+          rmSync(beta, { recursive: true });
+          renameSync(copy, beta);
+        }
       },
       remove: () => rmSync(folder, { recursive: true, force: true, maxRetries: 3 }),
     };
