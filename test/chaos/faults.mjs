@@ -132,9 +132,10 @@ async function fillDisk(run, fault) {
 /** Asks as a person would, and remembers what was said to each task. */
 async function cancel(run, id) {
   if (!run.can.has('cancel')) return skip('there is no `cellpool cancel`');
-  const asked = { id, atMs: run.nowMs(), exitCode: null, how: null };
+  const asked = { id, atMs: Math.round(run.nowMs()), tookMs: null, exitCode: null, how: null };
   run.cancels.push(asked);
   const { exitCode, stdout, stderr } = await run.world.cli(['cancel', id, '--json']);
+  asked.tookMs = Math.round(run.nowMs()) - asked.atMs;
   asked.exitCode = exitCode;
   asked.how = jsonLines(stdout)[0]?.how ?? null;
   return `${id}: ${asked.how ?? stderr.trim().split('\n')[0]} (exit code ${exitCode})`;
