@@ -1,0 +1,188 @@
+/** One run, in the order it happens: start, enqueue, break, wait, stop, reap, look, judge. */
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { collectCommits, collectJobs, collectLeftovers } from './collect.mjs';
+import { openEyes } from './eyes.mjs';
+import { INJECT, Skipped } from './faults.mjs';
+import { judge } from './invariants.mjs';
+import { processesOf, processTable, signal } from './processes.mjs';
+import { faultLine, keepReport, progressLine, report } from './report.mjs';
+import { inputOf } from './tasks.mjs';
+import { Watch } from './watch.mjs';
+import { Workers } from './workers.mjs';
+import { makeWorld } from './world.mjs';
+
+const PROGRESS_MS = 5_000;
+const POLL_MS = 1_000;
+const RETRY_MS = 2_000;
+const MINUTE = 60_000;
+
+export class Run {
+  /** Every fault so far: what it `did`, or why it was `skipped`. */
+  faults = [];
+  /** Every `cellpool cancel`, with what it said. */
+  cancels = [];
+  #began = performance.now();
+  #over = new AbortController();
+  #enqueued = 0;
+
+  static async open(plan, minutes) {
+    // What runs already is none of ours, whatever it works on.
+    const before = new Set(processTable().map(({ pid }) => pid));
+    const world = await makeWorld();
+    try {
+      const help = await world.cli(['--help']);
+      const can = new Set(help.stdout.match(/^ {2}(\w+)/gm)?.map(line => line.trim()));
+      return new Run({ plan, world, before, can, deadlineMs: minutes * MINUTE, eyes: await openEyes(world) });
+    } catch (error) {
+      await world.close({ keep: false });
+      throw error;
+    }
+  }
+
+  constructor(parts) {
+    Object.assign(this, parts);
+    this.workers = new Workers(this.world, this.plan);
+    this.watch = new Watch(this);
+  }
+
+  /** Aborted when nothing is to be broken any more. */
+  get over() {
+    return this.#over.signal;
+  }
+
+  nowMs = () => performance.now() - this.#began;
+
+  /** @returns whether every invariant holds. */
+  async toTheEnd(interrupted) {
+    this.workers.start();
+    this.watch.start();
+    const news = setInterval(() => void this.#tellProgress(), PROGRESS_MS);
+    const enqueuing = this.#enqueueAll();
+    const breaking = this.#breakAll();
+    try {
+      await this.#untilDone(interrupted);
+    } finally {
+      clearInterval(news);
+      this.#over.abort();
+      await Promise.allSettled([enqueuing, breaking]);
+      await this.world.redis.whole();
+    }
+    await enqueuing;
+    if (interrupted.aborted) return false;
+    const late = await this.workers.stop();
+    if (this.can.has('reap')) for (const host of this.world.hosts) await this.#reap(host);
+    await this.watch.stop();
+    return this.#judge(late);
+  }
+
+  /** Ends whatever still runs; `keep` when the folder stays. */
+  async close({ keep }) {
+    this.#over.abort();
+    this.workers.kill();
+    await this.watch.stop().catch(() => undefined);
+    await this.eyes.close();
+    await this.world.redis.close();
+    for (const one of processesOf(this.world, this.before)) signal(one, 'SIGKILL');
+    await this.world.close({ keep });
+  }
+
+  async #enqueueAll() {
+    const { plan, world } = this;
+    for (const [batch, atMs] of plan.batchesMs.entries()) {
+      const tasks = plan.tasks.filter(task => task.batch === batch);
+      if (tasks.length === 0) continue;
+      await this.#pause(atMs - this.nowMs());
+      const file = join(world.folder, `tasks-${batch}.jsonl`);
+      writeFileSync(file, tasks.map(task => `${JSON.stringify(inputOf(task))}\n`).join(''));
+      const site = ['--repo', world.repository, '--opencode-config', join(world.folder, 'opencode.json')];
+      for (;;) {
+        const { exitCode, stderr } = await world.cli(['enqueue', file, ...site, '--json']);
+        if (exitCode === 0) break;
+        // Redis is away; a task that was queued all the same is joined the next time.
+        if (exitCode !== 3) throw new Error(`cellpool enqueue ended with ${exitCode}: ${stderr}`);
+        await this.#pause(RETRY_MS);
+      }
+      this.#enqueued += tasks.length;
+    }
+  }
+
+  async #breakAll() {
+    const under = [];
+    for (const fault of this.plan.faults) {
+      await this.#pause(fault.atMs - this.nowMs());
+      if (this.over.aborted) break;
+      under.push(this.#break(fault));
+    }
+    await Promise.all(under);
+  }
+
+  async #break(fault) {
+    const done = { ...fault, beganMs: Math.round(this.nowMs()) };
+    this.faults.push(done);
+    try {
+      done.did = await INJECT[fault.kind](this, fault);
+    } catch (error) {
+      // A question to Redis that is away has no answer: then there is nothing to choose from.
+      done.skipped = error instanceof Skipped ? error.message : 'Redis was away';
+      if (!(error instanceof Skipped) && !this.world.redis.wasAway(10_000)) done.skipped = error.stack;
+    }
+    faultLine(done);
+  }
+
+  /** How many tasks have come out, or null when nobody can say. */
+  async #done() {
+    const removed = new Set(this.cancels.filter(({ how }) => how === 'removed').map(({ id }) => id)).size;
+    return this.eyes.ended().then(
+      ended => ended + removed,
+      () => null,
+    );
+  }
+
+  async #untilDone(interrupted) {
+    while (!interrupted.aborted) {
+      const done = await this.#done();
+      if (done !== null && this.#enqueued === this.plan.tasks.length && done >= this.plan.tasks.length) return;
+      if (this.nowMs() > this.deadlineMs) {
+        process.stderr.write(`the time is over with ${done ?? '?'} of ${this.plan.tasks.length} tasks ended\n`);
+        return;
+      }
+      await sleep(POLL_MS, undefined, { signal: interrupted }).catch(() => undefined);
+    }
+  }
+
+  async #tellProgress() {
+    const { nowMs, faults, watch, workers } = this;
+    progressLine({ nowMs: nowMs(), done: await this.#done(), total: this.plan.tasks.length, faults, watch, workers });
+  }
+
+  async #reap(host) {
+    const { exitCode, stderr } = await this.world.cli(['reap'], host);
+    if (exitCode !== 0) process.stderr.write(`cellpool reap on ${host.name} ended with ${exitCode}: ${stderr}\n`);
+  }
+
+  async #judge(late) {
+    const { plan, world, watch, workers, cancels } = this;
+    const own = new Set([...this.before, world.redis.pid]);
+    const { tasks } = plan;
+    this.facts = {
+      tasks,
+      base: world.base,
+      cancels,
+      watch,
+      late,
+      jobs: await collectJobs(this),
+      commits: collectCommits(world),
+      left: await collectLeftovers(this, own),
+      unexplained: [...workers.unexplained, ...workers.poolsEndedByThemselves()],
+      restarts: workers.restarts,
+      workers: plan.workers + 1,
+    };
+    const invariants = judge(this.facts);
+    keepReport(this, invariants);
+    return report(this, invariants);
+  }
+
+  #pause = ms => (ms > 0 ? sleep(ms, undefined, { signal: this.over }).catch(() => undefined) : Promise.resolve());
+}
