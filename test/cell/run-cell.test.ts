@@ -206,6 +206,27 @@ test('an agent that uses too many tokens is stopped, and its work is taken back'
   expect(result.filesModified).toEqual(['more.txt', 'src/greet.js']);
 });
 
+test('a provider that stays busy fails the attempt, and a listener that throws at the news changes nothing', async () => {
+  const told: unknown[] = [];
+  const result = await runCell(cells.spawner, {
+    config: { agentId: 'agent-1', taskId: 'waiter', model: SCRIPTED_MODEL },
+    prompt: script([{ run: 'true' }, { fail: { status: 429, retryAfter: 600, times: 'always' } }]),
+    subject: 'What was asked',
+    signal: new AbortController().signal,
+    onStage: () => undefined,
+    onUsage: () => undefined,
+    onProviderTrouble: trouble => {
+      told.push(trouble.kind);
+      throw new Error('the listener fails');
+    },
+    onProviderWell: () => told.push('well'),
+  });
+  expect(result).toMatchObject({ outcome: 'failed', commit: null, error: { code: 'PROVIDER_BUSY' } });
+  expect(result.tokensUsed).toBeGreaterThan(0);
+  expect(told).toEqual(['well', 'busy']);
+  await cells.expectNothingLeft();
+});
+
 describe('a cancelled attempt commits nothing and leaves nothing', () => {
   test('while it is spawned', async () => {
     const cancel = new AbortController();
