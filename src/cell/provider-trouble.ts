@@ -2,8 +2,8 @@
  * Provider trouble, seen from inside a cell. opencode waits out a provider that is busy or out of reach, and tells of
  * every wait with a retry notice: `{attempt, message, next}`, `next` in epoch ms. Seen of opencode 1.18.33:
  *
- * - without `retry-after` the waits are 2.0 to 2.5 s, 4 to 5 s, 8 to 10 s, 16 to 20 s, 30 s: the third notice comes
- *   about 7 s after the first. Then it gives up with a `session.error`, if no header ever asked for more;
+ * - without `retry-after` the first waits are 2.0 to 2.5 s, 4 to 5 s, 8 to 10 s: the third notice comes about 7 s after
+ *   the first. By its code, not watched to the end, it gives up after five with a `session.error`;
  * - `retry-after`, in seconds or as a date, is honoured to the letter, an hour as well as a tenth of a second;
  * - a notice holds no HTTP status, and is the same when the connection was refused or cut in the middle of an answer;
  * - heartbeats, `busy` and a `step-start` part come between two notices although nothing is better.

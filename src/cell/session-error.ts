@@ -4,7 +4,7 @@
  *
  * | the provider | what is told |
  * |---|---|
- * | 408, 409, 429, every 5xx, no connection, "Overloaded" in an answer | six retry notices, then APIError or UnknownError |
+ * | 408, 409, 429, every 5xx, no connection, "Overloaded" in an answer | retry notices; after five, as its code has it, an error |
  * | 400, 402, 404 | APIError with `statusCode`, at once |
  * | 401, 403 | APIError with `statusCode`, at once; without any key ProviderAuthError |
  * | 413 | ContextOverflowError |
