@@ -1,14 +1,15 @@
 /** The site: what all cells on one repository share, prepared once. */
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DEFAULTS } from '../config.ts';
-import { CellpoolError, messageOf } from '../errors.ts';
+import { CellpoolError } from '../errors.ts';
 import { type Mirror, openMirror } from '../git/mirror.ts';
 import { openSource, type Source } from '../git/source.ts';
 import type { Logger } from '../observe/logger.ts';
 import { silentLogger } from '../observe/logger.ts';
 import { run } from '../os/run.ts';
+import { makeStateFolder } from '../os/state-folder.ts';
 import { prepareConfigFolder } from './config-folder.ts';
 import { findOpencode } from './opencode-binary.ts';
 
@@ -40,14 +41,7 @@ export interface SpawnerSite extends Required<Omit<SiteOptions, 'opencodeBin' | 
 /** @throws {CellpoolError} NOT_A_REPOSITORY, OPENCODE_MISSING, GIT_MISSING, STATE_FOLDER */
 export async function openSite(options: SiteOptions): Promise<SpawnerSite> {
   const [source, binary] = await Promise.all([openSource(options.repository), findOpencode(options.opencodeBin)]);
-  try {
-    await mkdir(options.home, { recursive: true, mode: 0o700 });
-  } catch (error) {
-    throw new CellpoolError('STATE_FOLDER', `the state folder cannot be made: ${messageOf(error)}`, {
-      hint: 'Point CELLPOOL_HOME to a folder that can be written.',
-      cause: error,
-    });
-  }
+  await makeStateFolder(options.home);
   const [mirror, version] = await Promise.all([openMirror(options.home, source), opencodeVersion(binary)]);
   return {
     source,

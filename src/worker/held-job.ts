@@ -2,7 +2,7 @@
 import type { Job } from 'bullmq';
 import type { HookCallbacks } from '../cell/hook-facts.ts';
 import type { TaskJob } from '../job/job.ts';
-import type { AttemptResult } from '../job/outcome.ts';
+import type { AttemptResult, Stage } from '../job/outcome.ts';
 import type { Logger } from '../observe/logger.ts';
 import type { Cooldowns } from '../redis/cooldown.ts';
 import type { Fence } from '../redis/fence.ts';
@@ -24,6 +24,7 @@ export interface JobContext {
   onCell(life: Promise<unknown>): void;
   /** Milliseconds after which to ask again whether this job may begin here; 0: now. */
   holdMs(jobId: string): number;
+  onStage(taskId: string, stage: Stage): void;
   onResult(result: AttemptResult): void;
   /** A provider does not take our credentials. */
   onRefused(provider: string, reason: string): void;

@@ -43,7 +43,10 @@ export async function runAttempt(run: Attempt): Promise<{ result: AttemptResult;
     signal,
     fence: () => context.fence.permit({ taskId: task.id, number, token, lockMs: context.lockMs }),
     hooks: context.hooks,
-    onStage: (stage, spawned) => report.stage(stage, spawned?.cell ?? null),
+    onStage: (stage, spawned) => {
+      context.onStage(task.id, stage);
+      report.stage(stage, spawned?.cell ?? null);
+    },
     onUsage: tokens => report.usage(tokens),
     onProviderTrouble: provider.trouble,
     onProviderWell: provider.well,

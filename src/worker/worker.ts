@@ -8,16 +8,19 @@ import { type Job, type Processor, Worker } from 'bullmq';
 import type { Redis } from 'ioredis';
 import type { HookCallbacks } from '../cell/hook-facts.ts';
 import { CONCURRENCY_CAP, type Settings } from '../config.ts';
+import { messageOf } from '../errors.ts';
 import { TASK_QUEUE } from '../job/names.ts';
 import type { AttemptResult } from '../job/outcome.ts';
 import type { Logger } from '../observe/logger.ts';
 import { ownIdentity } from '../os/identity.ts';
 import { availableMemory, cellsThatFit } from '../os/memory.ts';
+import { makeStateFolder } from '../os/state-folder.ts';
 import { Cooldowns } from '../redis/cooldown.ts';
 import { Fence } from '../redis/fence.ts';
 import { JobData } from '../redis/job-data.ts';
 import { PortLeases } from '../redis/port-lease.ts';
 import { type CellRecord, CellRegistry } from '../redis/registry.ts';
+import { Admission } from './admit.ts';
 import { type JobContext, REASONS } from './held-job.ts';
 import { RetryAfter } from './job-ending.ts';
 import { processJob } from './process-job.ts';
@@ -66,9 +69,12 @@ export class WorkerPool {
   readonly #worker: Worker;
   readonly #watchdog: Watchdog;
   readonly #upkeep: Upkeep;
+  #admission: Admission | null = null;
   /** By task id: when the job was put on the queue. */
   readonly #running = new Map<string, number>();
   readonly #cells = new Set<Promise<unknown>>();
+  /** Task ids of cells whose server has not taken its memory yet. */
+  readonly #spawning = new Set<string>();
   readonly #drainAsked = new AbortController();
   #allowed: number;
   #stopping = false;
@@ -78,7 +84,7 @@ export class WorkerPool {
   });
 
   private constructor(options: PoolOptions, worker: CellRecord['worker'], concurrency: number) {
-    const { settings, redis, log, onHeld } = options;
+    const { settings, redis, log } = options;
     const { home, host, prefix } = settings;
     this.concurrency = concurrency;
     this.#allowed = concurrency;
@@ -91,6 +97,7 @@ export class WorkerPool {
     this.#worker = new Worker(TASK_QUEUE, process, {
       connection: redis,
       prefix,
+      autorun: false,
       concurrency,
       lockDuration: LOCK_MS,
       lockRenewTime: RENEW_MS,
@@ -123,7 +130,7 @@ export class WorkerPool {
     const wanted = options.settings.concurrency ?? cellsThatFit(await availableMemory());
     const worker = { id: `${options.settings.host}.${randomBytes(4).toString('hex')}`, ...(await ownIdentity()) };
     const pool = new WorkerPool(options, worker, Math.min(CONCURRENCY_CAP, wanted));
-    await Promise.all([pool.#worker.waitUntilReady(), pool.#upkeep.begin()]);
+    await pool.#begin(options);
     options.log.info({ worker: worker.id, concurrency: pool.concurrency }, 'worker started');
     return pool;
   }
@@ -158,6 +165,7 @@ export class WorkerPool {
 
   async #close(): Promise<void> {
     this.#watchdog.close();
+    this.#admission?.close();
     await this.#upkeep.end();
   }
 
@@ -180,6 +188,7 @@ export class WorkerPool {
         void life.finally(() => this.#cells.delete(life));
       },
       holdMs: () => (this.#stopping || this.#running.size > this.#allowed ? HOLD_MS : 0),
+      onStage: (id, stage) => (stage === 'spawn' ? this.#spawning.add(id) : this.#spawning.delete(id)),
       onResult: result => onResult?.(result),
       onRefused: (provider, reason) => onRefused?.(provider, reason),
       onHandedBack: () => {
@@ -198,12 +207,34 @@ export class WorkerPool {
       return await processJob(context, job, token, signal);
     } finally {
       this.#running.delete(id);
+      this.#spawning.delete(id);
       this.#watchdog.done(id);
     }
   }
 
   #cancel(id: string, reason: string): void {
     this.#worker.cancelJob(id, reason);
+  }
+
+  /** No job is taken before what dead workers left is removed, and before it is known how many cells fit. */
+  async #begin({ settings, log, onHeld }: PoolOptions): Promise<void> {
+    const { home, reserve } = settings;
+    await makeStateFolder(home);
+    await this.#upkeep.begin();
+    this.#admission = await Admission.start({
+      folder: home,
+      cap: this.concurrency,
+      reserve,
+      occupancy: () => ({ running: this.#running.size, spawning: this.#spawning.size }),
+      onChange: (allowed, why) => {
+        log.info({ allowed, why }, 'cells that may run');
+        this.#allow(allowed);
+        onHeld?.(allowed <= this.#running.size ? why : null);
+      },
+      onProblem: problem => log.warn({ problem }, 'free memory or disk cannot be read'),
+    });
+    void this.#worker.run().catch(error => log.error({ problem: messageOf(error) }, 'the queue cannot be worked'));
+    await this.#worker.waitUntilReady();
   }
 
   /** So many cells may run now; with none BullMQ must not even ask for a job. */
