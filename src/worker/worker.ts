@@ -89,7 +89,8 @@ export class WorkerPool {
     this.#watchdog = new Watchdog(SILENT_MS, id => this.#cancel(id, REASONS.lockLost));
     this.#worker = new Worker(
       TASK_QUEUE,
-      (job, token = '', signal = NEVER) => this.#work(context, job, token, signal),
+      // Three plain parameters: BullMQ counts them, and hands its signal to nobody who declares fewer.
+      (job, token, signal) => this.#work(context, job, token ?? '', signal ?? NEVER),
       {
         connection: redis,
         prefix,
