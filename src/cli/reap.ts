@@ -6,6 +6,7 @@ import { createLogger } from '../observe/logger.ts';
 import { ownIdentity } from '../os/identity.ts';
 import { PortLeases } from '../redis/port-lease.ts';
 import { CellRegistry } from '../redis/registry.ts';
+import { failureHookOfDead } from '../worker/dead-hook.ts';
 import type { ReapReport } from '../worker/reap-report.ts';
 import { Reaper } from '../worker/reaper.ts';
 import { type Connected, withRedis } from './connected.ts';
@@ -59,6 +60,8 @@ export async function reapRound(settings: Settings, dryRun: boolean, connected: 
   const { prefix, host, home, ports: range, logLevel } = settings;
   const redis = await connected.connection('producer');
   const queue = openQueue(redis, prefix);
+  // The report says it all.
+  const log = createLogger(logLevel ?? 'silent');
   try {
     const reaper = new Reaper({
       registry: new CellRegistry(redis, { prefix, host, home }),
@@ -66,9 +69,9 @@ export async function reapRound(settings: Settings, dryRun: boolean, connected: 
       queue,
       home,
       host,
-      // The report says it all.
-      log: createLogger(logLevel ?? 'silent'),
+      log,
       identity: await ownIdentity(),
+      onFailure: failureHookOfDead(queue, { env: settings.env, log }),
     });
     return await reaper.run({ dryRun, waitMs: TURN_MS });
   } finally {

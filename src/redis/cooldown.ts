@@ -103,10 +103,15 @@ export class Cooldowns {
     return found;
   }
 
-  /** Ends all, running ones too; returns how many there were. For people who have put things right. */
-  async clearAll(): Promise<number> {
+  /**
+   * Ends all (or all of one kind), running ones too; returns how many there were. For people who have put things
+   * right.
+   */
+  async clearAll(kind: ProviderTrouble['kind'] | null = null): Promise<number> {
     let removed = 0;
     for (const name of await this.#names()) {
+      // Refused is a provider, busy one of its models.
+      if (kind !== null && name.includes('/') !== (kind === 'busy')) continue;
       removed += Number(await remove.run(this.#redis, this.#keysOf(name), [name]));
     }
     return removed;

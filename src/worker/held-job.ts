@@ -50,5 +50,6 @@ export interface HeldJob {
 
 /** The model the task will be worked with, `provider/model`, as far as the job tells. */
 export function modelOf({ task, plan }: Pick<TaskJob, 'task' | 'plan'>): string {
-  return task.model ?? (typeof plan.opencode.model === 'string' ? plan.opencode.model : 'default/default');
+  const model = task.model ?? plan.opencode.model;
+  return typeof model === 'string' && /^[^/\s]+\/\S+$/.test(model) ? model : 'default/default';
 }

@@ -69,6 +69,7 @@ export class WorkerPool {
   readonly #worker: Worker;
   readonly #watchdog: Watchdog;
   readonly #upkeep: Upkeep;
+  readonly #cooldowns: Cooldowns;
   #admission: Admission | null = null;
   /** By task id: when the job was put on the queue. */
   readonly #running = new Map<string, number>();
@@ -88,6 +89,7 @@ export class WorkerPool {
     const { home, host, prefix } = settings;
     this.concurrency = concurrency;
     this.#allowed = concurrency;
+    this.#cooldowns = new Cooldowns(redis, { prefix });
     const registry = new CellRegistry(redis, { prefix, host, home });
     const ports = new PortLeases(redis, { prefix, host, range: settings.ports });
     const context = this.#contextOf(options, new SpawnerPool(siteOf(options), ports, { cells: registry, worker }));
@@ -178,7 +180,7 @@ export class WorkerPool {
       spawners,
       fence: new Fence(redis, { prefix }),
       jobData: new JobData(redis, { prefix }),
-      cooldowns: new Cooldowns(redis, { prefix }),
+      cooldowns: this.#cooldowns,
       hooks,
       host,
       lockMs: LOCK_MS,
@@ -220,6 +222,8 @@ export class WorkerPool {
   async #begin({ settings, log, onHeld }: PoolOptions): Promise<void> {
     const { home, reserve } = settings;
     await makeStateFolder(home);
+    // Whoever starts a worker may have put the key right.
+    await this.#cooldowns.clearAll('refused');
     await this.#upkeep.begin();
     this.#admission = await Admission.start({
       folder: home,

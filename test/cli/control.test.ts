@@ -18,10 +18,11 @@ beforeEach(async () => {
     ['a', 'b'].map(id => ({ id, prompt: 'do it', attempts: 1 })),
   );
   await cli.run(['enqueue', tasks, '--repo', repository]);
-  worker = cli.start(['worker', '--concurrency', '1', '--json'], { env: { OPENCODE_BIN: opencode.path } });
+  worker = cli.start(['worker', '--concurrency', '1', '--grace', '0', '--json'], {
+    env: { OPENCODE_BIN: opencode.path },
+  });
   await opencode.begun(1);
   return async () => {
-    worker.signal('SIGTERM');
     worker.signal('SIGTERM');
     await worker.ended;
     cli.remove();
