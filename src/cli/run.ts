@@ -1,20 +1,24 @@
 /** `cellpool run`: enqueue, work with a worker of our own, and tell what became of every task. */
 import type { Command } from 'commander';
 import { findOpencode } from '../cell/opencode-binary.ts';
+import type { CellpoolError } from '../errors.ts';
 import { hasUncommittedEdits } from '../git/source.ts';
 import { type AttemptResult, endedWell } from '../job/outcome.ts';
-import { openQueue, type TaskQueue } from '../job/queue.ts';
+import { openQueue } from '../job/queue.ts';
 import { createLogger } from '../observe/logger.ts';
 import { TaskFollower } from '../producer/follow.ts';
 import { type Enqueued, Producer } from '../producer/producer.ts';
+import { retryTasks } from '../producer/retry.ts';
 import { WorkerPool } from '../worker/worker.ts';
 import { type Connected, withRedis } from './connected.ts';
+import { HeldUp } from './held-up.ts';
 import { interruptible, type StopRequests } from './interrupts.ts';
 import { type LiveView, openLiveView } from './live-view.ts';
 import { addFlags, WORKER_FLAGS } from './options.ts';
+import { drainOthers, sayWhatElseIsQueued } from './others.ts';
 import { endInWords, endWhenAsked } from './stopping.ts';
 import { addTaskFlags, readTaskCall, type TaskCall, type TaskFlags } from './task-input.ts';
-import { CHANGED, counted, summary } from './words.ts';
+import { CHANGED, summary } from './words.ts';
 
 const EXAMPLES = `
 Examples:
@@ -93,7 +97,8 @@ async function work(
   stop: StopRequests,
 ): Promise<RunEnd> {
   const { settings, source, tasks, plan } = call;
-  const producer = new Producer({ redis: await connected.connection('producer'), prefix: settings.prefix });
+  const { prefix } = settings;
+  const producer = new Producer({ redis: await connected.connection('producer'), prefix });
   const enqueued = await producer
     .enqueue(tasks, { repository: source.path, plan }, { again: flags.again === true, retryFailed: true })
     .finally(() => producer.close());
@@ -114,6 +119,9 @@ async function work(
     process.stdout.write(`${summary(inOrder, tasks.length - inOrder.length)}\n`);
   };
   const open = enqueued.filter(({ taskId }) => !results.has(taskId));
+  const delayed = open.filter(({ state }) => state === 'delayed').map(({ taskId }) => taskId);
+  // What they wait for may have been put right by the one who asks for them now.
+  if (delayed.length > 0) await retryTasks({ redis: await connected.connection('producer'), prefix }, delayed);
   if (open.length > 0) {
     const handedBack = await workOff(call, open, connected, view, stop, { onOutcome: tell, onEnded: summarize });
     return { results, handedBack };
@@ -130,15 +138,6 @@ function sayWhatIsKnown(enqueued: readonly Enqueued[], view: LiveView): void {
   }
 }
 
-/** A worker of ours takes what the queue gives it, be it of this call or left there by another. */
-async function sayWhatElseIsQueued(queue: TaskQueue, own: readonly Enqueued[], view: LiveView): Promise<void> {
-  const counts = await queue.getJobCounts('waiting', 'prioritized', 'delayed');
-  const all = Object.values(counts).reduce((sum, count) => sum + count, 0);
-  const others = all - own.filter(({ state }) => state !== 'active').length;
-  if (others <= 0) return;
-  view.say(`${counted(others, 'other task')} on the queue: this command works on them too until its own have ended.`);
-}
-
 interface Told {
   onOutcome: (taskId: string, result: AttemptResult) => void;
   /** All tasks have ended, or a person has stopped the work on them. Called once. */
@@ -150,7 +149,7 @@ interface Told {
  * many attempts were handed back.
  */
 async function workOff(
-  { settings }: TaskCall,
+  { settings, tasks }: TaskCall,
   open: readonly Enqueued[],
   connected: Connected,
   view: LiveView,
@@ -167,6 +166,16 @@ async function workOff(
   const queue = openQueue(await connected.connection('producer'), settings.prefix);
   await sayWhatElseIsQueued(queue, open, view);
   const over = new AbortController();
+  const heldUp = new HeldUp(
+    tasks.map(({ task }) => task),
+    settings.opencode.model,
+    message => view.say(message),
+  );
+  const giveUpWhenHopeless = () => {
+    hopeless ??= heldUp.hopeless(follower.pending);
+    if (hopeless !== null) over.abort();
+  };
+  let hopeless: CellpoolError | null = null;
   const follower = await TaskFollower.open({
     queue,
     redis,
@@ -174,9 +183,22 @@ async function workOff(
     taskIds: open.map(({ taskId }) => taskId),
     onProgress: (taskId, progress) => view.progress(taskId, progress),
     onRetry: (taskId, result) => view.retry(taskId, result),
-    onOutcome,
+    onWait: (taskId, reason) => {
+      heldUp.waits(taskId, reason);
+      giveUpWhenHopeless();
+    },
+    onOutcome: (taskId, result) => {
+      onOutcome(taskId, result);
+      giveUpWhenHopeless();
+    },
   });
-  const pool = await WorkerPool.start({ settings, redis, log: createLogger(settings.logLevel ?? 'warn') });
+  const pool = await WorkerPool.start({
+    settings,
+    redis,
+    log: createLogger(settings.logLevel ?? 'warn'),
+    onRefused: (provider, reason) => heldUp.refused(provider, reason),
+    onHeld: why => heldUp.held(why),
+  });
   void endWhenAsked(pool, stop, settings.graceMs, message => view.say(message)).then(
     end => {
       if (end.ended + end.handedBack > 0) view.say(endInWords(end));
@@ -196,6 +218,7 @@ async function workOff(
     await follower.lookOnce();
     sayWhatIsLeft(follower.pending.length, view);
     onEnded();
+    if (hopeless !== null) throw hopeless;
     return pool.handedBack;
   } finally {
     await pool.stop();
@@ -206,23 +229,4 @@ async function workOff(
 
 function sayWhatIsLeft(left: number, view: LiveView): void {
   if (left > 0) view.say(`${left} tasks are still queued; the same command goes on with them.`);
-}
-
-/** How often it is looked for attempts of others until one is seen. */
-const LOOK_MS = 100;
-
-/**
- * With its last outcome a worker is handed its next job in the same step, so others may be in hand although no more
- * are taken; such an attempt can begin a moment later.
- */
-async function drainOthers(pool: WorkerPool, drained: Promise<void>, view: LiveView): Promise<void> {
-  const look = () => {
-    const others = pool.running.length;
-    if (others === 0) return;
-    clearInterval(timer);
-    view.say(`Waiting for ${counted(others, 'attempt')} of other tasks that this command also took.`);
-  };
-  const timer = setInterval(look, LOOK_MS);
-  look();
-  await drained.finally(() => clearInterval(timer));
 }

@@ -206,6 +206,15 @@ test('clearing all ends running cool-downs too, and tells how many', async () =>
   expect(await cooldowns.clearAll()).toBe(0);
 });
 
+test('those of one kind can be ended alone', async () => {
+  const { cooldowns } = fresh();
+  await cooldowns.report('p/m', busy);
+  await cooldowns.report('q/m', { kind: 'refused', reason: 'a bad key' });
+  expect(await cooldowns.clearAll('refused')).toBe(1);
+  expect(await cooldowns.ask('q/m')).toEqual(GO);
+  expect((await cooldowns.ask('p/m')).waitMs).toBeGreaterThan(0);
+});
+
 test('a clock that was set back by days holds nobody up', async () => {
   const { cooldowns, key } = fresh();
   await cooldowns.report('p/m', busy);
