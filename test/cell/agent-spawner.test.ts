@@ -157,7 +157,8 @@ describe('the server', () => {
     expect(environment.map(entry => entry.slice(0, entry.indexOf('='))).sort()).toEqual(
       [
         ...passed,
-        ...['HOME', 'TMPDIR', 'XDG_CACHE_HOME', 'XDG_CONFIG_HOME', 'XDG_DATA_HOME', 'XDG_STATE_HOME'],
+        // The folder it runs in, which whoever starts it for us tells it.
+        ...['PWD', 'HOME', 'TMPDIR', 'XDG_CACHE_HOME', 'XDG_CONFIG_HOME', 'XDG_DATA_HOME', 'XDG_STATE_HOME'],
         ...['CELLPOOL_CELL', 'GIT_CONFIG_NOSYSTEM', 'GIT_TERMINAL_PROMPT'],
         ...['OPENCODE_CONFIG_CONTENT', 'OPENCODE_SERVER_PASSWORD', 'OPENCODE_DISABLE_AUTOUPDATE'],
         ...['OPENCODE_DISABLE_MODELS_FETCH', 'OPENCODE_DISABLE_LSP_DOWNLOAD', 'OPENCODE_DISABLE_PROJECT_CONFIG'],
@@ -213,8 +214,9 @@ describe('the test command', () => {
 
   test('leaves no background process, not even one in a session of its own that moved away', async () => {
     const daemons = ['nohup sleep 301 >/dev/null 2>&1 &', 'setsid sleep 302 &', '(cd / && setsid sleep 303 &)'];
-    const began = await judge(a, `${daemons.join('\n')}\nps -e -o args= | grep -c '^sleep 30[123]'\n`);
-    expect(began).toMatchObject({ passed: true, tail: '3\n' });
+    // Each needs a moment to become what it is; the limit of the tests bounds the waiting.
+    const all = `until [ "$(ps -e -o args= | grep -c '^sleep 30[123]')" = 3 ]; do sleep 0.02; done`;
+    expect(await judge(a, `${daemons.join('\n')}\n${all}\n`)).toMatchObject({ passed: true });
     const marker = `CELLPOOL_CELL=${a.cell.cellId}/command`;
     expect(cells.processes().filter(one => one.command.includes('sleep'))).toEqual([]);
     expect(findByEnvironment(marker)).toEqual([]);
@@ -308,6 +310,7 @@ describe('the work', () => {
     expect(await spawner.revertChanges(a)).toEqual({
       tree: git(cells.repository, 'rev-parse', 'main^{tree}'),
       diff: null,
+      summary: '',
       filesModified: [],
     });
     expect(pictureOf(workspacePath)).toEqual(workspaceAtSpawn);
