@@ -104,6 +104,8 @@ export function judge(facts) {
       count: facts.workers,
       faults: facts.late.map(name => `${name} did not`),
     },
+    { name: '`cellpool reap` found nothing it could not remove', count: facts.hosts, faults: facts.reaps },
+    { name: 'every fault could be brought about', count: facts.injected, faults: facts.mishaps },
     {
       name: 'nothing else in the repository moved',
       count: commits.others.length + 1,

@@ -16,6 +16,8 @@ import { makeWorld } from './world.mjs';
 const PROGRESS_MS = 5_000;
 const POLL_MS = 1_000;
 const RETRY_MS = 2_000;
+/** A question that was asked while Redis was away may be told of as refused a little later. */
+const AWAY_MS = 10_000;
 const MINUTE = 60_000;
 
 export class Run {
@@ -32,9 +34,7 @@ export class Run {
     const before = new Set(processTable().map(({ pid }) => pid));
     const world = await makeWorld();
     try {
-      const help = await world.cli(['--help']);
-      const can = new Set(help.stdout.match(/^ {2}(\w+)/gm)?.map(line => line.trim()));
-      return new Run({ plan, world, before, can, deadlineMs: minutes * MINUTE, eyes: await openEyes(world) });
+      return new Run({ plan, world, before, deadlineMs: minutes * MINUTE, eyes: await openEyes(world) });
     } catch (error) {
       await world.close({ keep: false });
       throw error;
@@ -72,9 +72,10 @@ export class Run {
     await enqueuing;
     if (interrupted.aborted) return false;
     const late = await this.workers.stop();
-    if (this.can.has('reap')) for (const host of this.world.hosts) await this.#reap(host);
+    const reaps = [];
+    for (const host of this.world.hosts) reaps.push(...(await this.#reap(host)));
     await this.watch.stop();
-    return this.#judge(late);
+    return this.#judge(late, reaps);
   }
 
   /** Ends whatever still runs; `keep` when the folder stays. */
@@ -125,8 +126,9 @@ export class Run {
       done.did = await INJECT[fault.kind](this, fault);
     } catch (error) {
       // A question to Redis that is away has no answer: then there is nothing to choose from.
-      done.skipped = error instanceof Skipped ? error.message : 'Redis was away';
-      if (!(error instanceof Skipped) && !this.world.redis.wasAway(10_000)) done.skipped = error.stack;
+      const isMishap = !(error instanceof Skipped) && !this.world.redis.wasAway(AWAY_MS);
+      if (isMishap) done.mishap = error.stack;
+      done.skipped = error instanceof Skipped ? error.message : isMishap ? error.message : 'Redis was away';
     }
     faultLine(done);
   }
@@ -157,12 +159,13 @@ export class Run {
     progressLine({ nowMs: nowMs(), done: await this.#done(), total: this.plan.tasks.length, faults, watch, workers });
   }
 
+  /** @returns what is wrong with it. */
   async #reap(host) {
     const { exitCode, stderr } = await this.world.cli(['reap'], host);
-    if (exitCode !== 0) process.stderr.write(`cellpool reap on ${host.name} ended with ${exitCode}: ${stderr}\n`);
+    return exitCode === 0 ? [] : [`on ${host.name} it ended with ${exitCode}: ${stderr.trim()}`];
   }
 
-  async #judge(late) {
+  async #judge(late, reaps) {
     const { plan, world, watch, workers, cancels } = this;
     const own = new Set([...this.before, world.redis.pid]);
     const { tasks } = plan;
@@ -172,12 +175,16 @@ export class Run {
       cancels,
       watch,
       late,
+      reaps,
+      mishaps: this.faults.flatMap(({ kind, mishap }) => (mishap === undefined ? [] : [`${kind}: ${mishap}`])),
       jobs: await collectJobs(this),
       commits: collectCommits(world),
       left: await collectLeftovers(this, own),
       unexplained: [...workers.unexplained, ...workers.poolsEndedByThemselves()],
       restarts: workers.restarts,
       workers: plan.workers + 1,
+      hosts: world.hosts.length,
+      injected: this.faults.length,
     };
     const invariants = judge(this.facts);
     keepReport(this, invariants);
