@@ -5,6 +5,7 @@ export type { AttemptSoFar, HookCallback, HookCallbacks, HookFacts } from './cel
 export type { HookOptions } from './cell/hooks.ts';
 export type { ProviderListeners, ProviderTrouble } from './cell/provider-trouble.ts';
 export { type CellRun, runCell } from './cell/run-cell.ts';
+export type { Registration } from './cell/spawn.ts';
 export type { SpawnConfig } from './cell/spawn-config.ts';
 export type { CellInfo, CommitResult, RevertResult, SpawnedAgent } from './cell/spawned-agent.ts';
 export { openSite, type SiteOptions, type SpawnerSite } from './cell/spawner-site.ts';
@@ -24,6 +25,7 @@ export {
 } from './job/outcome.ts';
 export { parseTask, type Task, type TaskInput } from './job/task.ts';
 export { createLogger, type Logger } from './observe/logger.ts';
+export { ownIdentity } from './os/identity.ts';
 export { type Cancelled, type CancelOptions, cancelTasks } from './producer/cancel.ts';
 export { TaskFollower } from './producer/follow.ts';
 export { type Enqueued, Producer } from './producer/producer.ts';
@@ -32,4 +34,7 @@ export { readTasks } from './producer/tasks-file.ts';
 export { connectRedis } from './redis/connection.ts';
 export { openRedis, type RedisHandle } from './redis/open-redis.ts';
 export { type PortLease, PortLeases } from './redis/port-lease.ts';
+export { CellRegistry } from './redis/registry.ts';
+export type { ReapReport } from './worker/reap-report.ts';
+export { Reaper } from './worker/reaper.ts';
 export { WorkerPool } from './worker/worker.ts';
