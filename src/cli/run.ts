@@ -198,6 +198,10 @@ async function workOff(
     log: createLogger(settings.logLevel ?? 'warn'),
     onRefused: (provider, reason) => heldUp.refused(provider, reason),
     onHeld: why => heldUp.held(why),
+  }).catch(async error => {
+    await follower.close();
+    await queue.close();
+    throw error;
   });
   void endWhenAsked(pool, stop, settings.graceMs, message => view.say(message)).then(
     end => {

@@ -71,6 +71,18 @@ async function supervise(settings: Settings): Promise<number> {
   }
 }
 
+/** Every cell of a provider meets the same refusal; it is said once a minute. */
+const REFUSED_MS = 60_000;
+
+function sayRefused(): (provider: string, reason: string) => void {
+  const saidAt = new Map<string, number>();
+  return (provider, reason) => {
+    if (performance.now() - (saidAt.get(provider) ?? Number.NEGATIVE_INFINITY) < REFUSED_MS) return;
+    saidAt.set(provider, performance.now());
+    say(printable(`${reason} Tasks of ${provider} wait: put its key right, then start this worker anew.`));
+  };
+}
+
 /** Gives back the jobs of the worker that has just died, and removes what it left. */
 async function recover(settings: Settings): Promise<void> {
   const { reaped, faults } = await withRedis(settings, say, connected => reapRound(settings, false, connected));
@@ -91,6 +103,8 @@ async function workUntilStopped(
     redis: await connected.connection('worker'),
     // A person at a terminal reads the outcomes; the log's JSON is for files.
     log: createLogger(settings.logLevel ?? (process.stderr.isTTY ? 'warn' : 'info')),
+    onRefused: sayRefused(),
+    onHeld: why => say(why === null ? 'Cells are begun again.' : `No more cells for now: ${why}.`),
     onResult: result => {
       const { taskId, attempt, outcome, metrics } = result;
       const line = `${taskId}  attempt ${attempt}  ${outcome}  ${duration(metrics.totalMs)}`;

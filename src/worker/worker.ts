@@ -132,7 +132,10 @@ export class WorkerPool {
     const wanted = options.settings.concurrency ?? cellsThatFit(await availableMemory());
     const worker = { id: `${options.settings.host}.${randomBytes(4).toString('hex')}`, ...(await ownIdentity()) };
     const pool = new WorkerPool(options, worker, Math.min(CONCURRENCY_CAP, wanted));
-    await pool.#begin(options);
+    await pool.#begin(options).catch(async error => {
+      await pool.stop();
+      throw error;
+    });
     options.log.info({ worker: worker.id, concurrency: pool.concurrency }, 'worker started');
     return pool;
   }
@@ -221,6 +224,7 @@ export class WorkerPool {
   /** No job is taken before what dead workers left is removed, and before it is known how many cells fit. */
   async #begin({ settings, log, onHeld }: PoolOptions): Promise<void> {
     const { home, reserve } = settings;
+    let isHeld = false;
     await makeStateFolder(home);
     // Whoever starts a worker may have put the key right.
     await this.#cooldowns.clearAll('refused');
@@ -233,7 +237,10 @@ export class WorkerPool {
       onChange: (allowed, why) => {
         log.info({ allowed, why }, 'cells that may run');
         this.#allow(allowed);
-        onHeld?.(allowed <= this.#running.size ? why : null);
+        // With cells at work something goes on; only standing still is worth a word to a person.
+        if ((allowed === 0) === isHeld) return;
+        isHeld = allowed === 0;
+        onHeld?.(isHeld ? why : null);
       },
       onProblem: problem => log.warn({ problem }, 'free memory or disk cannot be read'),
     });

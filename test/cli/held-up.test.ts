@@ -1,0 +1,49 @@
+import { expect, test } from 'vitest';
+import { HeldUp } from '../../src/cli/held-up.ts';
+import { parseTask, type Task } from '../../src/job/task.ts';
+
+function taskOf(id: string, model?: string): Task {
+  const { task, faults } = parseTask({ id, prompt: 'do it', ...(model === undefined ? {} : { model }) }, id);
+  if (task === null) throw new Error(JSON.stringify(faults));
+  return task;
+}
+
+function heldUp(fallback?: string) {
+  const said: string[] = [];
+  const tasks = [taskOf('a', 'one/model'), taskOf('b', 'two/model'), taskOf('c')];
+  return { said, held: new HeldUp(tasks, fallback, message => said.push(message)) };
+}
+
+test('there is hope while one of the tasks that are left has another provider', () => {
+  const { held } = heldUp('two/other');
+  expect(held.hopeless(['a', 'b', 'c'])).toBeNull();
+  held.refused('one', '401');
+  expect(held.hopeless(['a', 'b', 'c'])).toBeNull();
+  expect(held.hopeless(['b'])).toBeNull();
+  expect(held.hopeless(['a'])).toMatchObject({ code: 'PROVIDER_REFUSED', exitCode: 3 });
+  held.refused('two', '403');
+  expect(held.hopeless(['a', 'b', 'c'])?.message).toBe('one: 401; two: 403');
+});
+
+test('a task whose provider is not known always has hope, and without tasks nothing is lost', () => {
+  const { held } = heldUp();
+  held.refused('one', '401');
+  held.refused('two', '401');
+  expect(held.hopeless(['a', 'c'])).toBeNull();
+  expect(held.hopeless([])).toBeNull();
+});
+
+test('a reason that many tasks share is said once, and so is a host that is full', () => {
+  const { held, said } = heldUp();
+  held.waits('a', 'too many requests');
+  held.waits('b', 'too many requests');
+  held.held('disk: 3 MiB free');
+  held.held('disk: 2 MiB free');
+  held.held(null);
+  held.held('disk: 1 MiB free');
+  expect(said).toEqual([
+    'a waits, and others may: too many requests',
+    'No more cells for now: disk: 3 MiB free.',
+    'No more cells for now: disk: 1 MiB free.',
+  ]);
+});
