@@ -39,6 +39,7 @@ export async function execute(cell: Cell, prompt: string, options: ExecuteOption
   const over = new AbortController();
   let sessionId: string | null = null;
   let prompted = false;
+  let answered = false;
   let limit: NodeJS.Timeout | undefined;
   let idle: () => void = () => undefined;
   const wentIdle = new Promise<void>(resolve => {
@@ -68,7 +69,8 @@ export async function execute(cell: Cell, prompt: string, options: ExecuteOption
         prompted = true;
       },
       onIdle: () => {
-        end('idle');
+        if (answered) end('idle');
+        else end('error', unanswered());
         idle();
       },
       onError: error => {
@@ -76,10 +78,16 @@ export async function execute(cell: Cell, prompt: string, options: ExecuteOption
         end(error.code === 'PROVIDER_BUSY' ? 'provider-busy' : 'error', error);
       },
       onRetry: notice => provider.notice(notice),
-      onProgress: () => provider.progress(),
+      onProgress: () => {
+        answered = true;
+        provider.progress();
+      },
       onUsage: usage => {
         // Seen after a break of the stream too, when the parts that brought them were missed.
-        if (usage.tokens > cell.tokensUsed) provider.progress();
+        if (usage.tokens > cell.tokensUsed) {
+          answered = true;
+          provider.progress();
+        }
         cell.tokensUsed = usage.tokens;
         cell.costUsd = usage.costUsd;
         if (usage.tokens > tokenBudget) end('over-budget', overBudget(usage.tokens, tokenBudget));
@@ -171,6 +179,11 @@ function notTaken(error: unknown): CellpoolError {
   if (error instanceof CellpoolError) return error;
   const said = error instanceof Error ? error.message : JSON.stringify(error);
   return new CellpoolError('SESSION_FAILED', `the server did not take the session: ${said}`, { cause: error });
+}
+
+/** A server that cannot write, say on a full disk, goes idle without a word; that is no agent with nothing to do. */
+function unanswered(): CellpoolError {
+  return new CellpoolError('SESSION_FAILED', 'the session ended before the model had answered anything');
 }
 
 function timedOut(timeoutMs: number): CellpoolError {

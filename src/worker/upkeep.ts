@@ -78,8 +78,10 @@ export class Upkeep {
     const control = this.#control;
     this.#control = null;
     const { redis, worker } = this.#options;
+    // It would go on listening for a Redis that comes back, and keep the process alive with that.
+    await control?.close();
     if (redis.status !== 'ready') return;
-    await Promise.allSettled([control?.close(), this.#workers.remove(worker.id), ...this.#busy.values()]);
+    await Promise.allSettled([this.#workers.remove(worker.id), ...this.#busy.values()]);
     await this.#queue.close();
   }
 

@@ -148,6 +148,8 @@ describe('the invariants', () => {
       /nothing else in the repository/,
       facts => Object.assign(facts.commits, { main: 'c1' }),
     ],
+    ['the reaper failed', /cellpool reap/, facts => facts.reaps.push('on alpha it ended with 1')],
+    ['a fault did not come about', /every fault could be/, facts => facts.mishaps.push('burst: no')],
     ['a process is left', /0 processes/, facts => facts.left.processes.push('pid 1')],
   ])('do not hold when %s', (_, name, change) => {
     expect(broken(change).some(one => name.test(one))).toBe(true);
