@@ -27,6 +27,8 @@ export interface Situation {
   random?: () => number;
 }
 
+export type JudgedResult = Pick<AttemptResult, 'outcome' | 'attempt' | 'error' | 'metrics'>;
+
 /** How long a job waits for what its worker lacks, and for a provider that refuses the key, before it is given up. */
 export const LACKING_MAX_MS = 3_600_000;
 export const REFUSED_MAX_MS = 24 * LACKING_MAX_MS;
@@ -51,6 +53,7 @@ export const LACKING: ReadonlySet<string> = new Set([
  * | PROVIDER_REFUSED: 401, 403 | requeue when the provider is asked again; after a day of that give up |
  * | FENCED, LEASE_LOST: Redis does not know the attempt as ours any more | requeue at once |
  * | the worker lacks repository, opencode, git or state folder | requeue after a while; after an hour of that give up |
+ * | DISK_FULL before the agent was asked anything | the same |
  * | over-budget | give up, unless the repository wants it tried again |
  * | an error that no new attempt mends: invalid task, unknown base or model, branch checked out, ... | give up |
  * | the task's tokens or time over all attempts are used up | give up |
@@ -59,16 +62,14 @@ export const LACKING: ReadonlySet<string> = new Set([
  *
  * The back-off grows exponentially, has jitter and a cap (`backoffMs`).
  */
-export function decide(
-  { outcome, attempt, error }: Pick<AttemptResult, 'outcome' | 'attempt' | 'error'>,
-  situation: Situation,
-): Decision {
+export function decide(result: JudgedResult, situation: Situation): Decision {
+  const { outcome, attempt, error } = result;
   const code = error?.code ?? null;
   if (endedWell(outcome)) return { next: 'done' };
   if (outcome === 'cancelled') {
     return situation.cancelledBy === 'worker' ? { next: 'requeue', afterMs: 0 } : giveUp(null);
   }
-  const patience = patienceMs(code);
+  const patience = patienceMs(code, result.metrics.executionMs);
   if (patience > situation.waitedMs) return { next: 'requeue', afterMs: situation.waitMs };
   if (patience > 0) return giveUp(`after ${Math.round(situation.waitedMs / 60_000)} minutes of waiting`);
   if (outcome === 'over-budget' ? !situation.retryOverBudget : code !== null && !isRetryable(code)) return giveUp(null);
@@ -79,7 +80,8 @@ export function decide(
 }
 
 /** How long a job may wait, uncounted, when its attempt ended with this error; 0: the attempt counts. */
-function patienceMs(code: string | null): number {
+function patienceMs(code: string | null, executionMs: number): number {
+  if (code === 'DISK_FULL' && executionMs === 0) return LACKING_MAX_MS;
   if (code === 'PROVIDER_BUSY' || code === 'FENCED' || code === 'LEASE_LOST') return Number.POSITIVE_INFINITY;
   if (code === 'PROVIDER_REFUSED') return REFUSED_MAX_MS;
   return code !== null && LACKING.has(code) ? LACKING_MAX_MS : 0;

@@ -13,7 +13,7 @@ import { type HeldJob, type JobContext, modelOf, REASONS } from './held-job.ts';
 import { conclude, requeue } from './job-ending.ts';
 import { runAttempt } from './run-attempt.ts';
 import type { PooledSpawner } from './spawner-pool.ts';
-import { leftOf, spentWith } from './totals.ts';
+import { leftOf, spentWith, type Usage } from './totals.ts';
 
 /** So many attempts in a row that began and never ended: their workers died, and the task may be what kills them. */
 const MAX_UNENDED = 10;
@@ -65,34 +65,46 @@ interface Ended {
   waitMs: number;
 }
 
-/** Runs a cell for the job, unless there is a reason not to. */
+/** Runs a cell for the job, unless its work is done already or there is a reason not to. */
 async function attempt(held: HeldJob, begun: Begun, signal: AbortSignal): Promise<Ended> {
-  const { context, data } = held;
-  if (begun.cancelled) return ended(held, 'cancelled', 'CANCELLED', 'cancelled before the attempt began');
-  if (begun.unended > MAX_UNENDED) {
-    const what = `${begun.unended} attempts in a row never ended: their workers died`;
-    return ended(held, 'failed', 'WORKER_DIED', what);
+  const opened = await open(held);
+  if (begun.unended > 0 && 'source' in opened) {
+    const before = await finishedBefore(held, opened);
+    if (before !== null) return before;
   }
-  const left = leftOf(data);
-  if (left.tokens <= 0) return ended(held, 'over-budget', 'OVER_BUDGET', 'the tokens of the whole task are used up');
-  if (left.executionMs <= 0) return ended(held, 'timed-out', 'TIMED_OUT', 'the time of the whole task is used up');
-  let spawner: PooledSpawner;
+  const left = leftOf(held.data);
+  const reason = whyNot(held, begun, left);
+  if (reason !== null) return reason;
+  if (!('source' in opened)) return opened;
+  const life = runAttempt({ ...held, spawner: opened.spawner, left, number: begun.number, signal });
+  held.context.onCell(life);
+  const result = await life;
+  if (endedWell(result.result.outcome) || begun.unended === 0) return result;
+  // An attempt that was thought dead may have come to its commit all the same.
+  return (await finishedBefore(held, opened)) ?? result;
+}
+
+async function open(held: HeldJob): Promise<PooledSpawner | Ended> {
+  const { context, data } = held;
   try {
-    spawner = await context.spawners.of(data.repository);
+    return await context.spawners.of(data.repository);
   } catch (error) {
     const { code, message } = asCellpoolError(error);
     const facts = { task: data.task.id, code, problem: message };
     if (LACKING.has(code)) context.log.error(facts, 'this worker lacks what the task needs; it waits');
     return ended(held, 'failed', code, message, LACKING_MS);
   }
-  const before = begun.unended === 0 ? null : await finishedBefore(held, spawner);
-  if (before !== null) return before;
-  const life = runAttempt({ ...held, spawner: spawner.spawner, left, number: begun.number, signal });
-  context.onCell(life);
-  const result = await life;
-  if (endedWell(result.result.outcome) || begun.unended === 0) return result;
-  // An attempt that was thought dead may have come to its commit all the same.
-  return (await finishedBefore(held, spawner)) ?? result;
+}
+
+function whyNot(held: HeldJob, { cancelled, unended }: Begun, left: Usage): Ended | null {
+  if (cancelled) return ended(held, 'cancelled', 'CANCELLED', 'cancelled before the attempt began');
+  if (unended > MAX_UNENDED) {
+    const what = `${unended} attempts in a row never ended: their workers died`;
+    return ended(held, 'failed', 'WORKER_DIED', what);
+  }
+  if (left.tokens <= 0) return ended(held, 'over-budget', 'OVER_BUDGET', 'the tokens of the whole task are used up');
+  if (left.executionMs <= 0) return ended(held, 'timed-out', 'TIMED_OUT', 'the time of the whole task is used up');
+  return null;
 }
 
 /** The work of an attempt whose worker died after the branch had moved and before it could say so. */

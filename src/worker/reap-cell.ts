@@ -39,8 +39,26 @@ const STEP_MS = 15_000;
 /** A large workspace on a slow disk takes its time. */
 const FOLDER_MS = 60_000;
 
+/**
+ * Gives the job of a dead worker's cell back; never throws. False when there is nothing to give. Its processes may
+ * still live: whatever they do, the worker that could have committed it is dead.
+ */
+export async function giveJobBack(context: ReapContext, { record, judgement }: DeadCell): Promise<boolean> {
+  if (judgement.workerLives) return false;
+  try {
+    return await within(STEP_MS, undefined, () => giveBack(context.queue, record, context.dryRun));
+  } catch (error) {
+    context.notes.faults.push({ kind: 'cell', name: record.cellId, step: 'job', message: messageOf(error) });
+    return false;
+  }
+}
+
 /** Reaps one cell; never throws. Its entry stays for the next round when something of it could not be removed. */
-export async function reapCell(context: ReapContext, { record, judgement, server }: DeadCell): Promise<void> {
+export async function reapCell(
+  context: ReapContext,
+  { record, judgement, server }: DeadCell,
+  jobGivenBack: boolean,
+): Promise<void> {
   const { registry, home, notes, dryRun } = context;
   const { cellId } = record;
   const cell = { cellId, home, server };
@@ -66,13 +84,6 @@ export async function reapCell(context: ReapContext, { record, judgement, server
   clean = (await step('folder', () => folder(join(home, 'cells', cellId), dryRun), FOLDER_MS)) && clean;
   clean = (await step('base pin', () => pin(home, record, dryRun))) && clean;
   clean = (await step('port', () => leases(context.ports, cellId, dryRun))) && clean;
-  let jobGivenBack = false;
-  if (!judgement.workerLives) {
-    await step('job', async () => {
-      jobGivenBack = await giveBack(context.queue, record, dryRun);
-      return [];
-    });
-  }
   if (clean) {
     clean = await step('registry entry', async () => {
       if (!dryRun) await registry.erase(cellId);

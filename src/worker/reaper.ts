@@ -12,12 +12,13 @@ import { readProcess } from '../os/process-table.ts';
 import type { HeldPortLease, PortLeases } from '../redis/port-lease.ts';
 import type { CellRecord, CellRegistry, RegistryEntry } from '../redis/registry.ts';
 import { judge, type LifeFacts } from './is-dead.ts';
-import { type DeadCell, type ReapContext, reapCell } from './reap-cell.ts';
+import { type DeadCell, giveJobBack, type ReapContext, reapCell } from './reap-cell.ts';
 import { findTraces, NO_TRACES, reapOrphans, type Traces } from './reap-orphans.ts';
 import { ReapNotes, type ReapReport } from './reap-report.ts';
 
 /** Cells at once: most of the time goes into waiting for the disk and for processes to end. */
 const CELLS_AT_ONCE = 4;
+const JOBS_AT_ONCE = 16;
 /** What belongs to no cell is looked for at most this often: it has to be 10 minutes old anyway. */
 const TRACES_EVERY_MS = 60_000;
 const TURN_POLL_MS = 100;
@@ -118,7 +119,9 @@ export class Reaper {
     const notes = new ReapNotes();
     const context: ReapContext = { registry, ports, queue, home, onFailure, hooksRun: this.#hooksRun, dryRun, notes };
     const dead = await this.#sort(entries, notes);
-    await pLimit(CELLS_AT_ONCE).map(dead, one => reapCell(context, one));
+    // First of all: who waits for these jobs need not wait for what their cells left.
+    const given = await pLimit(JOBS_AT_ONCE).map(dead, one => giveJobBack(context, one));
+    await pLimit(CELLS_AT_ONCE).map([...dead.entries()], ([at, one]) => reapCell(context, one, given[at] === true));
     const known = new Set(entries.map(({ cellId }) => cellId));
     await reapOrphans(context, { traces, expired, known });
     return { dryRun, ...notes };

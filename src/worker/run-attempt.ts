@@ -17,7 +17,10 @@ export interface Attempt extends HeldJob {
   signal: AbortSignal;
 }
 
-/** `waitMs`: how long the provider wants to be left alone, if it does. */
+/** What fills a disk often goes away again soon, and admission keeps cells away from one that is nearly full. */
+const DISK_FULL_MS = 10_000;
+
+/** `waitMs`: how long to leave provider or disk alone, should the job be put back uncounted. */
 export async function runAttempt(run: Attempt): Promise<{ result: AttemptResult; waitMs: number }> {
   const { context, job, token, data, attempt, spawner, left, number, signal } = run;
   const { task, plan } = data;
@@ -52,7 +55,8 @@ export async function runAttempt(run: Attempt): Promise<{ result: AttemptResult;
     onProviderWell: provider.well,
   });
   await report.written();
-  return { result, waitMs: await provider.waitMs() };
+  const waitMs = result.error?.code === 'DISK_FULL' ? DISK_FULL_MS : await provider.waitMs();
+  return { result, waitMs };
 }
 
 /** Carries what a cell sees of its provider to all workers, in the order in which it was seen. */

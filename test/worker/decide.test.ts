@@ -2,7 +2,20 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { ErrorCode } from '../../src/errors.ts';
 import { endedWell, OUTCOMES, type Outcome } from '../../src/job/outcome.ts';
-import { type Decision, decide, LACKING_MAX_MS, REFUSED_MAX_MS, type Situation } from '../../src/worker/decide.ts';
+import {
+  type Decision,
+  decide as decideOn,
+  type JudgedResult,
+  LACKING_MAX_MS,
+  REFUSED_MAX_MS,
+  type Situation,
+} from '../../src/worker/decide.ts';
+
+/** Of attempts whose agent was at work, unless a test says otherwise. */
+const METRICS = { spawnMs: 1, executionMs: 1, teardownMs: 1, totalMs: 3 };
+type Judged = Omit<JudgedResult, 'metrics'>;
+const decide = (result: Judged, situation: Situation, executionMs = 1) =>
+  decideOn({ ...result, metrics: { ...METRICS, executionMs } }, situation);
 
 const error = (code: string | null) => (code === null ? null : { code, message: 'why' });
 const usual: Situation = {
@@ -80,6 +93,13 @@ describe('what becomes of a job after an attempt', () => {
     expect(none({ tokens: 1, executionMs: -5 })).toEqual({ next: 'give-up', why: expect.stringContaining('time') });
   });
 
+  test('a disk that is full before the agent was asked anything is no attempt, and one that it fills is', () => {
+    const full = { outcome: 'failed' as const, attempt: 3, error: error('DISK_FULL') };
+    expect(decide(full, usual, 0)).toEqual({ next: 'requeue', afterMs: 30_000 });
+    expect(decide(full, { ...usual, waitedMs: LACKING_MAX_MS }, 0).next).toBe('give-up');
+    expect(decide(full, usual, 1).next).toBe('give-up');
+  });
+
   test('it waits for what is lacking for an hour, for a key a day, and for a busy provider as long as it takes', () => {
     const waited = (code: ErrorCode, waitedMs: number) =>
       decide({ outcome: 'failed', attempt: 1, error: error(code) }, { ...usual, waitedMs });
@@ -131,7 +151,7 @@ const situations = fc.record({
 });
 
 describe('whatever an attempt came to', () => {
-  const always = (check: (result: Parameters<typeof decide>[0], situation: Situation, made: Decision) => void) =>
+  const always = (check: (result: Judged, situation: Situation, made: Decision) => void) =>
     fc.assert(
       fc.property(attempts, situations, (result, situation) => {
         check(result, situation, decide(result, situation));

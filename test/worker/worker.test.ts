@@ -251,7 +251,10 @@ describe('a task whose worker died', () => {
     for (let time = 0; time < times; time++) await fence.begin({ taskId: id, enqueuedAt });
   };
 
-  test('is done without another attempt when the branch had moved already', async () => {
+  test.each([
+    ['when the branch had moved already', false],
+    ['also when somebody cancelled it after that', true],
+  ])('is done without another attempt %s', async (_, cancelled) => {
     const repository = makeRepository(join(folder, 'repository'));
     const job = await addJob(jobOf('a', repository, { test: 'true' }));
     await begin('a', job.timestamp, 1);
@@ -260,6 +263,8 @@ describe('a task whose worker died', () => {
     const trailers = { Task: 'a', Attempt: '1', Tokens: '77', Enqueued: new Date(job.timestamp).toISOString() };
     const commit = commitAll(repository, withTrailers('Do it', trailers));
     git(repository, 'switch', '--quiet', 'main');
+    const control = new Control(await server.connect('producer'), { prefix });
+    if (cancelled) await control.markCancelled('a', job.timestamp);
     const completed = once('completed');
     await startPool({ opencodeBin: brokenOpencode('exit 7') });
     await completed;
