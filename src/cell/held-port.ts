@@ -1,4 +1,5 @@
 /** A leased port that is kept: renewed while the cell lives, exchanged when a stranger sits on it, given back last. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import getPort, { clearLockedPorts } from 'get-port';
 import { CellpoolError, messageOf } from '../errors.ts';
 import type { Logger } from '../observe/logger.ts';
@@ -12,6 +13,8 @@ const RENEW_MS = 15_000;
 const OCCUPIED_COOLDOWN_MS = 60_000;
 /** More strangers than this in a row: the range is not ours to use. */
 const MAX_OCCUPIED = 20;
+/** A Redis that is there has given a port, and taken it back, long before this. */
+const GIVE_BACK_MS = 2_000;
 
 export const LOOPBACK = '127.0.0.1';
 
@@ -42,7 +45,8 @@ export class HeldPort {
     try {
       return new HeldPort(ports, owner, log, await whileWanted(signal, leasing));
     } catch (error) {
-      leasing.then(lease => ports.release(lease)).catch(() => undefined);
+      const givenBack = leasing.then(lease => ports.release(lease)).catch(() => undefined);
+      await Promise.race([givenBack, sleep(GIVE_BACK_MS, undefined, { ref: false })]);
       throw error;
     }
   }
