@@ -1,7 +1,9 @@
 /** A leased port that is kept: renewed while the cell lives, exchanged when a stranger sits on it, given back last. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import getPort, { clearLockedPorts } from 'get-port';
 import { CellpoolError, messageOf } from '../errors.ts';
 import type { Logger } from '../observe/logger.ts';
+import { whileWanted } from '../os/within.ts';
 import type { PortLease, PortLeases } from '../redis/port-lease.ts';
 
 /** A lease outlives this long without renewal; then it may be reclaimed, once its owner is proven dead. */
@@ -11,6 +13,8 @@ const RENEW_MS = 15_000;
 const OCCUPIED_COOLDOWN_MS = 60_000;
 /** More strangers than this in a row: the range is not ours to use. */
 const MAX_OCCUPIED = 20;
+/** A Redis that is there has given a port, and taken it back, long before this. */
+const GIVE_BACK_MS = 2_000;
 
 export const LOOPBACK = '127.0.0.1';
 
@@ -22,6 +26,7 @@ export class HeldPort {
   #lease: PortLease;
   #timer: NodeJS.Timeout;
   #released = false;
+  #unwanted = false;
 
   private constructor(ports: PortLeases, owner: string, log: Logger, lease: PortLease) {
     this.#ports = ports;
@@ -31,9 +36,19 @@ export class HeldPort {
     this.#timer = setInterval(() => void this.#renew(), RENEW_MS).unref();
   }
 
-  /** Leases a port that can be bound right now. @throws {CellpoolError} NO_FREE_PORT */
-  static async take(ports: PortLeases, owner: string, log: Logger): Promise<HeldPort> {
-    return new HeldPort(ports, owner, log, await leaseBindable(ports, owner, log));
+  /**
+   * Leases a port that can be bound right now. One that comes after `signal` was aborted is given back: Redis may have
+   * been away for long. @throws {CellpoolError} NO_FREE_PORT; the reason of the signal
+   */
+  static async take(ports: PortLeases, owner: string, log: Logger, signal?: AbortSignal): Promise<HeldPort> {
+    const leasing = leaseBindable(ports, owner, log);
+    try {
+      return new HeldPort(ports, owner, log, await whileWanted(signal, leasing));
+    } catch (error) {
+      const givenBack = leasing.then(lease => ports.release(lease)).catch(() => undefined);
+      await Promise.race([givenBack, sleep(GIVE_BACK_MS, undefined, { ref: false })]);
+      throw error;
+    }
   }
 
   get lease(): PortLease {
@@ -48,12 +63,16 @@ export class HeldPort {
   /** Gives up a port that turned out to be occupied and leases another. @throws {CellpoolError} NO_FREE_PORT */
   async exchange(): Promise<void> {
     const occupied = this.#lease;
-    this.#lease = await leaseBindable(this.#ports, this.#owner, this.#log);
+    const next = await leaseBindable(this.#ports, this.#owner, this.#log);
+    // Given up while Redis let us wait: nobody else would give this one back.
+    if (this.#unwanted) return void (await this.#ports.release(next));
+    this.#lease = next;
     await this.#ports.release(occupied, OCCUPIED_COOLDOWN_MS);
   }
 
   async release(): Promise<void> {
     clearInterval(this.#timer);
+    this.#unwanted = true;
     if (this.#released) return;
     await this.#ports.release(this.#lease);
     this.#released = true;

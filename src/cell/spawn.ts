@@ -14,6 +14,7 @@ import { makeArtifactFolder } from '../observe/artifacts.ts';
 import { CleanupStack } from '../os/cleanup.ts';
 import { namingFullDisk } from '../os/disk.ts';
 import { killStrays } from '../os/process.ts';
+import { whileWanted } from '../os/within.ts';
 import type { PortLeases } from '../redis/port-lease.ts';
 import type { CellRecord, CellRegistry } from '../redis/registry.ts';
 import type { Cell, CellServer } from './cell.ts';
@@ -59,18 +60,23 @@ export async function spawnCell(
   const branch = branchOf(config.taskId);
   const cleanup = new CleanupStack();
   const registry = context.registry?.cells ?? null;
+  // Redis may be away for long, and a cell that is not wanted any more does not wait for it.
+  const enter = (changes: Parameters<CellRegistry['update']>[1]) =>
+    whileWanted(signal, Promise.resolve(registry?.update(id, changes)));
   let step = 'artifact folder';
   let artifacts = '';
   try {
     artifacts = await makeArtifactFolder(site.home, config.taskId, `${config.attempt}-${id.slice(-8)}`);
 
     step = 'registry';
-    if (context.registry !== null) await register(context.registry, { id, config, site, artifacts });
+    if (context.registry !== null) {
+      await whileWanted(signal, register(context.registry, { id, config, site, artifacts }));
+    }
 
     step = 'port lease';
-    const port = await HeldPort.take(context.ports, id, log);
+    const port = await HeldPort.take(context.ports, id, log, signal);
     cleanup.add(step, () => port.release());
-    await registry?.update(id, { port: port.lease });
+    await enter({ port: port.lease });
 
     step = 'cell folder';
     cleanup.add(step, () => removeWorkspace(dir));
@@ -111,13 +117,13 @@ export async function spawnCell(
             artifacts,
             signal,
             port: port.lease.port,
-            onStart: process => registry?.update(id, { server: process }),
+            onStart: process => enter({ server: process }),
           });
         } catch (error) {
           if (tries >= BOOT_TRIES || signal?.aborted || (await isBindable(port.lease.port))) throw error;
           log.warn({ port: port.lease.port }, 'another process took the port while the server started');
-          await port.exchange();
-          await registry?.update(id, { port: port.lease });
+          await whileWanted(signal, port.exchange());
+          await enter({ port: port.lease });
         }
       }
     });

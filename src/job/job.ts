@@ -29,7 +29,7 @@ export const taskJobSchema = z.strictObject({
   repository: z.string().startsWith('/'),
   plan: planSchema,
   /** Why the job waits, uncounted, and since when (epoch ms): a provider's trouble, or what its workers lack. */
-  waits: z.strictObject({ reason: z.string(), since: z.number() }).optional(),
+  waits: z.strictObject({ reason: z.string(), code: z.string().optional(), since: z.number() }).optional(),
   /** What all attempts have used so far, those that did not count included. */
   spent: z.strictObject({ tokens: z.int().min(0), executionMs: z.int().min(0) }).optional(),
   /** One result for every attempt that has ended, oldest first. */

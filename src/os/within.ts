@@ -34,3 +34,15 @@ export async function within<T>(
     signal?.removeEventListener('abort', forward);
   }
 }
+
+/** The result of `work`, unless `signal` is aborted before (its reason); nobody waits for the work any more then. */
+export async function whileWanted<T>(signal: AbortSignal | undefined, work: Promise<T>): Promise<T> {
+  if (signal === undefined) return work;
+  const done = new AbortController();
+  const unwanted = new Promise<never>((_, reject) => {
+    const leave = () => reject(signal.reason);
+    if (signal.aborted) leave();
+    else signal.addEventListener('abort', leave, { once: true, signal: done.signal });
+  });
+  return Promise.race([work, unwanted]).finally(() => done.abort());
+}

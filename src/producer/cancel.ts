@@ -125,7 +125,8 @@ async function cancelOne(context: Context, taskId: string, enough: AbortSignal):
       asked = true;
       toldAt = performance.now();
     }
-    if (asked && enough.aborted) return { taskId, how: 'asked', outcome };
+    // Without its enqueuing nobody can be asked for its end: that is a job nobody has put on the queue.
+    if (enough.aborted) return { taskId, how: asked ? 'asked' : 'unknown', outcome };
     await sleep(LOOK_MS, undefined, { signal: asked ? enough : undefined }).catch(() => undefined);
   }
 }

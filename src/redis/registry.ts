@@ -80,9 +80,9 @@ export class CellRegistry {
 
   /** Enters a cell of which nothing exists yet. @throws the file system's error, or that of Redis */
   async register(record: CellRecord): Promise<void> {
-    await mkdir(this.#folder, { recursive: true, mode: 0o700 });
     this.#own.set(record.cellId, record);
-    await this.#toDisk(record);
+    await mkdir(this.#folder, { recursive: true, mode: 0o700 });
+    if (!(await this.#toDisk(record))) return;
     const now = String(Date.now());
     await this.#redis
       .multi()
@@ -97,7 +97,7 @@ export class CellRegistry {
     if (before === undefined) return;
     const record = { ...before, ...changes };
     this.#own.set(cellId, record);
-    await this.#toDisk(record);
+    if (!(await this.#toDisk(record))) return;
     await this.#redis.hset(this.#keys.records, cellId, JSON.stringify(record));
   }
 
@@ -168,8 +168,11 @@ export class CellRegistry {
     return found;
   }
 
-  /** Whole or not at all: a crash or a full disk must not leave half a record in place of a good one. */
-  async #toDisk(record: CellRecord): Promise<void> {
+  /**
+   * Whole or not at all: a crash or a full disk must not leave half a record in place of a good one. False when the
+   * cell was erased meanwhile, which leaves no record.
+   */
+  async #toDisk(record: CellRecord): Promise<boolean> {
     const path = this.#path(record.cellId);
     const next = `${path}.${process.pid}.new`;
     try {
@@ -179,6 +182,9 @@ export class CellRegistry {
       await rm(next, { force: true });
       throw error;
     }
+    if (this.#own.has(record.cellId)) return true;
+    await rm(path, { force: true });
+    return false;
   }
 
   #path(cellId: string): string {

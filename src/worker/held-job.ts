@@ -46,6 +46,8 @@ export interface HeldJob {
   token: string;
   data: TaskJob;
   attempt: number;
+  /** The rising number of the attempt that was begun with it; null before there is one. */
+  begun: string | null;
 }
 
 /** The model the task will be worked with, `provider/model`, as far as the job tells. */

@@ -1,5 +1,6 @@
 /** How a job leaves our hands: ended, to be tried again, or back on the queue as if it had never been taken. */
 import { DelayedError, UnrecoverableError, WaitingError } from 'bullmq';
+import { messageOf } from '../errors.ts';
 import type { TaskJob } from '../job/job.ts';
 import type { AttemptResult } from '../job/outcome.ts';
 import type { Decision } from './decide.ts';
@@ -18,38 +19,67 @@ export class RetryAfter extends Error {
 
 /** Does what was decided. Returns the result of a job that is done, and throws what BullMQ understands otherwise. */
 export async function conclude(held: HeldJob, result: AttemptResult, decision: Decision): Promise<AttemptResult> {
-  const { context, job, token, attempt } = held;
+  const { context, attempt } = held;
   const reason = result.error?.message ?? 'no reason given';
   if (decision.next === 'requeue') {
     if (result.outcome === 'cancelled') context.onHandedBack();
     const why = result.outcome === 'cancelled' ? REASONS.stopping : reason;
-    return requeue(held, decision.afterMs, why);
+    return requeue(held, decision.afterMs, { reason: why, code: result.error?.code ?? '' });
   }
   const { waits: _, ...data } = held.data;
   const kept = decision.next === 'give-up' ? withReason(result, decision.why) : result;
-  const results = [...withoutLost(data.results, attempt), kept];
-  await context.jobData.write(data.task.id, token, { ...data, results } satisfies TaskJob);
-  await job.log(`attempt ${attempt}: ${kept.outcome}${kept.error === null ? '' : `: ${kept.error.message}`}`);
-  context.onResult(kept);
+  await setDown(held, { ...data, results: [...withoutLost(data.results, attempt), kept] });
+  await note(held, `${kept.outcome}${kept.error === null ? '' : `: ${kept.error.message}`}`);
+  tell(held, kept);
   if (decision.next === 'done') return kept;
   const why = `${result.outcome}: ${reason}`;
   throw decision.next === 'retry' ? new RetryAfter(why, decision.afterMs) : new UnrecoverableError(why);
 }
 
+/**
+ * Writes what the job came to, and only then says that its attempt has ended: whoever finds the job after we died in
+ * between must see the one or the other, or it would work again what is committed.
+ */
+async function setDown({ context, token, begun }: HeldJob, data: TaskJob): Promise<void> {
+  await context.jobData.write(data.task.id, token, data);
+  if (begun !== null) await context.fence.end(data.task.id, begun);
+}
+
+/** A line in the job's log is news: that it cannot be written must not make a failure of what was done. */
+async function note({ context, job, attempt }: HeldJob, what: string): Promise<void> {
+  await job.log(`attempt ${attempt}: ${what}`).catch(error => {
+    context.log.warn({ task: job.id, problem: messageOf(error) }, 'the log of the job could not be written');
+  });
+}
+
+function tell({ context }: HeldJob, result: AttemptResult): void {
+  try {
+    context.onResult(result);
+  } catch (error) {
+    context.log.warn({ task: result.taskId, problem: messageOf(error) }, 'the listener to results failed');
+  }
+}
+
 /** Up to this part of a wait is added at random, so that jobs that were put back together do not come together. */
 const SPREAD = 0.2;
 
+/** Why a job is put back: in words, and by the code that tells one lack from another. */
+export interface Wait {
+  reason: string;
+  code: string;
+}
+
 /**
- * Puts the job back on the queue without counting the attempt. With a `reason` the job's data says why and since
- * when it waits. Fails when the job's lock is no longer ours, which leaves the job to whoever has it.
+ * Puts the job back on the queue without counting the attempt. With a `wait` the job's data says why and since when
+ * it waits. Fails when the job's lock is no longer ours, which leaves the job to whoever has it.
  */
-export async function requeue(held: HeldJob, afterMs: number, reason: string | null): Promise<never> {
-  const { context, job, token, data, attempt } = held;
-  if (reason !== null) {
-    const since = data.waits?.since ?? Date.now();
-    const waits = afterMs > 0 ? { waits: { reason, since } } : {};
-    await context.jobData.write(data.task.id, token, { ...data, ...waits } satisfies TaskJob);
-    await job.log(`attempt ${attempt}: put back uncounted: ${reason}`);
+export async function requeue(held: HeldJob, afterMs: number, wait: Wait | null): Promise<never> {
+  const { job, token, data } = held;
+  if (wait !== null) {
+    // Patience with one lack is not used up by another that came before.
+    const since = data.waits?.code === wait.code ? data.waits.since : Date.now();
+    await setDown(held, { ...data, ...(afterMs > 0 ? { waits: { ...wait, since } } : {}) });
+    await note(held, `put back uncounted: ${wait.reason}`);
   }
   if (afterMs > 0) {
     await job.moveToDelayed(Date.now() + Math.round(afterMs * (1 + Math.random() * SPREAD)), token);

@@ -13,7 +13,7 @@ import { type HeldJob, type JobContext, modelOf, REASONS } from './held-job.ts';
 import { conclude, requeue } from './job-ending.ts';
 import { runAttempt } from './run-attempt.ts';
 import type { PooledSpawner } from './spawner-pool.ts';
-import { leftOf, spentWith, type Usage } from './totals.ts';
+import { leftOf, spentWith } from './totals.ts';
 
 /** So many attempts in a row that began and never ended: their workers died, and the task may be what kills them. */
 const MAX_UNENDED = 10;
@@ -28,17 +28,21 @@ export async function processJob(
   signal: AbortSignal,
 ): Promise<AttemptResult> {
   const data = readData(job);
-  const held: HeldJob = { context, job, token, data, attempt: job.attemptsMade + 1 };
+  const held: HeldJob = { context, job, token, data, attempt: job.attemptsMade + 1, begun: null };
+  const known = doneBefore(held);
+  if (known !== null) return known;
   const holdMs = context.holdMs(data.task.id);
   if (holdMs > 0) return requeue(held, holdMs, null);
   const turn = await context.cooldowns.ask(modelOf(data));
-  if (turn.waitMs > 0) return requeue(held, turn.waitMs, turn.reason ?? 'the provider is in a cool-down');
+  if (turn.waitMs > 0) {
+    const reason = turn.reason ?? 'the provider is in a cool-down';
+    return requeue(held, turn.waitMs, { reason, code: turn.kind === 'refused' ? 'PROVIDER_REFUSED' : 'PROVIDER_BUSY' });
+  }
 
   const begun = await context.fence.begin({ taskId: data.task.id, enqueuedAt: job.timestamp });
   const { result, waitMs } = await attempt(held, begun, signal);
   // The job may be another worker's by now. If it is not, it goes back uncounted.
   if (signal.reason === REASONS.lockLost) return requeue(held, 0, null);
-  await context.fence.end(data.task.id, begun.number);
 
   const after = { ...data, spent: spentWith(data, result) };
   const decision = decide(result, {
@@ -47,9 +51,10 @@ export async function processJob(
     cancelledBy: signal.reason === REASONS.stopping ? 'worker' : 'person',
     retryOverBudget: data.plan.retryOverBudget === true,
     waitMs,
-    waitedMs: data.waits === undefined ? 0 : Date.now() - data.waits.since,
+    // For something else than what is lacking now nobody has waited yet.
+    waitedMs: data.waits !== undefined && data.waits.code === result.error?.code ? Date.now() - data.waits.since : 0,
   });
-  return conclude({ ...held, data: after }, result, decision);
+  return conclude({ ...held, data: after, begun: begun.number }, result, decision);
 }
 
 interface Begun {
@@ -65,43 +70,45 @@ interface Ended {
   waitMs: number;
 }
 
-/** Runs a cell for the job, unless its work is done already or there is a reason not to. */
+/** Runs a cell for the job, unless there is a reason not to. */
 async function attempt(held: HeldJob, begun: Begun, signal: AbortSignal): Promise<Ended> {
-  const opened = await open(held);
-  if (begun.unended > 0 && 'source' in opened) {
-    const before = await finishedBefore(held, opened);
-    if (before !== null) return before;
-  }
-  const left = leftOf(held.data);
-  const reason = whyNot(held, begun, left);
-  if (reason !== null) return reason;
-  if (!('source' in opened)) return opened;
-  const life = runAttempt({ ...held, spawner: opened.spawner, left, number: begun.number, signal });
-  held.context.onCell(life);
-  const result = await life;
-  if (endedWell(result.result.outcome) || begun.unended === 0) return result;
-  // An attempt that was thought dead may have come to its commit all the same.
-  return (await finishedBefore(held, opened)) ?? result;
-}
-
-async function open(held: HeldJob): Promise<PooledSpawner | Ended> {
   const { context, data } = held;
+  const refused = reasonNotTo(held, begun);
+  // What an attempt before this one may have committed counts whatever else there is to say.
+  if (refused !== null && begun.unended === 0) return refused;
+  let spawner: PooledSpawner;
   try {
-    return await context.spawners.of(data.repository);
+    spawner = await context.spawners.of(data.repository);
   } catch (error) {
+    if (refused !== null) return refused;
     const { code, message } = asCellpoolError(error);
     const facts = { task: data.task.id, code, problem: message };
     if (LACKING.has(code)) context.log.error(facts, 'this worker lacks what the task needs; it waits');
     return ended(held, 'failed', code, message, LACKING_MS);
   }
+  const before = begun.unended === 0 ? null : await finishedBefore(held, spawner);
+  if (before !== null) return before;
+  if (refused !== null) return refused;
+  if (signal.aborted) return ended(held, 'cancelled', 'CANCELLED', 'cancelled before the attempt began');
+  const result = await runAttempt({
+    ...held,
+    spawner: spawner.spawner,
+    left: leftOf(data),
+    number: begun.number,
+    signal,
+  });
+  if (endedWell(result.result.outcome) || begun.unended === 0) return result;
+  // An attempt that was thought dead may have come to its commit all the same.
+  return (await finishedBefore(held, spawner)) ?? result;
 }
 
-function whyNot(held: HeldJob, { cancelled, unended }: Begun, left: Usage): Ended | null {
+/** Why no attempt is to be made any more; null when one is. */
+function reasonNotTo(held: HeldJob, { cancelled, unended }: Begun): Ended | null {
   if (cancelled) return ended(held, 'cancelled', 'CANCELLED', 'cancelled before the attempt began');
   if (unended > MAX_UNENDED) {
-    const what = `${unended} attempts in a row never ended: their workers died`;
-    return ended(held, 'failed', 'WORKER_DIED', what);
+    return ended(held, 'failed', 'WORKER_DIED', `${unended} attempts in a row never ended: their workers died`);
   }
+  const left = leftOf(held.data);
   if (left.tokens <= 0) return ended(held, 'over-budget', 'OVER_BUDGET', 'the tokens of the whole task are used up');
   if (left.executionMs <= 0) return ended(held, 'timed-out', 'TIMED_OUT', 'the time of the whole task is used up');
   return null;
@@ -121,6 +128,12 @@ async function finishedBefore({ job, data, context }: HeldJob, { source }: Poole
 
 function ended(held: HeldJob, outcome: Outcome, code: string, message: string, waitMs = 0): Ended {
   return { result: resultWithoutCell(held.data.task.id, held.attempt, outcome, { code, message }), waitMs };
+}
+
+/** The result of a job that is done, when its worker died (or Redis went away) before BullMQ heard of it. */
+function doneBefore({ data }: HeldJob): AttemptResult | null {
+  const last = data.results.at(-1);
+  return last !== undefined && endedWell(last.outcome) ? last : null;
 }
 
 /** Whoever can write to Redis can write a job; only one that passes the schema is worked. */

@@ -27,7 +27,7 @@ export async function runAttempt(run: Attempt): Promise<{ result: AttemptResult;
   const { test, title, model, agent } = task;
   const report = new ProgressReport(job, context.host, attempt);
   const provider = providerNews(run);
-  const result = await runCell(spawner, {
+  const cell = runCell(spawner, {
     config: {
       agentId: task.id,
       taskId: task.id,
@@ -54,6 +54,9 @@ export async function runAttempt(run: Attempt): Promise<{ result: AttemptResult;
     onProviderTrouble: provider.trouble,
     onProviderWell: provider.well,
   });
+  // The cell alone: what follows may have to wait for Redis, and nothing is left on this host by then.
+  context.onCell(cell);
+  const result = await cell;
   await report.written();
   const waitMs = result.error?.code === 'DISK_FULL' ? DISK_FULL_MS : await provider.waitMs();
   return { result, waitMs };

@@ -2,6 +2,7 @@
  * What a worker does besides its jobs: says that it lives, listens to what people ask of it, and removes what dead
  * workers of its host have left.
  */
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
 import type { HookCallback } from '../cell/hook-facts.ts';
 import type { Settings } from '../config.ts';
@@ -19,6 +20,8 @@ import { Reaper } from './reaper.ts';
 const BEAT_MS = 3_000;
 /** A look that finds nothing costs two calls of Redis and the listing of a folder. */
 const REAP_MS = 2_000;
+/** For the end of what is under way; what a reaper was doing then, the next one does. */
+const END_MS = 5_000;
 
 export interface UpkeepOptions {
   settings: Settings;
@@ -62,9 +65,9 @@ export class Upkeep {
 
   /** Enters the worker, listens, and begins the rounds; the first look for leftovers is over when it resolves. */
   async begin(): Promise<void> {
-    const { redis, settings, onCancel, onDrain } = this.#options;
+    const { redis, settings, onDrain } = this.#options;
     this.#control = await Control.subscribe(redis, settings.prefix, message => {
-      if (message.kind === 'cancel') onCancel(message.taskId);
+      if (message.kind === 'cancel') void this.#heed(message.taskId);
       else if (message.host === null || message.host === settings.host) onDrain();
     });
     await Promise.all([this.#beat(), this.#reap()]);
@@ -72,7 +75,7 @@ export class Upkeep {
     this.#every(REAP_MS, 'reap', () => this.#reap());
   }
 
-  /** Harmless when repeated. What is under way is waited for, unless Redis is away. */
+  /** Harmless when repeated. What is under way is waited for, but not for a Redis that is away or says nothing. */
   async end(): Promise<void> {
     for (const timer of this.#timers.splice(0)) clearInterval(timer);
     const control = this.#control;
@@ -81,8 +84,8 @@ export class Upkeep {
     // It would go on listening for a Redis that comes back, and keep the process alive with that.
     await control?.close();
     if (redis.status !== 'ready') return;
-    await Promise.allSettled([this.#workers.remove(worker.id), ...this.#busy.values()]);
-    await this.#queue.close();
+    const ended = Promise.allSettled([this.#workers.remove(worker.id), ...this.#busy.values()]);
+    await Promise.race([ended.then(() => this.#queue.close()), sleep(END_MS, undefined, { ref: false })]);
   }
 
   #every(ms: number, name: string, work: () => Promise<void>): void {
@@ -94,6 +97,19 @@ export class Upkeep {
       this.#busy.set(name, done);
     };
     this.#timers.push(setInterval(round, ms).unref());
+  }
+
+  /** The message names a task; which enqueuing of it is meant tells the mark, and it may not be the one that runs. */
+  async #heed(taskId: string): Promise<void> {
+    const { facts, onCancel, log } = this.#options;
+    const enqueuedAt = facts().running.get(taskId);
+    if (enqueuedAt === undefined) return;
+    try {
+      if ((await this.#marks.marked([{ taskId, enqueuedAt }])).length > 0) onCancel(taskId);
+    } catch (error) {
+      // The next beat looks for the mark again.
+      log.warn({ task: taskId, problem: messageOf(error) }, 'a cancellation could not be looked up');
+    }
   }
 
   async #beat(): Promise<void> {

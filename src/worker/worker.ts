@@ -4,12 +4,11 @@
  */
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Job, type Processor, Worker } from 'bullmq';
+import type { Job, Worker } from 'bullmq';
 import type { Redis } from 'ioredis';
 import type { HookCallbacks } from '../cell/hook-facts.ts';
 import { CONCURRENCY_CAP, type Settings } from '../config.ts';
 import { messageOf } from '../errors.ts';
-import { TASK_QUEUE } from '../job/names.ts';
 import type { AttemptResult } from '../job/outcome.ts';
 import type { Logger } from '../observe/logger.ts';
 import { ownIdentity } from '../os/identity.ts';
@@ -22,30 +21,18 @@ import { PortLeases } from '../redis/port-lease.ts';
 import { type CellRecord, CellRegistry } from '../redis/registry.ts';
 import { Admission } from './admit.ts';
 import { type JobContext, REASONS } from './held-job.ts';
-import { RetryAfter } from './job-ending.ts';
+import type { JobLocks } from './job-locks.ts';
+import { LOCK_MS, openJobQueue } from './job-queue.ts';
 import { processJob } from './process-job.ts';
 import { SpawnerPool } from './spawner-pool.ts';
 import { Upkeep } from './upkeep.ts';
-import { Watchdog } from './watchdog.ts';
 
-/**
- * How long a job stays ours without renewal, and how often others look for jobs that nobody renews. Measured
- * (bench/recovery): the job of a host that died runs again after 8 s, at worst 11 s; renewed every 1 to 2 s, a lock
- * outlives an event loop that stands still for 7 s.
- */
-const LOCK_MS = 9_000;
-const RENEW_MS = 2_000;
-const STALLED_MS = 2_000;
-/** A lock that was not renewed for this long may soon be somebody else's. */
-const SILENT_MS = LOCK_MS - 2_000;
 /** For handing jobs back once the cells are gone; after that their locks run out by themselves. */
 const HAND_BACK_MS = 10_000;
-/** Attempts that never end are counted by the fence, which knows more than BullMQ: it must not give up before. */
-const MAX_STALLS = 1_000;
 /** A job that may not begin here right now is looked at again so soon. */
 const HOLD_MS = 1_000;
 
-/** Never aborted; there is always a signal, only the types do not know. */
+/** Of a job that is put back before anything is done for it. */
 const NEVER = new AbortController().signal;
 
 export interface PoolOptions {
@@ -67,7 +54,7 @@ export class WorkerPool {
   /** Jobs that were given back because the worker stops. */
   handedBack = 0;
   readonly #worker: Worker;
-  readonly #watchdog: Watchdog;
+  readonly #locks: JobLocks;
   readonly #upkeep: Upkeep;
   readonly #cooldowns: Cooldowns;
   #admission: Admission | null = null;
@@ -93,26 +80,10 @@ export class WorkerPool {
     const registry = new CellRegistry(redis, { prefix, host, home });
     const ports = new PortLeases(redis, { prefix, host, range: settings.ports });
     const context = this.#contextOf(options, new SpawnerPool(siteOf(options), ports, { cells: registry, worker }));
-    this.#watchdog = new Watchdog(SILENT_MS, id => this.#cancel(id, REASONS.lockLost));
-    // Without defaults: BullMQ counts the parameters, and gives a signal only to the third.
-    const process: Processor = (job, token, signal) => this.#work(context, job, token ?? '', signal ?? NEVER);
-    this.#worker = new Worker(TASK_QUEUE, process, {
-      connection: redis,
-      prefix,
-      autorun: false,
-      concurrency,
-      lockDuration: LOCK_MS,
-      lockRenewTime: RENEW_MS,
-      stalledInterval: STALLED_MS,
-      maxStalledCount: MAX_STALLS,
-      settings: { backoffStrategy: (_made, _type, error) => (error instanceof RetryAfter ? error.afterMs : 0) },
-    });
-    // A lost lock does not end a job by itself: another worker may have it by now, so ours must not commit.
-    this.#worker.on('lockRenewalFailed', ids => {
-      for (const id of ids) this.#cancel(id, REASONS.lockLost);
-    });
-    this.#worker.on('locksRenewed', ({ jobIds }) => this.#watchdog.renewed(jobIds));
-    this.#worker.on('error', error => log.warn({ problem: error.message }, 'queue trouble'));
+    const work = (job: Job, token: string) => this.#work(context, job, token);
+    const { worker: bull, locks } = openJobQueue({ redis, prefix, concurrency, log, work });
+    this.#worker = bull;
+    this.#locks = locks;
     this.#upkeep = new Upkeep({
       settings,
       redis,
@@ -122,7 +93,7 @@ export class WorkerPool {
       ports,
       onFailure: options.hooks?.onFailure,
       facts: () => ({ concurrency, running: this.#running, draining: this.#drainAsked.signal.aborted }),
-      onCancel: id => this.#cancel(id, REASONS.cancelled),
+      onCancel: id => this.#locks.cancel(id, REASONS.cancelled),
       onDrain: () => this.#drainAsked.abort(),
     });
   }
@@ -160,8 +131,9 @@ export class WorkerPool {
   async stop(): Promise<void> {
     this.#stopping = true;
     const closing = this.#worker.close();
-    for (const id of this.#running.keys()) this.#cancel(id, REASONS.stopping);
-    await Promise.allSettled(this.#cells);
+    for (const id of this.#running.keys()) this.#locks.cancel(id, REASONS.stopping);
+    // Again: a job that was being taken just now may have begun its cell meanwhile.
+    while (this.#cells.size > 0) await Promise.allSettled(this.#cells);
     // The cells are gone. What is left is to tell Redis, which cannot be waited for when it is not there.
     await Promise.race([closing, sleep(HAND_BACK_MS, undefined, { ref: false })]);
     this.#tellStopped();
@@ -169,7 +141,7 @@ export class WorkerPool {
   }
 
   async #close(): Promise<void> {
-    this.#watchdog.close();
+    this.#locks.close();
     this.#admission?.close();
     await this.#upkeep.end();
   }
@@ -190,7 +162,8 @@ export class WorkerPool {
       log,
       onCell: life => {
         this.#cells.add(life);
-        void life.finally(() => this.#cells.delete(life));
+        const over = () => void this.#cells.delete(life);
+        life.then(over, over);
       },
       holdMs: () => (this.#stopping || this.#running.size > this.#allowed ? HOLD_MS : 0),
       onStage: (id, stage) => (stage === 'spawn' ? this.#spawning.add(id) : this.#spawning.delete(id)),
@@ -202,23 +175,19 @@ export class WorkerPool {
     };
   }
 
-  async #work(context: JobContext, job: Job, token: string, signal: AbortSignal): Promise<AttemptResult> {
+  async #work(context: JobContext, job: Job, token: string): Promise<AttemptResult> {
     const id = job.id ?? '';
     // After a long silence of Redis we may be handed a job whose last attempt we are still ending.
-    if (this.#running.has(id)) return await processJob({ ...context, holdMs: () => HOLD_MS }, job, token, signal);
+    if (this.#running.has(id)) return await processJob({ ...context, holdMs: () => HOLD_MS }, job, token, NEVER);
     this.#running.set(id, job.timestamp);
-    this.#watchdog.taken(id);
+    const signal = this.#locks.take(id, token);
     try {
       return await processJob(context, job, token, signal);
     } finally {
       this.#running.delete(id);
       this.#spawning.delete(id);
-      this.#watchdog.done(id);
+      this.#locks.done(id);
     }
-  }
-
-  #cancel(id: string, reason: string): void {
-    this.#worker.cancelJob(id, reason);
   }
 
   /** No job is taken before what dead workers left is removed, and before it is known how many cells fit. */

@@ -1,5 +1,5 @@
 /** Leased ports on a real Redis, with real programs that sit on some of them. */
-import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
+import { afterAll, beforeAll, expect, onTestFinished, test, vi } from 'vitest';
 import { HeldPort, isBindable } from '../../src/cell/held-port.ts';
 import { silentLogger } from '../../src/observe/logger.ts';
 import { PortLeases } from '../../src/redis/port-lease.ts';
@@ -102,4 +102,23 @@ test('many cells at once get a port each', async () => {
   expect(new Set(taken.map(port => port.lease.port)).size).toBe(15);
   await Promise.all(taken.map(port => port.release()));
   expect(await held(ports)).toEqual([]);
+});
+
+test('whoever does not want a port any more does not wait for it, and one that comes late is given back', async () => {
+  const ports = leasesOf(1);
+  const other = await redis.connect('worker');
+  const leases = new PortLeases(other, { host: 'late', prefix: redis.prefix(), range: { from, to: from } });
+  const pid = Number(/process_id:(\d+)/.exec(await client.info('server'))?.[1]);
+  const wanted = new AbortController();
+  expect(await held(ports)).toEqual([]);
+  process.kill(pid, 'SIGSTOP');
+  try {
+    const taking = HeldPort.take(leases, 'a-cell', silentLogger, wanted.signal);
+    wanted.abort(new Error('not wanted'));
+    await expect(taking).rejects.toThrow('not wanted');
+  } finally {
+    process.kill(pid, 'SIGCONT');
+  }
+  await vi.waitFor(async () => expect(await leases.acquire('another', 1_000)).not.toBeNull());
+  expect(await held(leases)).toEqual([`${from} another`]);
 });

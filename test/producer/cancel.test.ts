@@ -225,3 +225,8 @@ test('a Redis that goes away meanwhile is one clear error', async () => {
   own.disconnect();
   await failed;
 });
+
+test('a job made by hand, of which nobody can tell when it was queued, is not waited for without end', async () => {
+  await redis.hset(queue.toKey('by-hand'), 'name', TASK_JOB, 'data', '{}', 'opts', '{}');
+  expect(await cancel(['by-hand'], 300)).toMatchObject([{ taskId: 'by-hand', how: 'unknown' }]);
+});

@@ -189,3 +189,12 @@ test('an id that tries to leave the folder is no cell, and erasing it removes no
 test('a registry nobody has written to is empty', async () => {
   expect(await fresh().cells.list()).toEqual([]);
 });
+
+test('a cell that is erased while it is being entered leaves no record', async () => {
+  const { cells, record, folder } = fresh();
+  const entering = cells.register(record());
+  await cells.erase('task.0123abcd');
+  await entering;
+  expect(await cells.list()).toEqual([]);
+  expect(readdirSync(folder)).toEqual([]);
+});

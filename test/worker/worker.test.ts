@@ -1,5 +1,5 @@
 /** The worker on a real queue, with jobs that end before any cell is there; whole attempts are worked in test/cli. */
-import { chmodSync, readdirSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { QueueEvents } from 'bullmq';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
@@ -16,6 +16,7 @@ import { Cooldowns } from '../../src/redis/cooldown.ts';
 import { Fence } from '../../src/redis/fence.ts';
 import { WorkerList } from '../../src/redis/worker-list.ts';
 import { WorkerPool } from '../../src/worker/worker.ts';
+import { resultOf } from '../support/jobs.ts';
 import { type TestRedis, testRedis } from '../support/redis.ts';
 import { commitAll, git, makeRepository, tempFolder, writeFiles } from '../support/repository.ts';
 
@@ -182,9 +183,20 @@ describe('a job whose repository is not on this host', () => {
     expect((await queue.getJobLogs('a')).logs).toEqual([expect.stringContaining('put back uncounted')]);
   });
 
+  test('is not given up because it has waited for something else before', async () => {
+    const delayed = once('delayed');
+    const waits = { reason: 'too many requests', code: 'PROVIDER_BUSY', since: Date.now() - 3_700_000 };
+    await addJob({ ...jobOf('a', join(folder, 'no-repository')), waits });
+    await startPool();
+    await delayed;
+    const now = await dataOf('a');
+    expect(now).toMatchObject({ results: [], waits: { code: 'NOT_A_REPOSITORY' } });
+    expect(now.waits?.since).toBeGreaterThan(Date.now() - 60_000);
+  });
+
   test('is given up when that has lasted for more than an hour', async () => {
     const failed = failures('a');
-    const waits = { reason: 'no repository', since: Date.now() - 3_700_000 };
+    const waits = { reason: 'no repository', code: 'NOT_A_REPOSITORY', since: Date.now() - 3_700_000 };
     await addJob({ ...jobOf('a', join(folder, 'no-repository')), waits });
     await startPool();
     expect((await failed).get('a')).toContain('no-repository');
@@ -215,13 +227,19 @@ describe('an attempt whose lock went to another worker', () => {
 
 describe('a task that somebody cancels', () => {
   test('is ended in the middle of its attempt, with the outcome cancelled and nothing left', async () => {
-    await addJob(jobOf('a', makeRepository(join(folder, 'repository'))));
+    const { timestamp } = await addJob(jobOf('a', makeRepository(join(folder, 'repository'))));
     const booting = once('progress');
     const failed = failures('a');
     const pool = await startPool({ opencodeBin: brokenOpencode('exec sleep 60'), ports: { from: 31_200, to: 31_299 } });
     await booting;
     const control = new Control(await server.connect('producer'), { prefix });
+    // Meant for an enqueuing of it that is over.
+    await control.markCancelled('a', timestamp - 1);
     expect(await control.publish({ kind: 'cancel', taskId: 'a' })).toBe(1);
+    await new Promise(resolve => setTimeout(resolve, 200));
+    expect(pool.running).toEqual(['a']);
+    await control.markCancelled('a', timestamp);
+    await control.publish({ kind: 'cancel', taskId: 'a' });
     await failed;
     expect(await dataOf('a')).toMatchObject({ results: [{ outcome: 'cancelled', attempt: 1 }] });
     expect((await queue.getJob('a'))?.attemptsMade).toBe(1);
@@ -279,6 +297,51 @@ describe('a task whose worker died', () => {
     });
   });
 
+  const committedBefore = (repository: string, enqueuedAt: number): string => {
+    git(repository, 'switch', '--quiet', '-c', 'cellpool/a');
+    writeFiles(repository, { 'new.txt': 'new' });
+    const trailers = { Task: 'a', Attempt: '1', Tokens: '77', Enqueued: new Date(enqueuedAt).toISOString() };
+    const commit = commitAll(repository, withTrailers('Do it', trailers));
+    git(repository, 'switch', '--quiet', 'main');
+    return commit;
+  };
+
+  test('is committed, not cancelled, when the branch had moved before somebody cancelled it', async () => {
+    const repository = makeRepository(join(folder, 'repository'));
+    const job = await addJob(jobOf('a', repository));
+    await begin('a', job.timestamp, 1);
+    const commit = committedBefore(repository, job.timestamp);
+    await new Control(await server.connect('producer'), { prefix }).markCancelled('a', job.timestamp);
+    const completed = once('completed');
+    await startPool({ opencodeBin: brokenOpencode('exit 7') });
+    await completed;
+    expect((await queue.getJob('a'))?.returnvalue).toMatchObject({ outcome: 'committed', commit });
+  });
+
+  test('is done although the listener to its result throws', async () => {
+    const repository = makeRepository(join(folder, 'repository'));
+    const job = await addJob(jobOf('a', repository));
+    await begin('a', job.timestamp, 1);
+    const commit = committedBefore(repository, job.timestamp);
+    const completed = once('completed');
+    await startPool({ opencodeBin: brokenOpencode('exit 7') }, () => {
+      throw new Error('the listener is broken');
+    });
+    await completed;
+    expect((await queue.getJob('a'))?.returnvalue).toMatchObject({ outcome: 'committed', commit });
+    expect((await queue.getJob('a'))?.attemptsMade).toBe(1);
+  });
+
+  test('is done without another attempt when its result stood in the job already', async () => {
+    const done = resultOf('a', 'committed');
+    const completed = once('completed');
+    await addJob({ ...jobOf('a', join(folder, 'no-repository')), results: [done] });
+    await startPool({ opencodeBin: brokenOpencode('exit 7') });
+    await completed;
+    expect((await queue.getJob('a'))?.returnvalue).toEqual(done);
+    expect((await dataOf('a')).results).toEqual([done]);
+  });
+
   test('is given up when that happens again and again: the task may be what kills them', async () => {
     const job = await addJob(jobOf('a', makeRepository(join(folder, 'repository'))));
     await begin('a', job.timestamp, 11);
@@ -330,6 +393,37 @@ describe('a worker that is told to stop', () => {
     expect(job?.attemptsMade).toBe(0);
     expect((await dataOf('a')).results).toEqual([]);
   });
+
+  test('comes to its end, with nothing left but what the reaper knows of, while Redis says nothing', async () => {
+    const own = await testRedis();
+    const ownPrefix = own.prefix();
+    const ownQueue = openQueue(await own.connect('producer'), ownPrefix);
+    const redis = await own.connect('worker');
+    const pid = Number(/process_id:(\d+)/.exec(await redis.info('server'))?.[1]);
+    const defaults = loadSettings({ env: { CELLPOOL_HOME: join(folder, 'home'), CELLPOOL_HOST: 'test' } });
+    const ports = { from: 31_400, to: 31_499 };
+    const settings = {
+      ...defaults,
+      prefix: ownPrefix,
+      concurrency: 1,
+      ports,
+      opencodeBin: brokenOpencode('exec sleep 60'),
+    };
+    const pool = await WorkerPool.start({ settings, redis, log: silentLogger });
+    const data = jobOf('a', makeRepository(join(folder, 'repository')));
+    await ownQueue.add(TASK_JOB, data, jobOptions(data.task));
+    const cells = join(folder, 'home', 'cells');
+    await vi.waitUntil(() => existsSync(cells) && readdirSync(cells).length === 1, { timeout: 20_000 });
+    process.kill(pid, 'SIGSTOP');
+    try {
+      await pool.stop();
+      expect(readdirSync(cells)).toEqual([]);
+    } finally {
+      process.kill(pid, 'SIGCONT');
+      await ownQueue.close();
+      await own.close();
+    }
+  }, 90_000);
 
   test('hears it when somebody asks its host to drain', async () => {
     const pool = await startPool();
