@@ -2,7 +2,7 @@
  * The Lua scripts of the cool-downs; each is one atomic operation. Time is Redis's own, in ms. Numbers go through
  * `%.0f`, since Lua prints large ones as 1.7e+15.
  *
- * A cool-down is a hash: kind, reason, step (from 1), until (when asking makes sense again), probe (until when one
+ * A cool-down is a hash: kind, reason, step (from 1; 0 is a mere hiccup, gone when it is over), until (when asking makes sense again), probe (until when one
  * asker has the turn to try). What cannot be read as one counts as none, and the next report writes over it.
  */
 
@@ -12,7 +12,7 @@ const HOUR = 60 * MINUTE;
 
 /** First step, doubled at each, and the cap. */
 export const STEPS = {
-  busy: { firstMs: 15 * SECOND, capMs: 15 * MINUTE },
+  busy: { firstMs: 15 * SECOND, capMs: 5 * MINUTE },
   refused: { firstMs: MINUTE, capMs: 10 * MINUTE },
 } as const;
 /** The longest a provider is believed when it says when to come again. */
@@ -20,7 +20,7 @@ export const RETRY_AFTER_MAX_MS = HOUR;
 /** Before another may try, when the one that tries says nothing. */
 export const PROBE_MS = MINUTE;
 /** For those that ask while one tries. */
-export const OTHERS_WAIT_MS = 5 * SECOND;
+export const OTHERS_WAIT_MS = 15 * SECOND;
 /** After its end; a provider nobody has asked for so long starts afresh. */
 const FORGET_MS = HOUR;
 
@@ -34,7 +34,7 @@ local function read(key)
   local values = redis.call('HMGET', key, 'kind', 'reason', 'step', 'until', 'probe')
   local step, over, probe = tonumber(values[3]), tonumber(values[4]), tonumber(values[5] or '0')
   if values[1] ~= 'busy' and values[1] ~= 'refused' then return nil end
-  if not (step and step >= 1 and step <= 1000 and over and over >= 0 and probe) then return nil end
+  if not (step and step >= 0 and step <= 1000 and over and over >= 0 and probe) then return nil end
   if over > now + ${RETRY_AFTER_MAX_MS} then over = now end
   if probe > now + ${PROBE_MS} then probe = now end
   return {kind = values[1], reason = values[2] or '', step = step, over = over, probe = probe}
@@ -65,22 +65,27 @@ return {'0', '', ''}
 `;
 
 /**
- * KEYS: the cool-down, all names. ARGV: name, kind, first step, cap, retry-after, reason. Returns the ms to wait.
- * While one is running it is not widened: the reports of many cells are one piece of news.
+ * KEYS: the cool-down, all names. ARGV: name, kind, first step, cap, retry-after, reason, whether it is a hiccup.
+ * Returns the ms to wait. While one is running it is not widened: the reports of many cells are one piece of news. A
+ * hiccup never widens one.
  */
 export const REPORT = `${READ}
 local one = read(KEYS[1])
 local after = now + tonumber(ARGV[5])
 local step, over
-if one and one.over > now then
+if ARGV[7] == '1' and not (one and one.step > 0) then
+  step, over = 0, math.max(one and one.over or 0, after)
+elseif one and one.over > now and one.step > 0 then
   step, over = one.step, math.max(one.over, after)
+elseif ARGV[7] == '1' then
+  return '0'
 else
   step = math.min((one and one.step or 0) + 1, 1000)
   over = math.max(now + math.min(tonumber(ARGV[3]) * 2 ^ (step - 1), tonumber(ARGV[4])), after)
 end
 redis.call('DEL', KEYS[1])
 redis.call('HSET', KEYS[1], 'kind', ARGV[2], 'reason', ARGV[6], 'step', decimal(step), 'until', decimal(over))
-redis.call('PEXPIREAT', KEYS[1], decimal(over + ${FORGET_MS}))
+redis.call('PEXPIREAT', KEYS[1], decimal(step == 0 and math.max(over, now + 1) or over + ${FORGET_MS}))
 redis.call('SADD', KEYS[2], ARGV[1])
 return decimal(over - now)
 `;

@@ -38,7 +38,7 @@ export interface Cooldown {
   readonly reason: string;
   /** Epoch ms by the clock of Redis; when it has passed, the cool-down is half-open. */
   readonly until: number;
-  /** How many in a row, from 1. */
+  /** How many in a row, from 1; 0 is a hiccup. */
   readonly step: number;
 }
 
@@ -47,6 +47,8 @@ export interface ProviderTrouble {
   /** What the provider asked for; nonsense counts as nothing. */
   retryAfterMs?: number | undefined;
   reason: string;
+  /** Somebody is still waiting for the provider, who may be back in a moment: until then only, and nothing widens. */
+  isHiccup?: boolean;
 }
 
 const ask = new Script(ASK);
@@ -76,12 +78,15 @@ export class Cooldowns {
   }
 
   /** Enters trouble with `model` (`provider/model`); returns how long all leave it alone. @throws {InvalidInput} */
-  async report(model: string, { kind, retryAfterMs = 0, reason }: ProviderTrouble): Promise<{ waitMs: number }> {
+  async report(
+    model: string,
+    { kind, retryAfterMs = 0, reason, isHiccup = false }: ProviderTrouble,
+  ): Promise<{ waitMs: number }> {
     const name = kind === 'busy' ? checked(model) : providerOf(model);
     const { firstMs, capMs } = STEPS[kind];
     // From a header of somebody else's server.
     const after = retryAfterMs > 0 ? Math.ceil(Math.min(retryAfterMs, RETRY_AFTER_MAX_MS)) : 0;
-    const args = [name, kind, firstMs, capMs, after, reason.slice(0, REASON_MAX)];
+    const args = [name, kind, firstMs, capMs, after, reason.slice(0, REASON_MAX), isHiccup ? '1' : '0'];
     return { waitMs: Number(await report.run(this.#redis, this.#keysOf(name), args)) };
   }
 

@@ -1,5 +1,6 @@
 /** Runs the cell of one attempt, and tells everybody who wants to know how it goes. */
 import type { AgentSpawner } from '../cell/agent-spawner.ts';
+import type { ProviderTrouble } from '../cell/provider-trouble.ts';
 import { runCell } from '../cell/run-cell.ts';
 import { messageOf } from '../errors.ts';
 import type { AttemptResult } from '../job/outcome.ts';
@@ -57,6 +58,7 @@ export async function runAttempt(run: Attempt): Promise<{ result: AttemptResult;
   // The cell alone: what follows may have to wait for Redis, and nothing is left on this host by then.
   context.onCell(cell);
   const result = await cell;
+  if (result.error?.code === 'PROVIDER_BUSY') provider.lasts(result.error.message);
   await report.written();
   const waitMs = result.error?.code === 'DISK_FULL' ? DISK_FULL_MS : await provider.waitMs();
   return { result, waitMs };
@@ -66,6 +68,7 @@ export async function runAttempt(run: Attempt): Promise<{ result: AttemptResult;
 function providerNews({ context, data }: HeldJob) {
   const model = modelOf(data);
   let waitMs = 0;
+  let retryAfterMs = 0;
   let last: Promise<void> = Promise.resolve();
   const then = (news: () => Promise<void>) => {
     last = last.then(news).catch(error => {
@@ -73,10 +76,19 @@ function providerNews({ context, data }: HeldJob) {
     });
   };
   return {
-    trouble(trouble: { kind: 'busy' | 'refused'; retryAfterMs?: number; reason: string }) {
-      if (trouble.kind === 'refused') context.onRefused(model.split('/')[0] ?? model, trouble.reason);
+    /** A busy provider that the session still waits for is a hiccup: only what lasts widens the cool-down. */
+    trouble(trouble: ProviderTrouble) {
+      const isHiccup = trouble.kind === 'busy';
+      if (trouble.kind === 'busy') retryAfterMs = trouble.retryAfterMs;
+      else context.onRefused(model.split('/')[0] ?? model, trouble.reason);
       then(async () => {
-        waitMs = (await context.cooldowns.report(model, trouble)).waitMs;
+        waitMs = (await context.cooldowns.report(model, { ...trouble, isHiccup })).waitMs;
+      });
+    },
+    /** The session was given up for it. */
+    lasts(reason: string) {
+      then(async () => {
+        waitMs = (await context.cooldowns.report(model, { kind: 'busy', retryAfterMs, reason })).waitMs;
       });
     },
     well() {

@@ -34,12 +34,19 @@ export const BUSY_MODEL = 'scripted/busy';
 export const fileOf = id => `work/${id}.txt`;
 export const nonceOf = (task, attempt) => `${task.nonce}-${attempt}`;
 
+/** Tasks whose provider stays busy for longer than a session waits. */
+const LASTING = 3;
+
 /** The task's facts, from which `inputOf` makes what is enqueued. */
 export function makeTasks(random, count) {
   const names = Object.keys(KINDS);
   const bag = names.flatMap(name => Array(KINDS[name].weight).fill(name));
   // One of each first, so that a short run has them all.
   const kinds = Array.from({ length: count }, (_, at) => names[at] ?? random.pick(bag));
+  let lasting = 0;
+  // Two refusals are ridden out inside the session. One that lasts starts the cool-down of its model anew, so that many
+  // of them, one after another, would only show how long cool-downs get.
+  const refusals = () => (++lasting <= LASTING ? 3 : random.between(1, 2));
   return random.shuffle(kinds).map((kind, at) => ({
     id: `t${String(at + 1).padStart(3, '0')}-${kind}`,
     kind,
@@ -49,7 +56,7 @@ export function makeTasks(random, count) {
     thinkMs: random.between(0, 600),
     priority: random.next() < 0.3 ? random.between(1, 5) : null,
     /** Of the busy kind: requests that are answered 429 before the model works. */
-    refusals: kind === 'busy' ? random.between(1, 3) : 0,
+    refusals: kind === 'busy' ? refusals() : 0,
     batch: random.next() < 0.7 ? 0 : random.between(1, 2),
   }));
 }

@@ -65,7 +65,7 @@ test('a provider that refuses us is left alone with all its models; others are n
 });
 
 test.each([
-  [busy, [15, 30, 60, 120, 240, 480, 900, 900]],
+  [busy, [15, 30, 60, 120, 240, 300, 300]],
   [refused, [60, 120, 240, 480, 600, 600]],
 ])('steps of $kind double up to a cap', async (trouble, seconds) => {
   const { cooldowns, pass } = fresh();
@@ -115,7 +115,7 @@ test('when the time is over one asker may try, and the others wait a little', as
   const answers = await Promise.all(Array.from({ length: 20 }, () => cooldowns.ask('p/m')));
   expect(answers.filter(({ waitMs }) => waitMs === 0)).toEqual([GO]);
   expect(answers.filter(({ waitMs }) => waitMs > 0)).toEqual(
-    Array.from({ length: 19 }, () => ({ waitMs: 5 * SECOND, kind: 'busy', reason: 'rate limit' })),
+    Array.from({ length: 19 }, () => ({ waitMs: 15 * SECOND, kind: 'busy', reason: 'rate limit' })),
   );
 });
 
@@ -124,7 +124,7 @@ test('the turn to try passes on after a minute of silence', async () => {
   await cooldowns.report('p/m', busy);
   await pass(15 * SECOND);
   expect(await cooldowns.ask('p/m')).toEqual(GO);
-  expect((await cooldowns.ask('p/m')).waitMs).toBe(5 * SECOND);
+  expect((await cooldowns.ask('p/m')).waitMs).toBe(15 * SECOND);
   await pass(MINUTE);
   expect(await cooldowns.ask('p/m')).toEqual(GO);
 });
@@ -206,6 +206,20 @@ test('clearing all ends running cool-downs too, and tells how many', async () =>
   expect(await cooldowns.clearAll()).toBe(0);
 });
 
+test('a hiccup holds until it is over and no longer, and widens nothing', async () => {
+  const { cooldowns, key } = fresh();
+  const hiccup = { ...busy, retryAfterMs: 2 * SECOND, isHiccup: true };
+  for (let time = 0; time < 5; time++) await cooldowns.report('p/m', hiccup);
+  expect((await cooldowns.ask('p/m')).waitMs).toBeLessThanOrEqual(2 * SECOND);
+  expect(await redis.pttl(key('p/m'))).toBeLessThanOrEqual(2 * SECOND);
+  // What lasts begins at the first step, and a later hiccup leaves it as it is.
+  const { waitMs } = await cooldowns.report('p/m', { ...busy, retryAfterMs: 0 });
+  expect(waitMs).toBe(15 * SECOND);
+  await cooldowns.report('p/m', { ...hiccup, retryAfterMs: 1 });
+  expect(await cooldowns.list()).toMatchObject([{ name: 'p/m', step: 1 }]);
+  expect((await cooldowns.ask('p/m')).waitMs).toBeGreaterThan(14 * SECOND);
+});
+
 test('those of one kind can be ended alone', async () => {
   const { cooldowns } = fresh();
   await cooldowns.report('p/m', busy);
@@ -221,13 +235,13 @@ test('a clock that was set back by days holds nobody up', async () => {
   const future = Date.now() + 48 * HOUR;
   await redis.hset(key('p/m'), { until: future, probe: future });
   expect(await cooldowns.ask('p/m')).toEqual(GO);
-  expect((await cooldowns.ask('p/m')).waitMs).toBe(5 * SECOND);
+  expect((await cooldowns.ask('p/m')).waitMs).toBe(15 * SECOND);
 });
 
 test('nonsense in place of a cool-down is none, is not listed, and is written over by the next report', async () => {
   const good = { kind: 'busy', reason: '', step: '1', until: String(Date.now() + HOUR / 2) };
   const { key, prefix, cooldowns } = fresh();
-  const nonsense = [{ kind: 'x' }, { step: 'x' }, { step: '0' }, { step: '1e300' }, { until: 'nan' }, { until: '-1' }];
+  const nonsense = [{ kind: 'x' }, { step: 'x' }, { step: '-1' }, { step: '1e300' }, { until: 'nan' }, { until: '-1' }];
   const write = [
     ...nonsense.map(fields => () => redis.hset(key('p/m'), { ...good, ...fields })),
     () => redis.hset(key('p/m'), { ...good, probe: 'x' }),
