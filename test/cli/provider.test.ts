@@ -23,8 +23,8 @@ test('a key that is refused ends a run with 3 at once, and goes on with it once 
   cli = new CliHome();
   const repository = cli.repository();
   const file = cli.tasksFile('tasks.jsonl', [
-    scripted('a', [{ write: { 'a.txt': 'a\n' } }]),
-    scripted('b', [{ write: { 'b.txt': 'b\n' } }]),
+    scripted('a', [{ write: { 'first.txt': 'a\n' } }]),
+    scripted('b', [{ write: { 'second.txt': 'b\n' } }]),
   ]);
   const args = ['run', file, '--repo', repository, '--concurrency', '1', ...cli.modelFlags(model)];
   const right = model.fail({ status: 401 });
