@@ -4,6 +4,7 @@ import type { Settings } from '../config.ts';
 import { openQueue } from '../job/queue.ts';
 import { createLogger } from '../observe/logger.ts';
 import { ownIdentity } from '../os/identity.ts';
+import { JobData } from '../redis/job-data.ts';
 import { PortLeases } from '../redis/port-lease.ts';
 import { CellRegistry } from '../redis/registry.ts';
 import { failureHookOfDead } from '../worker/dead-hook.ts';
@@ -67,6 +68,7 @@ export async function reapRound(settings: Settings, dryRun: boolean, connected: 
       registry: new CellRegistry(redis, { prefix, host, home }),
       ports: new PortLeases(redis, { prefix, host, range }),
       queue,
+      jobData: new JobData(redis, { prefix }),
       home,
       host,
       log,
@@ -96,10 +98,11 @@ function tell({ dryRun, reaped, left, faults }: ReapReport): void {
   const end = dryRun
     ? `${counted(reaped.length, 'leftover')} would be removed; nothing was changed.`
     : `${counted(reaped.length, 'leftover')} removed.`;
-  const lines = [
-    ...(rows.length === 0 ? [] : [table(['KIND', 'NAME', dryRun ? 'WOULD REMOVE' : 'REMOVED', 'WHY'], rows), '']),
+  const others = [
     ...left.map(({ kind, name, why }) => `left alone: ${kind} ${name}: ${why}`),
     ...faults.map(({ kind, name, step, message }) => `fault: ${kind} ${name}: ${step}: ${message}`),
   ];
-  process.stdout.write(`${[...lines.map(line => (line.includes('\n') ? line : printable(line))), end].join('\n')}\n`);
+  const head = ['KIND', 'NAME', dryRun ? 'WOULD REMOVE' : 'REMOVED', 'WHY'];
+  const lines = [...(rows.length === 0 ? [] : [table(head, rows), '']), ...others.map(printable), end];
+  process.stdout.write(`${lines.join('\n')}\n`);
 }

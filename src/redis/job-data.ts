@@ -1,4 +1,4 @@
-/** Writes a job's data as long as the job is ours: BullMQ's own `updateData` asks nobody. */
+/** A job's data and lock in our own words: BullMQ's own `updateData` asks nobody whether the job is still ours. */
 import type { Redis } from 'ioredis';
 import { CellpoolError } from '../errors.ts';
 import { DEFAULT_PREFIX, taskKeys } from './keys.ts';
@@ -20,6 +20,15 @@ export class JobData {
   constructor(redis: Redis, { prefix = DEFAULT_PREFIX }: { prefix?: string } = {}) {
     this.#redis = redis;
     this.#prefix = prefix;
+  }
+
+  /**
+   * Takes the lock of a job that nobody has any more, for `ms` milliseconds, in the name of the dead worker who had
+   * it: `token` is his. False when somebody has it.
+   */
+  async takeOver(taskId: string, token: string, ms: number): Promise<boolean> {
+    const { lock } = taskKeys(this.#prefix, taskId);
+    return (await this.#redis.set(lock, token, 'PX', ms, 'NX')) === 'OK';
   }
 
   /**

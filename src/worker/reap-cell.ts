@@ -8,6 +8,7 @@ import { unpin } from '../git/mirror.ts';
 import { jobIdOf } from '../job/names.ts';
 import type { TaskQueue } from '../job/queue.ts';
 import { within } from '../os/within.ts';
+import type { JobData } from '../redis/job-data.ts';
 import type { PortLeases } from '../redis/port-lease.ts';
 import type { CellRecord, CellRegistry } from '../redis/registry.ts';
 import { findCellProcesses, killCellProcesses, type ReapedCell } from './cell-processes.ts';
@@ -18,6 +19,7 @@ export interface ReapContext {
   readonly registry: CellRegistry;
   readonly ports: PortLeases;
   readonly queue: TaskQueue;
+  readonly jobData: JobData;
   readonly home: string;
   /** Runs the task's failure hook; it limits its own time. Left out: there is none to run. */
   readonly onFailure: ((record: CellRecord) => Promise<void>) | undefined;
@@ -46,7 +48,7 @@ const FOLDER_MS = 60_000;
 export async function giveJobBack(context: ReapContext, { record, judgement }: DeadCell): Promise<boolean> {
   if (judgement.workerLives) return false;
   try {
-    return await within(STEP_MS, undefined, () => giveBack(context.queue, record, context.dryRun));
+    return await within(STEP_MS, undefined, () => giveBack(context, record));
   } catch (error) {
     context.notes.faults.push({ kind: 'cell', name: record.cellId, step: 'job', message: messageOf(error) });
     return false;
@@ -145,17 +147,25 @@ async function leases(ports: PortLeases, cellId: string, dryRun: boolean): Promi
   return removed;
 }
 
+/** Longer than moving a job takes. */
+const TAKE_OVER_MS = 5_000;
 /** A lock of this value is no lock to BullMQ: it would take the job from whoever has it. */
 const NO_LOCK = '0';
 
 /** Puts the job back in line while it is still ours by its lock; false when it is not, which is no fault. */
-async function giveBack(queue: TaskQueue, { cellId, taskId, job }: CellRecord, dryRun: boolean): Promise<boolean> {
+async function giveBack(
+  { queue, jobData, dryRun }: ReapContext,
+  { cellId, taskId, job }: CellRecord,
+): Promise<boolean> {
   if (job === null || job.token === '' || job.token === NO_LOCK) return false;
   // The cell's id was checked and holds the task's; anything else is no record that we wrote.
   if (cellId.slice(0, cellId.lastIndexOf('.')) !== taskId) return false;
   const found = await Job.fromId(queue, jobIdOf(taskId));
   if (found === undefined || found.timestamp !== job.enqueuedAt) return false;
-  if (dryRun) return (await found.getState()) === 'active';
+  if ((await found.getState()) !== 'active') return false;
+  if (dryRun) return true;
+  // A lock that has run out keeps BullMQ from moving the job, and perhaps there is no worker to find it.
+  await jobData.takeOver(taskId, job.token, TAKE_OVER_MS);
   try {
     await found.moveToWait(job.token);
     return true;

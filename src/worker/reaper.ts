@@ -9,6 +9,7 @@ import type { TaskQueue } from '../job/queue.ts';
 import type { Logger } from '../observe/logger.ts';
 import type { ProcessIdentity } from '../os/identity.ts';
 import { readProcess } from '../os/process-table.ts';
+import type { JobData } from '../redis/job-data.ts';
 import type { HeldPortLease, PortLeases } from '../redis/port-lease.ts';
 import type { CellRecord, CellRegistry, RegistryEntry } from '../redis/registry.ts';
 import { judge, type LifeFacts } from './is-dead.ts';
@@ -27,6 +28,7 @@ export interface ReaperOptions {
   registry: CellRegistry;
   ports: PortLeases;
   queue: TaskQueue;
+  jobData: JobData;
   /** The state folder, as the records name it. */
   home: string;
   host: string;
@@ -115,9 +117,19 @@ export class Reaper {
   }
 
   async #act({ entries, traces, expired }: View, dryRun: boolean): Promise<ReapReport> {
-    const { registry, ports, queue, home, onFailure } = this.#options;
+    const { registry, ports, queue, jobData, home, onFailure } = this.#options;
     const notes = new ReapNotes();
-    const context: ReapContext = { registry, ports, queue, home, onFailure, hooksRun: this.#hooksRun, dryRun, notes };
+    const context: ReapContext = {
+      registry,
+      ports,
+      queue,
+      jobData,
+      home,
+      onFailure,
+      hooksRun: this.#hooksRun,
+      dryRun,
+      notes,
+    };
     const dead = await this.#sort(entries, notes);
     // First of all: who waits for these jobs need not wait for what their cells left.
     const given = await pLimit(JOBS_AT_ONCE).map(dead, one => giveJobBack(context, one));

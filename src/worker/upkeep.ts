@@ -10,6 +10,7 @@ import { messageOf } from '../errors.ts';
 import { openQueue, type TaskQueue } from '../job/queue.ts';
 import type { Logger } from '../observe/logger.ts';
 import { Control } from '../redis/control.ts';
+import { JobData } from '../redis/job-data.ts';
 import type { PortLeases } from '../redis/port-lease.ts';
 import type { CellRecord, CellRegistry } from '../redis/registry.ts';
 import { WorkerList } from '../redis/worker-list.ts';
@@ -60,7 +61,17 @@ export class Upkeep {
     this.#marks = new Control(redis, { prefix });
     this.#queue = openQueue(redis, prefix);
     const onFailure = failureHookOfDead(this.#queue, { env, log, callback: options.onFailure });
-    this.#reaper = new Reaper({ registry, ports, queue: this.#queue, home, host, log, identity: worker, onFailure });
+    this.#reaper = new Reaper({
+      registry,
+      ports,
+      queue: this.#queue,
+      jobData: new JobData(redis, { prefix }),
+      home,
+      host,
+      log,
+      identity: worker,
+      onFailure,
+    });
   }
 
   /** Enters the worker, listens, and begins the rounds; the first look for leftovers is over when it resolves. */

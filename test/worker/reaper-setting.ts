@@ -13,6 +13,7 @@ import { TASK_QUEUE } from '../../src/job/names.ts';
 import { openQueue, TASK_JOB, type TaskQueue } from '../../src/job/queue.ts';
 import { silentLogger } from '../../src/observe/logger.ts';
 import { ownIdentity } from '../../src/os/identity.ts';
+import { JobData } from '../../src/redis/job-data.ts';
 import { PortLeases } from '../../src/redis/port-lease.ts';
 import { type CellRecord, CellRegistry } from '../../src/redis/registry.ts';
 import { Reaper, type ReaperOptions } from '../../src/worker/reaper.ts';
@@ -76,7 +77,17 @@ export async function prepare(server: TestRedis): Promise<Setting> {
   return {
     ...{ home, redis, prefix, mirror, queue, registry, ports },
     async reaper(more = {}) {
-      return new Reaper({ registry, ports, queue, home, host: HOST, log: silentLogger, identity, ...more });
+      return new Reaper({
+        registry,
+        ports,
+        queue,
+        jobData: new JobData(redis, { prefix }),
+        home,
+        host: HOST,
+        log: silentLogger,
+        identity,
+        ...more,
+      });
     },
     async takeJobs(...taskIds) {
       const taker = new Worker(TASK_QUEUE, null, { connection: redis, prefix, autorun: false, lockDuration: 600_000 });

@@ -123,6 +123,18 @@ describe.skipIf(!hasProc)('a worker that was killed', () => {
     expect(await setting.things()).toEqual(NOTHING);
   });
 
+  test('gets its job back also when its lock has run out and nobody has found it yet', async () => {
+    const jobs = await setting.takeJobs('fix-a');
+    const worker = await setting.startWorker([A], jobs);
+    await worker.kill();
+    await setting.redis.del(`${setting.queue.toKey('fix-a')}:lock`);
+    const { reaped } = await (await setting.reaper()).run();
+    expect(reaped.map(one => one.jobGivenBack)).toEqual([true]);
+    expect(await setting.queue.getJobState('fix-a')).toBe('waiting');
+    expect(await setting.redis.exists(`${setting.queue.toKey('fix-a')}:lock`)).toBe(0);
+    expect(await setting.things()).toEqual(NOTHING);
+  });
+
   test('does not get its job back when another one has it by now, which is no fault', async () => {
     const jobs = await setting.takeJobs('fix-a');
     const worker = await setting.startWorker([A], jobs);

@@ -1,5 +1,5 @@
 /** The worker on a real queue, with jobs that end before any cell is there; whole attempts are worked in test/cli. */
-import { chmodSync, existsSync, readdirSync, writeFileSync } from 'node:fs';
+import { chmodSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { QueueEvents } from 'bullmq';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
@@ -393,37 +393,6 @@ describe('a worker that is told to stop', () => {
     expect(job?.attemptsMade).toBe(0);
     expect((await dataOf('a')).results).toEqual([]);
   });
-
-  test('comes to its end, with nothing left but what the reaper knows of, while Redis says nothing', async () => {
-    const own = await testRedis();
-    const ownPrefix = own.prefix();
-    const ownQueue = openQueue(await own.connect('producer'), ownPrefix);
-    const redis = await own.connect('worker');
-    const pid = Number(/process_id:(\d+)/.exec(await redis.info('server'))?.[1]);
-    const defaults = loadSettings({ env: { CELLPOOL_HOME: join(folder, 'home'), CELLPOOL_HOST: 'test' } });
-    const ports = { from: 31_400, to: 31_499 };
-    const settings = {
-      ...defaults,
-      prefix: ownPrefix,
-      concurrency: 1,
-      ports,
-      opencodeBin: brokenOpencode('exec sleep 60'),
-    };
-    const pool = await WorkerPool.start({ settings, redis, log: silentLogger });
-    const data = jobOf('a', makeRepository(join(folder, 'repository')));
-    await ownQueue.add(TASK_JOB, data, jobOptions(data.task));
-    const cells = join(folder, 'home', 'cells');
-    await vi.waitUntil(() => existsSync(cells) && readdirSync(cells).length === 1, { timeout: 20_000 });
-    process.kill(pid, 'SIGSTOP');
-    try {
-      await pool.stop();
-      expect(readdirSync(cells)).toEqual([]);
-    } finally {
-      process.kill(pid, 'SIGCONT');
-      await ownQueue.close();
-      await own.close();
-    }
-  }, 90_000);
 
   test('hears it when somebody asks its host to drain', async () => {
     const pool = await startPool();
