@@ -8,9 +8,9 @@ import { RetryAfter } from './job-ending.ts';
 import { JobLocks } from './job-locks.ts';
 
 /**
- * How long a job stays ours without renewal, and how often others look for jobs that nobody renews. Measured
- * (bench/recovery): the job of a host that died runs again after 8 s, at worst 11 s; renewed every second, a lock
- * outlives an event loop that stands still for 7 s.
+ * How long a job stays ours without renewal, and how often others look for jobs that nobody renews. The job of a host
+ * that died runs again 8 to 13 s later (`npm run bench:recovery` measures it), and an event loop that stands still for
+ * 7 s loses nothing.
  */
 export const LOCK_MS = 9_000;
 const RENEW_MS = 1_000;
