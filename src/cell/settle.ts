@@ -12,7 +12,7 @@ import { ownGitOk } from '../git/git.ts';
 import { bringHome } from '../git/home.ts';
 import { changesBetween, lineCounts, stageAll, untrackedCollapsed, type WorkRecord, writeTree } from '../git/record.ts';
 import type { Source } from '../git/source.ts';
-import { wholeFile } from '../observe/artifacts.ts';
+import { wholeFile } from '../os/whole-file.ts';
 import {
   type Author,
   checkOut,

@@ -180,6 +180,7 @@ function register(
     repository: site.source.path,
     mirror: site.mirror.path,
     artifacts,
+    workspace: join(site.home, 'cells', id, 'workspace'),
     port: null,
     server: null,
     stage: 'spawn',

@@ -1,9 +1,9 @@
 /** What is kept of an attempt for people: outside the workspace, so that no agent and no commit gets at it. */
-import { randomBytes } from 'node:crypto';
-import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CellpoolError } from '../errors.ts';
 import type { HookName } from '../job/hooks.ts';
+import { wholeFile } from '../os/whole-file.ts';
 
 /** The files an artifact folder may hold, beside the logs of hooks. */
 export const ARTIFACTS = {
@@ -33,18 +33,6 @@ export async function makeArtifactFolder(home: string, taskId: string, name: str
 export async function writeArtifact(folder: string, file: ArtifactName, value: unknown): Promise<void> {
   const text = `${JSON.stringify(value, null, 2)}\n`;
   await wholeFile(join(folder, plainName(file)), path => writeFile(path, text, { mode: 0o600 }));
-}
-
-/** Has `write` write to another path, and moves that to `path` when it is done; removes it when `write` fails. */
-export async function wholeFile(path: string, write: (path: string) => Promise<unknown>): Promise<void> {
-  const unfinished = `${path}.${randomBytes(4).toString('hex')}`;
-  try {
-    await write(unfinished);
-    await rename(unfinished, path);
-  } catch (error) {
-    await rm(unfinished, { force: true });
-    throw error;
-  }
 }
 
 /** Task ids are checked long before; here it is what keeps a path below the state folder. */

@@ -92,6 +92,11 @@ export async function killEntry(entry: ProcessEntry): Promise<void> {
   if (now?.startTime === entry.startTime) signalPid(entry.pid, 'SIGKILL');
 }
 
+/** Whether there is a process of this number, also one that is not ours to signal. */
+export function pidIsTaken(pid: number): boolean {
+  return signalPid(pid, 0);
+}
+
 function signalPid(pid: number, signal: NodeJS.Signals | 0): boolean {
   try {
     process.kill(pid, signal);

@@ -3,13 +3,14 @@
  * gone, so that what a crash leaves can be found and removed. It stands in Redis, where everybody can see it, and on
  * disk below the state folder, which a Redis that forgets does not touch.
  */
-import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Redis } from 'ioredis';
 import { z } from 'zod';
 import { messageOf } from '../errors.ts';
 import { taskIdFault } from '../job/names.ts';
 import { STAGES, type Stage } from '../job/outcome.ts';
+import { wholeFile } from '../os/whole-file.ts';
 import { type CellKeys, cellKeys, DEFAULT_PREFIX } from './keys.ts';
 import { inTurn } from './reaper-turn.ts';
 
@@ -36,6 +37,8 @@ export const cellRecordSchema = z.object({
   repository: z.string().startsWith('/'),
   mirror: z.string().startsWith('/'),
   artifacts: z.string(),
+  /** The agent's working tree; for people, since the reaper goes by the cell's id. */
+  workspace: z.string(),
   port: z.object({ port: z.int(), token: z.string() }).nullable(),
   server: z.object({ pid: z.int().positive(), startTime: z.string() }).nullable(),
   stage: z.enum(STAGES),
@@ -174,14 +177,7 @@ export class CellRegistry {
    */
   async #toDisk(record: CellRecord): Promise<boolean> {
     const path = this.#path(record.cellId);
-    const next = `${path}.${process.pid}.new`;
-    try {
-      await writeFile(next, JSON.stringify(record), { mode: 0o600 });
-      await rename(next, path);
-    } catch (error) {
-      await rm(next, { force: true });
-      throw error;
-    }
+    await wholeFile(path, unfinished => writeFile(unfinished, JSON.stringify(record), { mode: 0o600 }));
     if (this.#own.has(record.cellId)) return true;
     await rm(path, { force: true });
     return false;

@@ -1,4 +1,4 @@
-/** What a dead worker left of one cell: processes, workspace, pin, port, job and entry, in this order. */
+/** What a dead worker left of one cell: its job first, then processes, workspace, pin, port and entry. */
 import { lstat, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { Job } from 'bullmq';
@@ -15,14 +15,20 @@ import { findCellProcesses, killCellProcesses, type ReapedCell } from './cell-pr
 import type { Judgement } from './is-dead.ts';
 import type { ReapNotes } from './reap-report.ts';
 
-export interface ReapContext {
+/** What a reaper works with. */
+export interface ReaperParts {
   readonly registry: CellRegistry;
   readonly ports: PortLeases;
   readonly queue: TaskQueue;
   readonly jobData: JobData;
+  /** The state folder, as the records name it. */
   readonly home: string;
-  /** Runs the task's failure hook; it limits its own time. Left out: there is none to run. */
-  readonly onFailure: ((record: CellRecord) => Promise<void>) | undefined;
+  /** Runs the failure hook of a dead cell's task in its workspace, after its processes ended; limits its own time. */
+  readonly onFailure?: ((record: CellRecord) => Promise<void>) | undefined;
+}
+
+/** One round of it. */
+export interface ReapContext extends ReaperParts {
   /** Cells whose failure hook was run by this reaper, so that a cell that resists is not told of twice. */
   readonly hooksRun: Set<string>;
   readonly dryRun: boolean;

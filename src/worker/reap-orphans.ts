@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { isBindable } from '../cell/held-port.ts';
 import { removeWorkspace } from '../cell/workspace.ts';
 import { messageOf } from '../errors.ts';
+import { UNFINISHED } from '../os/whole-file.ts';
 import { within } from '../os/within.ts';
 import type { HeldPortLease } from '../redis/port-lease.ts';
 import { isCellId } from '../redis/registry.ts';
@@ -50,10 +51,10 @@ export async function findTraces(home: string): Promise<Traces> {
   };
 }
 
-/** `<cell id>.json.<pid>.new`, as the registry names what it is about to put in place. */
+/** `<cell id>.json.<anything>`, as the registry names what it is about to put in place. */
 function isTemporary(name: string): boolean {
-  const match = /^(.+)\.json\.\d+\.new$/.exec(name);
-  return match?.[1] !== undefined && isCellId(match[1]);
+  const cut = name.lastIndexOf('.json.');
+  return cut > 0 && name.endsWith(UNFINISHED) && isCellId(name.slice(0, cut));
 }
 
 /** Removes those of `traces` and `expired` that no cell in `known` has; never throws. */

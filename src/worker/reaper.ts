@@ -1,19 +1,17 @@
 /**
- * The reaper: removes what a crash of a worker left on this host, frees its ports last and gives its jobs back. It
- * touches nothing of a worker that is not proven dead (see is-dead.ts), and nothing that cellpool did not make. Any
+ * The reaper: gives back the jobs of a worker that crashed on this host, removes what it left, and frees its ports
+ * last. It touches nothing of a worker that is not proven dead (see is-dead.ts), and nothing that cellpool did not make. Any
  * number of reapers may run at once.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import pLimit from 'p-limit';
-import type { TaskQueue } from '../job/queue.ts';
 import type { Logger } from '../observe/logger.ts';
 import type { ProcessIdentity } from '../os/identity.ts';
-import { readProcess } from '../os/process-table.ts';
-import type { JobData } from '../redis/job-data.ts';
-import type { HeldPortLease, PortLeases } from '../redis/port-lease.ts';
-import type { CellRecord, CellRegistry, RegistryEntry } from '../redis/registry.ts';
+import { pidIsTaken, readProcess } from '../os/process-table.ts';
+import type { HeldPortLease } from '../redis/port-lease.ts';
+import type { CellRecord, RegistryEntry } from '../redis/registry.ts';
 import { judge, type LifeFacts } from './is-dead.ts';
-import { type DeadCell, giveJobBack, type ReapContext, reapCell } from './reap-cell.ts';
+import { type DeadCell, giveJobBack, type ReapContext, type ReaperParts, reapCell } from './reap-cell.ts';
 import { findTraces, NO_TRACES, reapOrphans, type Traces } from './reap-orphans.ts';
 import { ReapNotes, type ReapReport } from './reap-report.ts';
 
@@ -24,19 +22,11 @@ const JOBS_AT_ONCE = 16;
 const TRACES_EVERY_MS = 60_000;
 const TURN_POLL_MS = 100;
 
-export interface ReaperOptions {
-  registry: CellRegistry;
-  ports: PortLeases;
-  queue: TaskQueue;
-  jobData: JobData;
-  /** The state folder, as the records name it. */
-  home: string;
+export interface ReaperOptions extends ReaperParts {
   host: string;
   log: Logger;
   /** Of this process. */
   identity: ProcessIdentity;
-  /** Runs the failure hook of a dead cell's task in its workspace, after its processes ended; limits its own time. */
-  onFailure?: ((record: CellRecord) => Promise<void>) | undefined;
 }
 
 export interface ReapRun {
@@ -117,19 +107,8 @@ export class Reaper {
   }
 
   async #act({ entries, traces, expired }: View, dryRun: boolean): Promise<ReapReport> {
-    const { registry, ports, queue, jobData, home, onFailure } = this.#options;
     const notes = new ReapNotes();
-    const context: ReapContext = {
-      registry,
-      ports,
-      queue,
-      jobData,
-      home,
-      onFailure,
-      hooksRun: this.#hooksRun,
-      dryRun,
-      notes,
-    };
+    const context: ReapContext = { ...this.#options, hooksRun: this.#hooksRun, dryRun, notes };
     const dead = await this.#sort(entries, notes);
     // First of all: who waits for these jobs need not wait for what their cells left.
     const given = await pLimit(JOBS_AT_ONCE).map(dead, one => giveJobBack(context, one));
@@ -181,16 +160,7 @@ const PID_MAX = 2 ** 31 - 1;
 /** Who has this pid: of a process whose entry is closed to us, only that it is there. */
 async function holderOf(pid: number): Promise<LifeFacts['holder']> {
   if (pid > PID_MAX) return null;
-  return (await readProcess(pid)) ?? (isThere(pid) ? { startTime: '', zombie: false } : null);
-}
-
-function isThere(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code !== 'ESRCH';
-  }
+  return (await readProcess(pid)) ?? (pidIsTaken(pid) ? { startTime: '', zombie: false } : null);
 }
 
 /**

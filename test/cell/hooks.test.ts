@@ -234,6 +234,7 @@ describe('onFailure for a cell whose worker died', () => {
       repository: '/nowhere',
       mirror: '/nowhere',
       artifacts,
+      workspace: join(cell, 'workspace'),
       port: { port: 9001, token: 't' },
       server: null,
       stage: 'execute',

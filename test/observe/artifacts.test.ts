@@ -1,13 +1,7 @@
-import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import {
-  ARTIFACTS,
-  type ArtifactName,
-  makeArtifactFolder,
-  wholeFile,
-  writeArtifact,
-} from '../../src/observe/artifacts.ts';
+import { ARTIFACTS, type ArtifactName, makeArtifactFolder, writeArtifact } from '../../src/observe/artifacts.ts';
 import { tempFolder } from '../os/support.ts';
 
 const modeOf = (path: string) => statSync(path).mode & 0o777;
@@ -31,20 +25,6 @@ describe('what is kept of an attempt', () => {
     expect(await makeArtifactFolder(home, 'fix-1', '1-x')).toBe(folder);
     await writeArtifact(folder, ARTIFACTS.transcript, []);
     expect(readFileSync(join(folder, ARTIFACTS.transcript), 'utf8')).toBe('[]\n');
-  });
-
-  test('a file that could not be written in full is not there, and the one before it stays', async () => {
-    const path = join(tempFolder(), 'file');
-    const halfway = async (unfinished: string) => {
-      writeFileSync(unfinished, 'half');
-      throw new Error('no space');
-    };
-    await expect(wholeFile(path, halfway)).rejects.toThrow('no space');
-    expect(readdirSync(dirname(path))).toEqual([]);
-    await wholeFile(path, async unfinished => writeFileSync(unfinished, 'whole'));
-    await expect(wholeFile(path, halfway)).rejects.toThrow('no space');
-    expect(readdirSync(dirname(path))).toEqual(['file']);
-    expect(readFileSync(path, 'utf8')).toBe('whole');
   });
 
   test.each(['..', '.', '', '../out', '/etc', 'a/b', 'a\0b', '.hidden', 'a\nb', '-rf'])(

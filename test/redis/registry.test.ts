@@ -32,6 +32,7 @@ function fresh() {
     repository: '/repository',
     mirror: '/mirror',
     artifacts: '/artifacts',
+    workspace: '/workspace',
     port: null,
     server: null,
     stage: 'spawn',

@@ -16,6 +16,7 @@ const record: CellRecord = {
   repository: '/repository',
   mirror: '/state/mirrors/x',
   artifacts: '/state/artifacts',
+  workspace: '/workspace',
   port: null,
   server: null,
   stage: 'spawn',
