@@ -95,6 +95,7 @@ function withoutLost(results: readonly AttemptResult[], attempt: number): readon
 }
 
 function withReason(result: AttemptResult, why: string | null): AttemptResult {
-  if (why === null || result.error === null) return result;
+  // Of an attempt that was refused for that very reason it is said already.
+  if (why === null || result.error === null || result.error.message === why) return result;
   return { ...result, error: { ...result.error, message: `${result.error.message}; given up: ${why}` } };
 }

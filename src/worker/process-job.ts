@@ -3,7 +3,7 @@
  * Whatever a job came to stands in its data before BullMQ hears of it, so that nothing is lost in between.
  */
 import { type Job, UnrecoverableError } from 'bullmq';
-import { asCellpoolError } from '../errors.ts';
+import { asCellpoolError, CellpoolError, type ErrorCode } from '../errors.ts';
 import { finishedWork } from '../git/finished.ts';
 import { type TaskJob, taskJobSchema } from '../job/job.ts';
 import { branchOf } from '../job/names.ts';
@@ -14,6 +14,7 @@ import { conclude, requeue } from './job-ending.ts';
 import { runAttempt } from './run-attempt.ts';
 import type { PooledSpawner } from './spawner-pool.ts';
 import { leftOf, spentWith } from './totals.ts';
+import { failWithoutCell, type Refusal, refusedResult } from './without-cell.ts';
 
 /** So many attempts in a row that began and never ended: their workers died, and the task may be what kills them. */
 const MAX_UNENDED = 10;
@@ -48,7 +49,8 @@ export async function processJob(
   const decision = decide(result, {
     attempts: data.task.attempts,
     left: leftOf(after),
-    cancelledBy: signal.reason === REASONS.stopping ? 'worker' : 'person',
+    // A worker that stops while it ends what a person has cancelled has nothing to hand back.
+    cancelledBy: signal.reason === REASONS.stopping && !begun.cancelled ? 'worker' : 'person',
     retryOverBudget: data.plan.retryOverBudget === true,
     waitMs,
     // For something else than what is lacking now nobody has waited yet.
@@ -73,23 +75,24 @@ interface Ended {
 /** Runs a cell for the job, unless there is a reason not to. */
 async function attempt(held: HeldJob, begun: Begun, signal: AbortSignal): Promise<Ended> {
   const { context, data } = held;
-  const refused = reasonNotTo(held, begun);
-  // What an attempt before this one may have committed counts whatever else there is to say.
-  if (refused !== null && begun.unended === 0) return refused;
+  const refusal = reasonNotTo(held, begun);
   let spawner: PooledSpawner;
   try {
     spawner = await context.spawners.of(data.repository);
-  } catch (error) {
-    if (refused !== null) return refused;
-    const { code, message } = asCellpoolError(error);
-    const facts = { task: data.task.id, code, problem: message };
-    if (LACKING.has(code)) context.log.error(facts, 'this worker lacks what the task needs; it waits');
-    return ended(held, 'failed', code, message, LACKING_MS);
+  } catch (thrown) {
+    if (refusal !== null) return { result: refusedResult(held, refusal), waitMs: 0 };
+    const error = asCellpoolError(thrown);
+    const facts = { task: data.task.id, code: error.code, problem: error.message };
+    if (LACKING.has(error.code)) context.log.error(facts, 'this worker lacks what the task needs; it waits');
+    return { result: refusedResult(held, { outcome: 'failed', error }), waitMs: LACKING_MS };
   }
+  // What an attempt before this one may have committed counts whatever else there is to say.
   const before = begun.unended === 0 ? null : await finishedBefore(held, spawner);
   if (before !== null) return before;
-  if (refused !== null) return refused;
-  if (signal.aborted) return ended(held, 'cancelled', 'CANCELLED', 'cancelled before the attempt began');
+  if (refusal !== null) return refuse(held, spawner, refusal);
+  if (signal.reason === REASONS.cancelled) return refuse(held, spawner, CANCELLED);
+  // It goes back to the queue before anything was done for it: there is no end to tell anybody of.
+  if (signal.aborted) return { result: refusedResult(held, CANCELLED), waitMs: 0 };
   const result = await runAttempt({
     ...held,
     spawner: spawner.spawner,
@@ -102,32 +105,41 @@ async function attempt(held: HeldJob, begun: Begun, signal: AbortSignal): Promis
   return (await finishedBefore(held, spawner)) ?? result;
 }
 
+async function refuse(held: HeldJob, spawner: PooledSpawner, refusal: Refusal): Promise<Ended> {
+  const failing = failWithoutCell(held, spawner, refusal);
+  // A worker that stops waits for this hook as for those in its cells.
+  held.context.onCell(failing);
+  return { result: await failing, waitMs: 0 };
+}
+
+const CANCELLED: Refusal = refusalOf('cancelled', 'CANCELLED', 'cancelled before the attempt began');
+
 /** Why no attempt is to be made any more; null when one is. */
-function reasonNotTo(held: HeldJob, { cancelled, unended }: Begun): Ended | null {
-  if (cancelled) return ended(held, 'cancelled', 'CANCELLED', 'cancelled before the attempt began');
+function reasonNotTo(held: HeldJob, { cancelled, unended }: Begun): Refusal | null {
+  if (cancelled) return CANCELLED;
   if (unended > MAX_UNENDED) {
-    return ended(held, 'failed', 'WORKER_DIED', `${unended} attempts in a row never ended: their workers died`);
+    return refusalOf('failed', 'WORKER_DIED', `${unended} attempts in a row never ended: their workers died`);
   }
   const left = leftOf(held.data);
-  if (left.tokens <= 0) return ended(held, 'over-budget', 'OVER_BUDGET', 'the tokens of the whole task are used up');
-  if (left.executionMs <= 0) return ended(held, 'timed-out', 'TIMED_OUT', 'the time of the whole task is used up');
+  if (left.tokens <= 0) return refusalOf('over-budget', 'OVER_BUDGET', 'the tokens of the whole task are used up');
+  if (left.executionMs <= 0) return refusalOf('timed-out', 'TIMED_OUT', 'the time of the whole task is used up');
   return null;
 }
 
+function refusalOf(outcome: Outcome, code: ErrorCode, message: string): Refusal {
+  return { outcome, error: new CellpoolError(code, message) };
+}
+
 /** The work of an attempt whose worker died after the branch had moved and before it could say so. */
-async function finishedBefore({ job, data, context }: HeldJob, { source }: PooledSpawner): Promise<Ended | null> {
+async function finishedBefore({ job, data, context }: HeldJob, { site }: PooledSpawner): Promise<Ended | null> {
   const taskId = data.task.id;
   const branch = branchOf(taskId);
-  const work = await finishedWork(source, { branch, taskId, enqueuedAt: job.timestamp });
+  const work = await finishedWork(site.source, { branch, taskId, enqueuedAt: job.timestamp });
   if (work === null) return null;
   context.log.info({ task: taskId, commit: work.commit }, 'committed by an attempt whose worker died');
   const tests = data.task.test === undefined ? null : { passed: true, exitCode: 0, durationMs: 0 };
   const result = { ...resultWithoutCell(taskId, work.attempt, 'committed', null), ...work, branch, tests };
   return { result, waitMs: 0 };
-}
-
-function ended(held: HeldJob, outcome: Outcome, code: string, message: string, waitMs = 0): Ended {
-  return { result: resultWithoutCell(held.data.task.id, held.attempt, outcome, { code, message }), waitMs };
 }
 
 /** The result of a job that is done, when its worker died (or Redis went away) before BullMQ heard of it. */

@@ -2,6 +2,7 @@
 import type { AgentSpawner } from '../cell/agent-spawner.ts';
 import type { ProviderTrouble } from '../cell/provider-trouble.ts';
 import { runCell } from '../cell/run-cell.ts';
+import type { SpawnConfig } from '../cell/spawn-config.ts';
 import { messageOf } from '../errors.ts';
 import type { AttemptResult } from '../job/outcome.ts';
 import { attemptPrompt } from './attempt-prompt.ts';
@@ -23,29 +24,20 @@ const DISK_FULL_MS = 10_000;
 
 /** `waitMs`: how long to leave provider or disk alone, should the job be put back uncounted. */
 export async function runAttempt(run: Attempt): Promise<{ result: AttemptResult; waitMs: number }> {
-  const { context, job, token, data, attempt, spawner, left, number, signal } = run;
-  const { task, plan } = data;
-  const { test, title, model, agent } = task;
+  const { context, job, data, attempt, spawner, left, number, signal } = run;
+  const { task } = data;
   const report = new ProgressReport(job, context.host, attempt);
   const provider = providerNews(run);
   const cell = runCell(spawner, {
     config: {
-      agentId: task.id,
-      taskId: task.id,
-      branch: task.base,
+      ...spawnConfigOf(run),
       timeoutMs: Math.min(task.timeoutMs, left.executionMs),
       tokenBudget: Math.min(task.tokenBudget, left.tokens),
-      attempt,
-      author: plan.author,
-      opencode: plan.opencode,
-      limits: { setupMs: plan.setupMs, testMs: plan.testMs },
-      job: { token, enqueuedAt: job.timestamp },
-      ...defined({ test, title, model, agent, setup: plan.setup, hooks: plan.hooks, hookMs: plan.hookMs }),
     },
     prompt: attemptPrompt(task, attempt, data.results.at(-1)),
     subject: task.title ?? firstLine(task.prompt),
     signal,
-    fence: () => context.fence.permit({ taskId: task.id, number, token, lockMs: context.lockMs }),
+    fence: () => context.fence.permit({ taskId: task.id, number, token: run.token, lockMs: context.lockMs }),
     hooks: context.hooks,
     onStage: (stage, spawned) => {
       context.onStage(task.id, stage);
@@ -62,6 +54,25 @@ export async function runAttempt(run: Attempt): Promise<{ result: AttemptResult;
   await report.written();
   const waitMs = result.error?.code === 'DISK_FULL' ? DISK_FULL_MS : await provider.waitMs();
   return { result, waitMs };
+}
+
+/** What a cell of this job is spawned with. */
+export function spawnConfigOf({ job, token, data, attempt }: HeldJob): SpawnConfig {
+  const { task, plan } = data;
+  const { test, title, model, agent, timeoutMs, tokenBudget } = task;
+  return {
+    agentId: task.id,
+    taskId: task.id,
+    branch: task.base,
+    timeoutMs,
+    tokenBudget,
+    attempt,
+    author: plan.author,
+    opencode: plan.opencode,
+    limits: { setupMs: plan.setupMs, testMs: plan.testMs },
+    job: { token, enqueuedAt: job.timestamp },
+    ...defined({ test, title, model, agent, setup: plan.setup, hooks: plan.hooks, hookMs: plan.hookMs }),
+  };
 }
 
 /** Carries what a cell sees of its provider to all workers, in the order in which it was seen. */

@@ -3,13 +3,12 @@ import { availableParallelism } from 'node:os';
 import pLimit from 'p-limit';
 import { AgentSpawner } from '../cell/agent-spawner.ts';
 import type { Registration } from '../cell/spawn.ts';
-import { openSite, type SiteOptions } from '../cell/spawner-site.ts';
-import type { Source } from '../git/source.ts';
+import { openSite, type SiteOptions, type SpawnerSite } from '../cell/spawner-site.ts';
 import type { PortLeases } from '../redis/port-lease.ts';
 
 export interface PooledSpawner {
   spawner: AgentSpawner;
-  source: Source;
+  site: SpawnerSite;
 }
 
 export class SpawnerPool {
@@ -31,7 +30,7 @@ export class SpawnerPool {
     if (known !== undefined) return known;
     const opening = openSite({ ...this.#options, repository }).then(site => {
       const shared = { ports: this.#ports, registry: this.#registry, boots: this.#boots };
-      return { spawner: new AgentSpawner({ site, ...shared }), source: site.source };
+      return { spawner: new AgentSpawner({ site, ...shared }), site };
     });
     this.#spawners.set(repository, opening);
     // What was missing may be there for the next job.

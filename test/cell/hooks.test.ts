@@ -1,5 +1,5 @@
 /** One hook at a time: on a real agent that all tests of the first part share, then for cells that are not alive. */
-import { existsSync, mkdirSync, readFileSync, renameSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, renameSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { type HookFacts, hookEnvironment } from '../../src/cell/hook-facts.ts';
@@ -9,6 +9,7 @@ import { CellpoolError } from '../../src/errors.ts';
 import { HOOKS, type HookName, type Hooks } from '../../src/job/hooks.ts';
 import type { CellRecord } from '../../src/redis/registry.ts';
 import { startTestCells, type TestCells } from '../support/cell.ts';
+import { leftBehind } from '../support/dead-cell.ts';
 import { processesOf } from '../support/leaks.ts';
 import { tempFolder } from '../support/repository.ts';
 
@@ -212,38 +213,6 @@ describe('the variables of a hook', () => {
 });
 
 describe('onFailure for a cell whose worker died', () => {
-  const CELL = 'orphan.0123abcd';
-
-  /** What a dead worker left: a state folder with the cell's own folder and its artifacts. */
-  function leftBehind() {
-    const home = tempFolder('home');
-    const artifacts = join(home, 'artifacts', 'orphan', '2-0123abcd');
-    const cell = join(home, 'cells', CELL);
-    for (const name of ['workspace', 'home', 'tmp']) mkdirSync(join(cell, name), { recursive: true });
-    mkdirSync(artifacts, { recursive: true });
-    const identity = { pid: 1, startTime: '1', bootId: 'b', pidNamespace: 'n' };
-    const record: CellRecord = {
-      version: 1,
-      cellId: CELL,
-      host: 'test',
-      home,
-      worker: { id: 'w', ...identity },
-      taskId: 'orphan',
-      attempt: 2,
-      job: null,
-      repository: '/nowhere',
-      mirror: '/nowhere',
-      artifacts,
-      workspace: join(cell, 'workspace'),
-      port: { port: 9001, token: 't' },
-      server: null,
-      stage: 'execute',
-      abandoned: false,
-      createdAt: 1,
-    };
-    return { record, artifacts, cell, workspace: join(cell, 'workspace') };
-  }
-
   const runFor = (record: CellRecord, onFailure: Hooks['onFailure'], hookMs = 20_000) =>
     runFailureHookOfDead({
       record,
@@ -260,7 +229,7 @@ describe('onFailure for a cell whose worker died', () => {
     expect(readFileSync(join(artifacts, 'hook-onFailure.log'), 'utf8').split('\n')).toEqual([
       workspace,
       `${join(cell, 'home')} ${join(cell, 'tmp')}`,
-      `onFailure ${CELL} 2 9001 cellpool/orphan failed WORKER_DIED `,
+      `onFailure ${record.cellId} 2 9001 cellpool/orphan failed WORKER_DIED `,
       '',
     ]);
   });

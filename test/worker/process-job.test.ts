@@ -1,0 +1,106 @@
+/** One job from its pick-up to its end, where no cell is made for it; whole attempts are worked in test/cli. */
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { UnrecoverableError, WaitingError } from 'bullmq';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { HookFacts } from '../../src/cell/hook-facts.ts';
+import type { TaskJob } from '../../src/job/job.ts';
+import { Control } from '../../src/redis/control.ts';
+import { REASONS } from '../../src/worker/held-job.ts';
+import { processJob } from '../../src/worker/process-job.ts';
+import { jobOf } from '../support/jobs.ts';
+import { type TestRedis, testRedis } from '../support/redis.ts';
+import { makeRepository } from '../support/repository.ts';
+import { type JobSetting, jobSetting } from './job-setting.ts';
+
+let server: TestRedis;
+beforeAll(async () => {
+  server = await testRedis();
+});
+afterAll(() => server.close());
+
+const NEVER = new AbortController().signal;
+
+function withHook(data: TaskJob, onFailure: string): TaskJob {
+  return { ...data, plan: { ...data.plan, hooks: { onFailure } } };
+}
+
+describe('the onFailure of a task that ends before a cell is begun for it', () => {
+  const HOOK = 'pwd; echo "$CELLPOOL_OUTCOME $CELLPOOL_ERROR_CODE $CELLPOOL_ATTEMPT [$CELLPOOL_WORKSPACE]"';
+  type Case = [string, string, Partial<TaskJob>, (setting: JobSetting, enqueuedAt: number) => Promise<void>, string?];
+
+  test.each<Case>([
+    ['cancelled by a mark', 'cancelled CANCELLED', {}, mark],
+    ['cancelled just now', 'cancelled CANCELLED', {}, async () => undefined, REASONS.cancelled],
+    ['given up, as its workers died again and again', 'failed WORKER_DIED', {}, beginOften],
+    ['out of tokens', 'over-budget OVER_BUDGET', { spent: { tokens: 1e9, executionMs: 0 } }, async () => undefined],
+    ['out of time', 'timed-out TIMED_OUT', { spent: { tokens: 0, executionMs: 1e9 } }, async () => undefined],
+  ])('runs when it is %s', async (_, end, more, prepare, reason) => {
+    const told: HookFacts[] = [];
+    const setting = await jobSetting(server, { hooks: { onFailure: facts => void told.push(facts) } });
+    const repository = makeRepository(join(setting.folder, 'repository'));
+    const { job, token } = await setting.take({ ...withHook(jobOf('a', {}, repository), HOOK), ...more });
+    await prepare(setting, job.timestamp);
+    const signal = reason === undefined ? NEVER : AbortSignal.abort(reason);
+    await expect(processJob(setting.context, job, token, signal)).rejects.toBeInstanceOf(UnrecoverableError);
+
+    const [outcome, code] = end.split(' ');
+    expect(setting.results).toMatchObject([{ outcome, error: { code }, attempt: 1 }]);
+    const [result] = setting.results;
+    expect(result).not.toHaveProperty('hookFaults');
+    const artifacts = result?.artifacts ?? '';
+    expect(artifacts).toContain(join(setting.home, 'artifacts', 'a', '1-'));
+    expect(readFileSync(join(artifacts, 'hook-onFailure.log'), 'utf8')).toBe(`${artifacts}\n${end} 1 []\n`);
+    expect(JSON.parse(readFileSync(join(artifacts, 'result.json'), 'utf8'))).toEqual(result);
+    expect((await setting.dataOf('a')).results).toEqual([result]);
+    expect(told).toMatchObject([
+      { hook: 'onFailure', taskId: 'a', outcome, error: { code }, workspace: null, artifacts },
+    ]);
+  });
+
+  async function mark({ redis, prefix }: JobSetting, enqueuedAt: number): Promise<void> {
+    await new Control(redis, { prefix }).markCancelled('a', enqueuedAt);
+  }
+
+  async function beginOften({ context }: JobSetting, enqueuedAt: number): Promise<void> {
+    for (let time = 0; time < 11; time++) await context.fence.begin({ taskId: 'a', enqueuedAt });
+  }
+
+  test('changes nothing when it fails, and is told with the result', async () => {
+    const setting = await jobSetting(server);
+    const repository = makeRepository(join(setting.folder, 'repository'));
+    const { job, token } = await setting.take(withHook(jobOf('a', {}, repository), 'echo no; exit 5'));
+    await mark(setting, job.timestamp);
+    await expect(processJob(setting.context, job, token, NEVER)).rejects.toBeInstanceOf(UnrecoverableError);
+    const hookFaults = [{ hook: 'onFailure', message: 'hook onFailure ended with code 5: no' }];
+    expect((await setting.dataOf('a')).results).toMatchObject([{ outcome: 'cancelled', hookFaults }]);
+  });
+
+  test('does not run for a job that goes back to the queue, nor where its repository is not', async () => {
+    const told: HookFacts[] = [];
+    const setting = await jobSetting(server, { hooks: { onFailure: facts => void told.push(facts) } });
+    const repository = makeRepository(join(setting.folder, 'repository'));
+    const back = await setting.take(withHook(jobOf('a', {}, repository), HOOK));
+    const stopping = AbortSignal.abort(REASONS.stopping);
+    await expect(processJob(setting.context, back.job, back.token, stopping)).rejects.toBeInstanceOf(WaitingError);
+
+    const { job, token } = await setting.takeAgain('a');
+    await job.updateData({ ...back.data, repository: join(setting.folder, 'nowhere') });
+    await mark(setting, job.timestamp);
+    await expect(processJob(setting.context, job, token, NEVER)).rejects.toBeInstanceOf(UnrecoverableError);
+    expect(setting.results).toMatchObject([{ outcome: 'cancelled', artifacts: '' }]);
+    expect(told).toEqual([]);
+    expect(readdirSync(setting.home)).not.toContain('artifacts');
+  });
+
+  test('is not cut short by a worker that stops, which has nothing to hand back then', async () => {
+    const stop = new AbortController();
+    const hooks = { onFailure: () => stop.abort(REASONS.stopping) };
+    const setting = await jobSetting(server, { hooks });
+    const repository = makeRepository(join(setting.folder, 'repository'));
+    const { job, token } = await setting.take(jobOf('a', {}, repository));
+    await mark(setting, job.timestamp);
+    await expect(processJob(setting.context, job, token, stop.signal)).rejects.toBeInstanceOf(UnrecoverableError);
+    expect(setting.results).toMatchObject([{ outcome: 'cancelled' }]);
+  });
+});
