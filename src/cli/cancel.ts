@@ -6,6 +6,7 @@ import { withRedis } from './connected.ts';
 import { allOf, refuse, secondsOf } from './faults.ts';
 import { interruptible } from './interrupts.ts';
 import { addFlags, type CommonFlags, SITE_FLAGS, settingsOf } from './options.ts';
+import { say } from './outputs.ts';
 import { printable } from './words.ts';
 
 const EXAMPLES = `
@@ -62,8 +63,6 @@ export async function cancel(ids: readonly string[], flags: CancelFlags): Promis
     return runsOn || cancelled.some(({ how }) => how === 'unknown') ? 1 : 0;
   });
 }
-
-const say = (message: string) => process.stderr.write(`${message}\n`);
 
 function tell(cancelled: Cancelled, json: boolean): void {
   process.stdout.write(

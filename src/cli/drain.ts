@@ -7,6 +7,7 @@ import { withRedis } from './connected.ts';
 import { allOf, refuse, secondsOf } from './faults.ts';
 import { interruptible } from './interrupts.ts';
 import { addFlags, type CommonFlags, SITE_FLAGS, settingsOf } from './options.ts';
+import { say } from './outputs.ts';
 import { counted, printable } from './words.ts';
 
 const EXAMPLES = `
@@ -120,5 +121,3 @@ function tell(one: { worker: string; state: 'drained' | 'asked' }, json: boolean
   const words = one.state === 'drained' ? 'is gone.' : 'has been told.';
   process.stdout.write(`${json ? JSON.stringify(one) : `${printable(one.worker)} ${words}`}\n`);
 }
-
-const say = (message: string) => process.stderr.write(`${message}\n`);

@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import { type Enqueued, Producer } from '../producer/producer.ts';
 import { type Connected, withRedis } from './connected.ts';
 import { interruptible } from './interrupts.ts';
+import { say } from './outputs.ts';
 import { addTaskFlags, readTaskCall, type TaskCall, type TaskFlags } from './task-input.ts';
 import { CHANGED, printable, table } from './words.ts';
 
@@ -29,8 +30,6 @@ export async function enqueue(file: string | undefined, flags: TaskFlags): Promi
     return stop.asked.aborted ? 130 : 0;
   });
 }
-
-const say = (message: string) => process.stderr.write(`${message}\n`);
 
 async function put({ settings, source, tasks, plan }: TaskCall, flags: TaskFlags, connected: Connected) {
   const producer = new Producer({ redis: await connected.connection('producer'), prefix: settings.prefix });

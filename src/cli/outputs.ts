@@ -1,9 +1,15 @@
-/**
- * Outputs that fail while a command works: a closed terminal (EIO), a full disk (ENOSPC), a reader that has seen
- * enough (EPIPE). None of it may end attempts that are half done, so nothing is thrown.
- */
+/** What a command prints: answers on stdout, all else on stderr. */
 
-/** From here on no failed write ends the process; a lost answer on stdout makes a good exit code 1. */
+/** A line for people. */
+export function say(message: string): void {
+  process.stderr.write(`${message}\n`);
+}
+
+/**
+ * From here on no failed write ends the process: a closed terminal (EIO), a full disk (ENOSPC), a reader that has
+ * seen enough (EPIPE). None of it may end attempts that are half done. A lost answer on stdout makes a good exit code
+ * 1.
+ */
 export function outliveOutputs(): void {
   let lost: string | null = null;
   // Messages to a person who is gone: there is nobody left to tell.

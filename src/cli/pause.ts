@@ -5,6 +5,7 @@ import { Cooldowns } from '../redis/cooldown.ts';
 import { withRedis } from './connected.ts';
 import { interruptible } from './interrupts.ts';
 import { addFlags, type CommonFlags, SITE_FLAGS, settingsOf } from './options.ts';
+import { say } from './outputs.ts';
 import { counted } from './words.ts';
 
 const PAUSE_EXAMPLES = `
@@ -96,7 +97,7 @@ async function withQueue(
   return interruptible(async stop => {
     const text = await withRedis(
       settings,
-      message => process.stderr.write(`${message}\n`),
+      say,
       async connected => {
         const redis = await connected.connection('producer');
         const queue = openQueue(redis, prefix);

@@ -13,6 +13,7 @@ import { Reaper } from '../worker/reaper.ts';
 import { type Connected, withRedis } from './connected.ts';
 import { interruptible } from './interrupts.ts';
 import { addFlags, type CommonFlags, SITE_FLAGS, settingsOf } from './options.ts';
+import { say } from './outputs.ts';
 import { counted, printable, table } from './words.ts';
 
 const EXAMPLES = `
@@ -53,8 +54,6 @@ export async function reap(flags: ReapFlags): Promise<number> {
     return stop.asked.aborted ? 130 : 0;
   });
 }
-
-const say = (message: string) => process.stderr.write(`${message}\n`);
 
 /** One round of a reaper for this host. */
 export async function reapRound(settings: Settings, dryRun: boolean, connected: Connected): Promise<ReapReport> {

@@ -6,6 +6,7 @@ import { withRedis } from './connected.ts';
 import { allOf, refuse } from './faults.ts';
 import { interruptible } from './interrupts.ts';
 import { addFlags, type CommonFlags, SITE_FLAGS, settingsOf } from './options.ts';
+import { say } from './outputs.ts';
 import { printable } from './words.ts';
 
 const EXAMPLES = `
@@ -62,8 +63,6 @@ export async function retry(ids: readonly string[], flags: RetryFlags): Promise<
     return retried.some(({ how }) => how === 'ended' || how === 'refused' || how === 'unknown') ? 1 : 0;
   });
 }
-
-const say = (message: string) => process.stderr.write(`${message}\n`);
 
 function tell(retried: Retried, json: boolean): void {
   process.stdout.write(`${json ? JSON.stringify(retried) : `${printable(retried.taskId)} ${inWords(retried)}`}\n`);

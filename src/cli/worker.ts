@@ -9,6 +9,7 @@ import { WorkerPool } from '../worker/worker.ts';
 import { type Connected, withRedis } from './connected.ts';
 import { interruptible, type StopRequests } from './interrupts.ts';
 import { addFlags, type CommonFlags, SITE_FLAGS, settingsOf, WORKER_FLAGS } from './options.ts';
+import { say } from './outputs.ts';
 import { reapRound } from './reap.ts';
 import { endInWords, endWhenAsked } from './stopping.ts';
 import { counted, duration, printable } from './words.ts';
@@ -51,8 +52,6 @@ export async function worker(flags: WorkerFlags): Promise<number> {
     withRedis(settings, say, connected => workUntilStopped(settings, flags.json === true, connected, stop), stop.asked),
   );
 }
-
-const say = (message: string) => process.stderr.write(`${message}\n`);
 
 /** Runs this very command in a child. */
 async function supervise(settings: Settings): Promise<number> {

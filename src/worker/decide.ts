@@ -15,8 +15,8 @@ export interface Situation {
   attempts: number;
   /** What the task may still use over all further attempts. */
   left: { tokens: number; executionMs: number };
-  /** Who ended the attempt from outside, if anybody did. */
-  cancelledBy: 'person' | 'worker' | null;
+  /** Who it was that ended a cancelled attempt; of others it says nothing. */
+  cancelledBy: 'person' | 'worker';
   /** Whether going over the budget of one attempt is worth another one. */
   retryOverBudget: boolean;
   /** Milliseconds until the provider may be asked again, or until a lack is looked at again. */

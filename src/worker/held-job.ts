@@ -5,7 +5,7 @@ import type { TaskJob } from '../job/job.ts';
 import type { AttemptResult, Stage } from '../job/outcome.ts';
 import type { Logger } from '../observe/logger.ts';
 import type { Cooldowns } from '../redis/cooldown.ts';
-import type { Fence } from '../redis/fence.ts';
+import type { Begun, Fence } from '../redis/fence.ts';
 import type { JobData } from '../redis/job-data.ts';
 import type { SpawnerPool } from './spawner-pool.ts';
 
@@ -15,15 +15,15 @@ export interface JobContext {
   jobData: JobData;
   cooldowns: Cooldowns;
   host: string;
-  /** Called in every cell, after the hooks of the repository. */
+  /** Called after the hooks of the repository, for every attempt. */
   hooks: HookCallbacks;
   /** For which a job stays ours without renewal, in milliseconds. */
   lockMs: number;
   log: Logger;
   /** Called with every cell's life, so that the worker knows when the last one has ended. */
   onCell(life: Promise<unknown>): void;
-  /** Milliseconds after which to ask again whether this job may begin here; 0: now. */
-  holdMs(jobId: string): number;
+  /** Milliseconds after which to ask again whether a job may begin here; 0: now. */
+  holdMs(): number;
   onStage(taskId: string, stage: Stage): void;
   onResult(result: AttemptResult): void;
   /** A provider does not take our credentials. */
@@ -31,7 +31,7 @@ export interface JobContext {
   onHandedBack(): void;
 }
 
-/** Why an attempt is ended from outside; what the signal of BullMQ carries. */
+/** Why an attempt is ended from outside: the reason of the signal that `JobLocks` gives. */
 export const REASONS = {
   /** Another worker may have the job by now. */
   lockLost: 'lock lost',
@@ -45,9 +45,14 @@ export interface HeldJob {
   job: Job;
   token: string;
   data: TaskJob;
+  /** Numbered from 1; one that is put back uncounted leaves its number to the next. */
   attempt: number;
-  /** The rising number of the attempt that was begun with it; null before there is one. */
-  begun: string | null;
+  /** What the fence said when the attempt was begun; null before. */
+  begun: Begun | null;
+}
+
+export interface BegunJob extends HeldJob {
+  begun: Begun;
 }
 
 /** The model the task will be worked with, `provider/model`, as far as the job tells. */

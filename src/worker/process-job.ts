@@ -9,7 +9,7 @@ import { type TaskJob, taskJobSchema } from '../job/job.ts';
 import { branchOf } from '../job/names.ts';
 import { type AttemptResult, endedWell, type Outcome, resultWithoutCell } from '../job/outcome.ts';
 import { decide, LACKING } from './decide.ts';
-import { type HeldJob, type JobContext, modelOf, REASONS } from './held-job.ts';
+import { type BegunJob, type HeldJob, type JobContext, modelOf, REASONS } from './held-job.ts';
 import { conclude, requeue } from './job-ending.ts';
 import { runAttempt } from './run-attempt.ts';
 import type { PooledSpawner } from './spawner-pool.ts';
@@ -32,7 +32,7 @@ export async function processJob(
   const held: HeldJob = { context, job, token, data, attempt: job.attemptsMade + 1, begun: null };
   const known = doneBefore(held);
   if (known !== null) return known;
-  const holdMs = context.holdMs(data.task.id);
+  const holdMs = context.holdMs();
   if (holdMs > 0) return requeue(held, holdMs, null);
   const turn = await context.cooldowns.ask(modelOf(data));
   if (turn.waitMs > 0) {
@@ -41,7 +41,7 @@ export async function processJob(
   }
 
   const begun = await context.fence.begin({ taskId: data.task.id, enqueuedAt: job.timestamp });
-  const { result, waitMs } = await attempt(held, begun, signal);
+  const { result, waitMs } = await attempt({ ...held, begun }, signal);
   // The job may be another worker's by now. If it is not, it goes back uncounted.
   if (signal.reason === REASONS.lockLost) return requeue(held, 0, null);
 
@@ -56,14 +56,7 @@ export async function processJob(
     // For something else than what is lacking now nobody has waited yet.
     waitedMs: data.waits !== undefined && data.waits.code === result.error?.code ? Date.now() - data.waits.since : 0,
   });
-  return conclude({ ...held, data: after, begun: begun.number }, result, decision);
-}
-
-interface Begun {
-  /** The attempt's rising number. */
-  number: string;
-  unended: number;
-  cancelled: boolean;
+  return conclude({ ...held, data: after, begun }, result, decision);
 }
 
 interface Ended {
@@ -73,9 +66,9 @@ interface Ended {
 }
 
 /** Runs a cell for the job, unless there is a reason not to. */
-async function attempt(held: HeldJob, begun: Begun, signal: AbortSignal): Promise<Ended> {
-  const { context, data } = held;
-  const refusal = reasonNotTo(held, begun);
+async function attempt(held: BegunJob, signal: AbortSignal): Promise<Ended> {
+  const { context, data, begun } = held;
+  const refusal = reasonNotTo(held);
   let spawner: PooledSpawner;
   try {
     spawner = await context.spawners.of(data.repository);
@@ -97,7 +90,6 @@ async function attempt(held: HeldJob, begun: Begun, signal: AbortSignal): Promis
     ...held,
     spawner: spawner.spawner,
     left: leftOf(data),
-    number: begun.number,
     signal,
   });
   if (endedWell(result.result.outcome) || begun.unended === 0) return result;
@@ -115,12 +107,12 @@ async function refuse(held: HeldJob, spawner: PooledSpawner, refusal: Refusal): 
 const CANCELLED: Refusal = refusalOf('cancelled', 'CANCELLED', 'cancelled before the attempt began');
 
 /** Why no attempt is to be made any more; null when one is. */
-function reasonNotTo(held: HeldJob, { cancelled, unended }: Begun): Refusal | null {
+function reasonNotTo({ data, begun: { cancelled, unended } }: BegunJob): Refusal | null {
   if (cancelled) return CANCELLED;
   if (unended > MAX_UNENDED) {
     return refusalOf('failed', 'WORKER_DIED', `${unended} attempts in a row never ended: their workers died`);
   }
-  const left = leftOf(held.data);
+  const left = leftOf(data);
   if (left.tokens <= 0) return refusalOf('over-budget', 'OVER_BUDGET', 'the tokens of the whole task are used up');
   if (left.executionMs <= 0) return refusalOf('timed-out', 'TIMED_OUT', 'the time of the whole task is used up');
   return null;

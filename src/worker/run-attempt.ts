@@ -6,16 +6,14 @@ import type { SpawnConfig } from '../cell/spawn-config.ts';
 import { messageOf } from '../errors.ts';
 import type { AttemptResult } from '../job/outcome.ts';
 import { attemptPrompt } from './attempt-prompt.ts';
-import { type HeldJob, modelOf } from './held-job.ts';
+import { type BegunJob, type HeldJob, modelOf } from './held-job.ts';
 import { ProgressReport } from './progress-report.ts';
 import type { Usage } from './totals.ts';
 
-export interface Attempt extends HeldJob {
+export interface Attempt extends BegunJob {
   spawner: AgentSpawner;
   /** What the task may still use; an attempt never gets more than that. */
   left: Usage;
-  /** The attempt's rising number, which a commit is checked against. */
-  number: string;
   signal: AbortSignal;
 }
 
@@ -24,7 +22,7 @@ const DISK_FULL_MS = 10_000;
 
 /** `waitMs`: how long to leave provider or disk alone, should the job be put back uncounted. */
 export async function runAttempt(run: Attempt): Promise<{ result: AttemptResult; waitMs: number }> {
-  const { context, job, data, attempt, spawner, left, number, signal } = run;
+  const { context, job, token, data, attempt, begun, spawner, left, signal } = run;
   const { task } = data;
   const report = new ProgressReport(job, context.host, attempt);
   const provider = providerNews(run);
@@ -37,7 +35,7 @@ export async function runAttempt(run: Attempt): Promise<{ result: AttemptResult;
     prompt: attemptPrompt(task, attempt, data.results.at(-1)),
     subject: task.title ?? firstLine(task.prompt),
     signal,
-    fence: () => context.fence.permit({ taskId: task.id, number, token: run.token, lockMs: context.lockMs }),
+    fence: () => context.fence.permit({ taskId: task.id, number: begun.number, token, lockMs: context.lockMs }),
     hooks: context.hooks,
     onStage: (stage, spawned) => {
       context.onStage(task.id, stage);

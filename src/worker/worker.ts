@@ -40,7 +40,7 @@ export interface PoolOptions {
   /** A connection of the worker role; it stays the caller's. */
   redis: Redis;
   log: Logger;
-  /** Called in every cell, after the hooks of the repository. */
+  /** Called after the hooks of the repository, for every attempt. */
   hooks?: HookCallbacks;
   onResult?: (result: AttemptResult) => void;
   /** Told when a provider does not take our credentials; its tasks wait. */

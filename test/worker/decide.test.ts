@@ -144,7 +144,7 @@ const attempts = fc.record({
 const situations = fc.record({
   attempts: fc.integer({ min: 1, max: 100 }),
   left: fc.record({ tokens: fc.integer(), executionMs: fc.integer() }),
-  cancelledBy: fc.constantFrom('person' as const, 'worker' as const, null),
+  cancelledBy: fc.constantFrom('person' as const, 'worker' as const),
   retryOverBudget: fc.boolean(),
   waitMs: fc.nat(),
   waitedMs: fc.nat(),

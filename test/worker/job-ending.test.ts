@@ -35,7 +35,14 @@ function held(more: { write?: () => Promise<void>; log?: () => Promise<number>; 
     log: async () => more.log?.() ?? 1,
     moveToWait: async () => void done.push('move'),
   } as unknown as Job;
-  const one = { context, job, token: 't', data: jobOf('a'), attempt: 1, begun: '7' } as unknown as HeldJob;
+  const one = {
+    context,
+    job,
+    token: 't',
+    data: jobOf('a'),
+    attempt: 1,
+    begun: { number: '7', unended: 0, cancelled: false },
+  } as unknown as HeldJob;
   return { one, done, written };
 }
 
