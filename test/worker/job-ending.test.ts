@@ -1,81 +1,75 @@
 /** In which order a job's end is told: dying between any two steps must neither lose the work nor repeat it. */
-import type { Job } from 'bullmq';
 import { UnrecoverableError, WaitingError } from 'bullmq';
-import { expect, test } from 'vitest';
-import { CellpoolError } from '../../src/errors.ts';
-import type { TaskJob } from '../../src/job/job.ts';
-import type { AttemptResult } from '../../src/job/outcome.ts';
-import { silentLogger } from '../../src/observe/logger.ts';
-import type { HeldJob } from '../../src/worker/held-job.ts';
+import { afterAll, beforeAll, expect, test } from 'vitest';
 import { conclude } from '../../src/worker/job-ending.ts';
 import { jobOf, resultOf } from '../support/jobs.ts';
+import { type TestRedis, testRedis } from '../support/redis.ts';
+import { jobSetting } from './job-setting.ts';
 
-/** A job in the hands of a worker that does nothing but note what is done, and fails where it is told to. */
-function held(more: { write?: () => Promise<void>; log?: () => Promise<number>; onResult?: () => void } = {}) {
-  const done: string[] = [];
-  const written: TaskJob[] = [];
-  const context = {
-    log: silentLogger,
-    jobData: {
-      write: async (_id: string, _token: string, data: TaskJob) => {
-        await more.write?.();
-        done.push('write');
-        written.push(data);
-      },
-    },
-    fence: { end: async (_id: string, number: string) => void done.push(`end ${number}`) },
-    onResult: (_result: AttemptResult) => {
-      more.onResult?.();
-      done.push('tell');
-    },
-    onHandedBack: () => undefined,
-  };
-  const job = {
-    id: 'a',
-    log: async () => more.log?.() ?? 1,
-    moveToWait: async () => void done.push('move'),
-  } as unknown as Job;
-  const one = {
-    context,
-    job,
-    token: 't',
-    data: jobOf('a'),
-    attempt: 1,
-    begun: { number: '7', unended: 0, cancelled: false },
-  } as unknown as HeldJob;
-  return { one, done, written };
+let server: TestRedis;
+beforeAll(async () => {
+  server = await testRedis();
+});
+afterAll(() => server.close());
+
+/** A job in a worker's hands whose attempt has begun. */
+async function begun() {
+  const setting = await jobSetting(server);
+  const { context, queue } = setting;
+  const taken = await setting.take(jobOf('a'));
+  const task = { taskId: 'a', enqueuedAt: taken.job.timestamp };
+  const held = { ...taken, context, attempt: 1, begun: await context.fence.begin(task) };
+  /** Whether the fence takes the attempt for one whose worker died; asking begins another one. */
+  const neverEnded = async () => (await context.fence.begin(task)).unended > 0;
+  return { ...setting, held, neverEnded, key: queue.toKey('a') };
 }
 
-test('an attempt is said to have ended only once its result stands in the job', async () => {
-  const { one, done } = held();
-  await conclude(one, resultOf('a', 'committed'), { next: 'done' });
-  expect(done).toEqual(['write', 'end 7', 'tell']);
-});
-
-test('an attempt that goes back uncounted is said to have ended before somebody else can take the job', async () => {
-  const { one, done } = held();
-  const back = conclude(one, resultOf('a', 'cancelled'), { next: 'requeue', afterMs: 0 });
-  await expect(back).rejects.toBeInstanceOf(WaitingError);
-  expect(done).toEqual(['write', 'end 7', 'move']);
+test('an attempt is said to have ended once its result stands in the job', async () => {
+  const { held, neverEnded, dataOf, results } = await begun();
+  const result = resultOf('a', 'committed');
+  expect(await conclude(held, result, { next: 'done' })).toEqual(result);
+  expect((await dataOf('a')).results).toEqual([result]);
+  expect(results).toEqual([result]);
+  expect(await neverEnded()).toBe(false);
 });
 
 test('an attempt whose result could not be written counts as one that never ended, so that its commit is looked for', async () => {
-  const { one, done } = held({
-    write: () => Promise.reject(new CellpoolError('FENCED', 'the job is no longer ours')),
-  });
-  await expect(conclude(one, resultOf('a', 'committed'), { next: 'done' })).rejects.toThrow('no longer ours');
-  expect(done).toEqual([]);
+  const { held, neverEnded, dataOf, results, redis, key } = await begun();
+  await redis.del(`${key}:lock`);
+  const ended = conclude(held, resultOf('a', 'committed'), { next: 'done' });
+  await expect(ended).rejects.toMatchObject({ code: 'FENCED', message: expect.stringContaining('no longer ours') });
+  expect((await dataOf('a')).results).toEqual([]);
+  expect(results).toEqual([]);
+  expect(await neverEnded()).toBe(true);
+});
+
+test('an attempt that goes back uncounted is said to have ended, and the job waits again', async () => {
+  const { held, neverEnded, dataOf, queue, results } = await begun();
+  const back = conclude(held, resultOf('a', 'cancelled'), { next: 'requeue', afterMs: 0 });
+  await expect(back).rejects.toBeInstanceOf(WaitingError);
+  expect(await queue.getJobState('a')).toBe('waiting');
+  expect((await dataOf('a')).results).toEqual([]);
+  expect(results).toEqual([]);
+  expect(await neverEnded()).toBe(false);
+});
+
+test('it is said before somebody else can take the job', async () => {
+  const { held, neverEnded, redis, queue } = await begun();
+  await redis.set(queue.toKey('wait'), 'no list');
+  const back = conclude(held, resultOf('a', 'cancelled'), { next: 'requeue', afterMs: 0 });
+  await expect(back).rejects.toThrow('WRONGTYPE');
+  expect(await neverEnded()).toBe(false);
 });
 
 test('neither a log that cannot be written nor a listener that throws makes a failure of what is done', async () => {
-  const { one, written } = held({
-    log: () => Promise.reject(new Error('OOM command not allowed')),
-    onResult: () => {
-      throw new Error('the listener is broken');
-    },
-  });
+  const { held, dataOf, redis, key } = await begun();
+  await redis.set(`${key}:logs`, 'no list');
+  const onResult = () => {
+    throw new Error('the listener is broken');
+  };
+  const unheard = { ...held, context: { ...held.context, onResult } };
   const result = resultOf('a', 'committed');
-  expect(await conclude(one, result, { next: 'done' })).toEqual(result);
-  expect(written[0]?.results).toEqual([result]);
-  await expect(conclude(one, result, { next: 'give-up', why: null })).rejects.toBeInstanceOf(UnrecoverableError);
+  expect(await conclude(unheard, result, { next: 'done' })).toEqual(result);
+  expect((await dataOf('a')).results).toEqual([result]);
+  await expect(conclude(unheard, result, { next: 'give-up', why: null })).rejects.toBeInstanceOf(UnrecoverableError);
 });

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { type Job, Worker } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { expect, onTestFinished } from 'vitest';
+import { withTrailers } from '../../src/git/commands.ts';
 import type { TaskJob } from '../../src/job/job.ts';
 import { TASK_QUEUE } from '../../src/job/names.ts';
 import type { AttemptResult } from '../../src/job/outcome.ts';
@@ -20,7 +21,7 @@ import { SpawnerPool } from '../../src/worker/spawner-pool.ts';
 import { portRangeOfThisFile } from '../support/cell.ts';
 import { addJob } from '../support/jobs.ts';
 import type { TestRedis } from '../support/redis.ts';
-import { tempFolder } from '../support/repository.ts';
+import { commitAll, git, tempFolder, writeFiles } from '../support/repository.ts';
 
 export interface JobSetting {
   readonly folder: string;
@@ -99,4 +100,14 @@ function uselessOpencode(folder: string): string {
   writeFileSync(path, '#!/bin/sh\n[ "$1" = --version ] && echo 1.0.0 && exit 0\nexit 7\n');
   chmodSync(path, 0o755);
   return path;
+}
+
+/** The branch of task `a` as an attempt leaves it whose worker dies before it can say so; returns the commit. */
+export function committedBefore(repository: string, enqueuedAt: number): string {
+  git(repository, 'switch', '--quiet', '-c', 'cellpool/a');
+  writeFiles(repository, { 'new.txt': 'new' });
+  const trailers = { Task: 'a', Attempt: '1', Tokens: '77', Enqueued: new Date(enqueuedAt).toISOString() };
+  const commit = commitAll(repository, withTrailers('Do it', trailers));
+  git(repository, 'switch', '--quiet', 'main');
+  return commit;
 }

@@ -4,21 +4,21 @@ import { join } from 'node:path';
 import { QueueEvents } from 'bullmq';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { loadSettings, type Settings } from '../../src/config.ts';
-import { withTrailers } from '../../src/git/commands.ts';
 import type { TaskJob } from '../../src/job/job.ts';
 import { TASK_QUEUE } from '../../src/job/names.ts';
 import type { AttemptResult } from '../../src/job/outcome.ts';
 import { jobOptions, openQueue, TASK_JOB, type TaskQueue } from '../../src/job/queue.ts';
-import { parseTask, type TaskInput } from '../../src/job/task.ts';
+import type { TaskInput } from '../../src/job/task.ts';
 import { silentLogger } from '../../src/observe/logger.ts';
 import { Control } from '../../src/redis/control.ts';
 import { Cooldowns } from '../../src/redis/cooldown.ts';
 import { Fence } from '../../src/redis/fence.ts';
 import { WorkerList } from '../../src/redis/worker-list.ts';
 import { WorkerPool } from '../../src/worker/worker.ts';
-import { resultOf } from '../support/jobs.ts';
+import { jobOf as jobWith, resultOf } from '../support/jobs.ts';
 import { type TestRedis, testRedis } from '../support/redis.ts';
-import { commitAll, git, makeRepository, tempFolder, writeFiles } from '../support/repository.ts';
+import { makeRepository, tempFolder } from '../support/repository.ts';
+import { committedBefore } from './job-setting.ts';
 
 let server: TestRedis;
 let prefix: string;
@@ -55,12 +55,7 @@ async function startPool(more: Partial<Settings> = {}, onResult?: (result: Attem
   return pool;
 }
 
-function jobOf(id: string, repository: string, more: Partial<TaskInput> = {}): TaskJob {
-  const { task, faults } = parseTask({ id, prompt: 'do it', ...more }, id);
-  if (task === null) throw new Error(JSON.stringify(faults));
-  const plan = { setupMs: 1_000, testMs: 1_000, author: { name: 'a', email: 'b@c' }, opencode: {} };
-  return { version: 1, task, repository, plan, results: [] };
-}
+const jobOf = (id: string, repository: string, more: Partial<TaskInput> = {}) => jobWith(id, more, repository);
 
 async function dataOf(id: string): Promise<TaskJob> {
   return ((await queue.getJob(id)) ?? { data: null }).data as TaskJob;
@@ -276,11 +271,7 @@ describe('a task whose worker died', () => {
     const repository = makeRepository(join(folder, 'repository'));
     const job = await addJob(jobOf('a', repository, { test: 'true' }));
     await begin('a', job.timestamp, 1);
-    git(repository, 'switch', '--quiet', '-c', 'cellpool/a');
-    writeFiles(repository, { 'new.txt': 'new' });
-    const trailers = { Task: 'a', Attempt: '1', Tokens: '77', Enqueued: new Date(job.timestamp).toISOString() };
-    const commit = commitAll(repository, withTrailers('Do it', trailers));
-    git(repository, 'switch', '--quiet', 'main');
+    const commit = committedBefore(repository, job.timestamp);
     const control = new Control(await server.connect('producer'), { prefix });
     if (cancelled) await control.markCancelled('a', job.timestamp);
     const completed = once('completed');
@@ -296,15 +287,6 @@ describe('a task whose worker died', () => {
       tests: { passed: true },
     });
   });
-
-  const committedBefore = (repository: string, enqueuedAt: number): string => {
-    git(repository, 'switch', '--quiet', '-c', 'cellpool/a');
-    writeFiles(repository, { 'new.txt': 'new' });
-    const trailers = { Task: 'a', Attempt: '1', Tokens: '77', Enqueued: new Date(enqueuedAt).toISOString() };
-    const commit = commitAll(repository, withTrailers('Do it', trailers));
-    git(repository, 'switch', '--quiet', 'main');
-    return commit;
-  };
 
   test('is committed, not cancelled, when the branch had moved before somebody cancelled it', async () => {
     const repository = makeRepository(join(folder, 'repository'));
