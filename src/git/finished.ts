@@ -1,6 +1,6 @@
 /** What a finished attempt left on its branch, for those who come after it: the commit itself tells. */
-import { ownGit, ownGitOk } from './git.ts';
-import type { Source } from './source.ts';
+import { ownGitOk } from './git.ts';
+import { type Source, tipOf } from './source.ts';
 
 export interface FinishedWork {
   /** Full id. */
@@ -14,7 +14,8 @@ const FIELDS = ['Task', 'Attempt', 'Tokens', 'Enqueued'] as const;
 
 /**
  * The commit at the tip of `branch`, if it is the work of this very enqueuing of the task; null when it is not, or
- * there is no such branch. A worker may have died between moving the branch and saying so.
+ * there is no such branch. A worker may have died between moving the branch and saying so. Git that fails is no answer:
+ * taken for one, the work would be done a second time.
  * @throws {CellpoolError} GIT_FAILED
  */
 export async function finishedWork(
@@ -23,11 +24,10 @@ export async function finishedWork(
 ): Promise<FinishedWork | null> {
   const { gitDir } = source;
   const format = ['%H', ...FIELDS.map(name => `%(trailers:key=${name},valueonly,separator=%x2c)`)].join('%x00');
-  const ref = `refs/heads/${branch}`;
-  const found = await ownGit(['log', '--no-walk', `--format=${format}`, ref, '--'], { gitDir });
-  // No such branch: as good as always.
-  if (found.exitCode !== 0) return null;
-  const [commit = '', task, attempt, tokens, enqueued] = found.stdout.replace(/\n$/, '').split('\0');
+  const tip = await tipOf(source, branch);
+  if (tip === null) return null;
+  const found = await ownGitOk(['log', '--no-walk', `--format=${format}`, tip, '--'], { gitDir });
+  const [commit = '', task, attempt, tokens, enqueued] = found.replace(/\n$/, '').split('\0');
   if (task !== taskId || enqueued !== new Date(enqueuedAt).toISOString()) return null;
   const names = ['diff-tree', '-r', '-z', '--name-only', '--no-commit-id', '--no-renames', commit];
   const files = (await ownGitOk(names, { gitDir })).split('\0').filter(name => name !== '');

@@ -47,10 +47,10 @@ redis.call('PEXPIRE', KEYS[1], ARGV[4])
 return 'ok'
 `;
 
-/** ARGV: number, ms to keep the fence. */
+/** ARGV: number, ms to keep the fence, how many attempts before are left unended. */
 export const END = `
 if redis.call('HGET', KEYS[1], 'number') ~= ARGV[1] then return 0 end
-redis.call('HSET', KEYS[1], 'unended', '0')
+redis.call('HSET', KEYS[1], 'unended', ARGV[3])
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
 return 1
 `;

@@ -88,9 +88,12 @@ export class Fence {
     if (answer !== 'ok') throw refused(taskId, number, REFUSALS[String(answer)] ?? 'Redis did not permit it');
   }
 
-  /** Says that the attempt has ended, however: the worker that had it lives. Harmless when a newer one began. */
-  async end(taskId: string, number: string): Promise<void> {
-    await end.run(this.#redis, [this.#keys(taskId).fence], [number, KEEP_MS]);
+  /**
+   * Says that the attempt has ended, however: the worker that had it lives. `unended` of those before it stay so, for
+   * an attempt that ended before it could look for what they have done. Harmless when a newer one began.
+   */
+  async end(taskId: string, { number, unended }: Pick<Begun, 'number' | 'unended'>): Promise<void> {
+    await end.run(this.#redis, [this.#keys(taskId).fence], [number, KEEP_MS, unended]);
   }
 
   #keys(taskId: string): TaskKeys {

@@ -47,7 +47,7 @@ export interface HeldJob {
   data: TaskJob;
   /** Numbered from 1; one that is put back uncounted leaves its number to the next. */
   attempt: number;
-  /** What the fence said when the attempt was begun; null before. */
+  /** What the fence said when the attempt was begun, null before; at its end what is left unended. */
   begun: Begun | null;
 }
 

@@ -42,7 +42,7 @@ export async function conclude(held: HeldJob, result: AttemptResult, decision: D
  */
 async function setDown({ context, token, begun }: HeldJob, data: TaskJob): Promise<void> {
   await context.jobData.write(data.task.id, token, data);
-  if (begun !== null) await context.fence.end(data.task.id, begun.number);
+  if (begun !== null) await context.fence.end(data.task.id, begun);
 }
 
 /** A line in the job's log is news: that it cannot be written must not make a failure of what was done. */

@@ -3,7 +3,7 @@
  * Whatever a job came to stands in its data before BullMQ hears of it, so that nothing is lost in between.
  */
 import { type Job, UnrecoverableError } from 'bullmq';
-import { asCellpoolError, CellpoolError, type ErrorCode } from '../errors.ts';
+import { asCellpoolError, CellpoolError, type ErrorCode, messageOf } from '../errors.ts';
 import { finishedWork } from '../git/finished.ts';
 import { type TaskJob, taskJobSchema } from '../job/job.ts';
 import { branchOf } from '../job/names.ts';
@@ -41,7 +41,7 @@ export async function processJob(
   }
 
   const begun = await context.fence.begin({ taskId: data.task.id, enqueuedAt: job.timestamp });
-  const { result, waitMs } = await attempt({ ...held, begun }, signal);
+  const { result, waitMs, unended } = await attempt({ ...held, begun }, signal);
   // The job may be another worker's by now. If it is not, it goes back uncounted.
   if (signal.reason === REASONS.lockLost) return requeue(held, 0, null);
 
@@ -56,52 +56,56 @@ export async function processJob(
     // For something else than what is lacking now nobody has waited yet.
     waitedMs: data.waits !== undefined && data.waits.code === result.error?.code ? Date.now() - data.waits.since : 0,
   });
-  return conclude({ ...held, data: after, begun }, result, decision);
+  return conclude({ ...held, data: after, begun: { ...begun, unended } }, result, decision);
 }
 
 interface Ended {
   result: AttemptResult;
   /** Milliseconds to wait should it be put back uncounted. */
   waitMs: number;
+  /** Attempts whose workers died, and for whose commit nobody has looked yet. */
+  unended: number;
 }
 
 /** Runs a cell for the job, unless there is a reason not to. */
 async function attempt(held: BegunJob, signal: AbortSignal): Promise<Ended> {
-  const { context, data, begun } = held;
+  const { context, data } = held;
+  const { unended } = held.begun;
   const refusal = reasonNotTo(held);
   let spawner: PooledSpawner;
   try {
     spawner = await context.spawners.of(data.repository);
+    // What an attempt before this one may have committed counts whatever else there is to say.
+    const before = unended === 0 ? null : await finishedBefore(held, spawner);
+    if (before !== null) return before;
   } catch (thrown) {
-    if (refusal !== null) return { result: refusedResult(held, refusal), waitMs: 0 };
+    if (refusal !== null && unended === 0) return { result: refusedResult(held, refusal), waitMs: 0, unended };
     const error = asCellpoolError(thrown);
     const facts = { task: data.task.id, code: error.code, problem: error.message };
     if (LACKING.has(error.code)) context.log.error(facts, 'this worker lacks what the task needs; it waits');
-    return { result: refusedResult(held, { outcome: 'failed', error }), waitMs: LACKING_MS };
+    return { result: refusedResult(held, { outcome: 'failed', error }), waitMs: LACKING_MS, unended };
   }
-  // What an attempt before this one may have committed counts whatever else there is to say.
-  const before = begun.unended === 0 ? null : await finishedBefore(held, spawner);
-  if (before !== null) return before;
   if (refusal !== null) return refuse(held, spawner, refusal);
   if (signal.reason === REASONS.cancelled) return refuse(held, spawner, CANCELLED);
   // It goes back to the queue before anything was done for it: there is no end to tell anybody of.
-  if (signal.aborted) return { result: refusedResult(held, CANCELLED), waitMs: 0 };
-  const result = await runAttempt({
-    ...held,
-    spawner: spawner.spawner,
-    left: leftOf(data),
-    signal,
-  });
-  if (endedWell(result.result.outcome) || begun.unended === 0) return result;
-  // An attempt that was thought dead may have come to its commit all the same.
-  return (await finishedBefore(held, spawner)) ?? result;
+  if (signal.aborted) return { result: refusedResult(held, CANCELLED), waitMs: 0, unended };
+  const run = await runAttempt({ ...held, spawner: spawner.spawner, left: leftOf(data), signal });
+  if (endedWell(run.result.outcome)) return { ...run, unended: 0 };
+  try {
+    // One that was thought dead may have come to its commit all the same, and ours may have moved the branch before
+    // git failed.
+    return (await finishedBefore(held, spawner)) ?? { ...run, unended: 0 };
+  } catch (error) {
+    context.log.warn({ task: data.task.id, problem: messageOf(error) }, 'nobody knows if the branch has moved');
+    return { ...run, unended: unended + 1 };
+  }
 }
 
 async function refuse(held: HeldJob, spawner: PooledSpawner, refusal: Refusal): Promise<Ended> {
   const failing = failWithoutCell(held, spawner, refusal);
   // A worker that stops waits for this hook as for those in its cells.
   held.context.onCell(failing);
-  return { result: await failing, waitMs: 0 };
+  return { result: await failing, waitMs: 0, unended: 0 };
 }
 
 const CANCELLED: Refusal = refusalOf('cancelled', 'CANCELLED', 'cancelled before the attempt began');
@@ -122,16 +126,16 @@ function refusalOf(outcome: Outcome, code: ErrorCode, message: string): Refusal 
   return { outcome, error: new CellpoolError(code, message) };
 }
 
-/** The work of an attempt whose worker died after the branch had moved and before it could say so. */
+/** The work of an attempt that moved the branch and could not say so: its worker died, or git failed after that. */
 async function finishedBefore({ job, data, context }: HeldJob, { site }: PooledSpawner): Promise<Ended | null> {
   const taskId = data.task.id;
   const branch = branchOf(taskId);
   const work = await finishedWork(site.source, { branch, taskId, enqueuedAt: job.timestamp });
   if (work === null) return null;
-  context.log.info({ task: taskId, commit: work.commit }, 'committed by an attempt whose worker died');
+  context.log.info({ task: taskId, commit: work.commit }, 'its work had been committed, and nobody could say so');
   const tests = data.task.test === undefined ? null : { passed: true, exitCode: 0, durationMs: 0 };
   const result = { ...resultWithoutCell(taskId, work.attempt, 'committed', null), ...work, branch, tests };
-  return { result, waitMs: 0 };
+  return { result, waitMs: 0, unended: 0 };
 }
 
 /** The result of a job that is done, when its worker died (or Redis went away) before BullMQ heard of it. */

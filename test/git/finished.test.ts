@@ -1,4 +1,5 @@
 /** What a commit tells of the attempt that made it, to a worker that comes after its own worker's death. */
+import { renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { withTrailers } from '../../src/git/commands.ts';
@@ -18,7 +19,7 @@ async function repositoryWith(message: string) {
   const source = await openSource(top);
   const ask = (taskId = 'fix-1', enqueuedAt = ENQUEUED_AT, branch = 'cellpool/fix-1') =>
     finishedWork(source, { branch, taskId, enqueuedAt });
-  return { commit, ask };
+  return { top, commit, ask };
 }
 
 const TRAILERS = { Task: 'fix-1', Attempt: '2', Tokens: '1234', Enqueued: ENQUEUED };
@@ -48,4 +49,10 @@ test('words in the message that look like trailers are not taken for them', asyn
 test('without the branch there is nothing', async () => {
   const { ask } = await repositoryWith(withTrailers('Fix it', TRAILERS));
   expect(await ask('fix-1', ENQUEUED_AT, 'cellpool/fix-2')).toBeNull();
+});
+
+test('a repository that cannot be read is no answer: taken for one, the work would be done again', async () => {
+  const { top, ask } = await repositoryWith(withTrailers('Fix it', TRAILERS));
+  renameSync(top, `${top}.away`);
+  await expect(ask()).rejects.toMatchObject({ code: 'GIT_FAILED' });
 });

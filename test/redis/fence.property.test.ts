@@ -15,7 +15,7 @@ type Step =
   | { do: 'begin'; client: number }
   /** Several at one time, of which all but the last crash. */
   | { do: 'race'; clients: number[] }
-  | { do: 'end'; client: number; pick: number }
+  | { do: 'end'; client: number; pick: number; unended: number }
   | { do: 'permit'; client: number; pick: number }
   | { do: 'take the lock'; pick: number }
   | { do: 'lose the lock' }
@@ -33,7 +33,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
       clients: fc.array(client, { minLength: 2, maxLength: 8 }),
     }),
   },
-  { weight: 3, arbitrary: fc.record({ do: fc.constant('end' as const), client, pick }) },
+  { weight: 3, arbitrary: fc.record({ do: fc.constant('end' as const), client, pick, unended: fc.nat(2) }) },
   { weight: 4, arbitrary: fc.record({ do: fc.constant('permit' as const), client, pick }) },
   { weight: 4, arbitrary: fc.record({ do: fc.constant('take the lock' as const), pick }) },
   { weight: 1, arbitrary: fc.constant({ do: 'lose the lock' as const }) },
@@ -82,8 +82,9 @@ class Model {
       await redis.set(keys.lock, `token of ${number}`, 'PX', 60_000);
       this.#holder = number;
     } else if (step.do === 'end') {
-      await fenceOf(step.client).end(this.#taskId, number);
-      if (number === this.#latest) this.#unended = 0;
+      const { unended } = step;
+      await fenceOf(step.client).end(this.#taskId, { number, unended });
+      if (number === this.#latest) this.#unended = unended;
     } else {
       const permitted = await this.#permitted(step.client, number);
       expect(permitted).toBe(number === this.#latest && number === this.#holder);

@@ -69,10 +69,14 @@ test('attempts that never ended are counted in a row, until one ends', async () 
   const task = newTask();
   const unended = [await begin(task), await begin(task), await begin(task)];
   expect(unended.map(one => one.unended)).toEqual([0, 1, 2]);
-  await fence.end(task, unended[1]?.number ?? '');
+  await fence.end(task, { number: unended[1]?.number ?? '', unended: 0 });
   const fourth = await begin(task);
   expect(fourth.unended).toBe(3);
-  await fence.end(task, fourth.number);
+  await fence.end(task, fourth);
+  // It has not looked for what they did.
+  const fifth = await begin(task);
+  expect(fifth.unended).toBe(3);
+  await fence.end(task, { ...fifth, unended: 0 });
   expect((await begin(task)).unended).toBe(0);
 });
 
@@ -123,7 +127,7 @@ test('a fence is forgotten a week after its last use', async () => {
   const { number } = await begin(task);
   expect(await redis.pttl(keys(task).fence)).toBeGreaterThan(WEEK_MS - 60_000);
   await redis.pexpire(keys(task).fence, 60_000);
-  await fence.end(task, number);
+  await fence.end(task, { number, unended: 0 });
   expect(await redis.pttl(keys(task).fence)).toBeGreaterThan(WEEK_MS - 60_000);
 });
 

@@ -1,17 +1,18 @@
 /** One job from its pick-up to its end, where no cell is made for it; whole attempts are worked in test/cli. */
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
-import { UnrecoverableError, WaitingError } from 'bullmq';
+import { DelayedError, UnrecoverableError, WaitingError } from 'bullmq';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { HookFacts } from '../../src/cell/hook-facts.ts';
 import type { TaskJob } from '../../src/job/job.ts';
 import { Control } from '../../src/redis/control.ts';
 import { REASONS } from '../../src/worker/held-job.ts';
+import { RetryAfter } from '../../src/worker/job-ending.ts';
 import { processJob } from '../../src/worker/process-job.ts';
 import { jobOf } from '../support/jobs.ts';
 import { type TestRedis, testRedis } from '../support/redis.ts';
 import { makeRepository } from '../support/repository.ts';
-import { type JobSetting, jobSetting } from './job-setting.ts';
+import { committedBefore, type JobSetting, jobSetting } from './job-setting.ts';
 
 let server: TestRedis;
 beforeAll(async () => {
@@ -103,4 +104,54 @@ describe('the onFailure of a task that ends before a cell is begun for it', () =
     await expect(processJob(setting.context, job, token, stop.signal)).rejects.toBeInstanceOf(UnrecoverableError);
     expect(setting.results).toMatchObject([{ outcome: 'cancelled' }]);
   });
+});
+
+describe('an attempt whose worker died after its commit', () => {
+  /** The job of a repository that holds what such an attempt leaves, taken again. */
+  async function died() {
+    const setting = await jobSetting(server);
+    const repository = makeRepository(join(setting.folder, 'repository'));
+    const { job, token } = await setting.take(jobOf('a', {}, repository));
+    await setting.context.fence.begin({ taskId: 'a', enqueuedAt: job.timestamp });
+    return { setting, repository, job, token, commit: committedBefore(repository, job.timestamp) };
+  }
+
+  test('is found also when a worker that has no such repository took the job in between', async () => {
+    const { setting, repository, job, token, commit } = await died();
+    const { context, queue } = setting;
+    renameSync(repository, `${repository}.away`);
+    // Somebody cancels it meanwhile: what is committed counts all the same.
+    await new Control(setting.redis, { prefix: setting.prefix }).markCancelled('a', job.timestamp);
+    await expect(processJob(context, job, token, NEVER)).rejects.toBeInstanceOf(DelayedError);
+    renameSync(`${repository}.away`, repository);
+
+    await (await queue.getJob('a'))?.promote();
+    const again = await setting.takeAgain('a');
+    expect(await processJob(context, again.job, again.token, NEVER)).toMatchObject({ outcome: 'committed', commit });
+  });
+
+  test('is found also when the repository could not be read at first', async () => {
+    const { setting, repository, job, token, commit } = await died();
+    const { context, queue } = setting;
+    await context.spawners.of(repository);
+    renameSync(repository, `${repository}.away`);
+    await expect(processJob(context, job, token, NEVER)).rejects.toBeInstanceOf(RetryAfter);
+    expect((await setting.dataOf('a')).results).toMatchObject([{ outcome: 'failed', error: { code: 'GIT_FAILED' } }]);
+    renameSync(`${repository}.away`, repository);
+
+    const again = (await queue.getJob('a')) ?? expect.fail();
+    expect(await processJob(context, again, token, NEVER)).toMatchObject({ outcome: 'committed', commit });
+  });
+});
+
+test('an attempt that fails although the branch has moved has committed', async () => {
+  const commits: string[] = [];
+  const setting = await jobSetting(server, { hooks: { onFailure: () => void commits.push(commit()) } });
+  const repository = makeRepository(join(setting.folder, 'repository'));
+  const { job, token } = await setting.take(jobOf('a', {}, repository));
+  // As if git had failed just after the branch had moved; here it is the server that does not start.
+  const commit = () => committedBefore(repository, job.timestamp);
+  const result = await processJob(setting.context, job, token, NEVER);
+  expect(result).toMatchObject({ outcome: 'committed', commit: commits[0] });
+  expect((await setting.dataOf('a')).results).toEqual([result]);
 });
