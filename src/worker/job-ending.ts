@@ -17,6 +17,11 @@ export class RetryAfter extends Error {
   }
 }
 
+/** Whether `error` tells BullMQ on purpose what becomes of a job. */
+export function isVerdict(error: unknown): boolean {
+  return [RetryAfter, UnrecoverableError, WaitingError, DelayedError].some(verdict => error instanceof verdict);
+}
+
 /** Does what was decided. Returns the result of a job that is done, and throws what BullMQ understands otherwise. */
 export async function conclude(held: HeldJob, result: AttemptResult, decision: Decision): Promise<AttemptResult> {
   const { context, attempt } = held;

@@ -2,7 +2,7 @@
  * One job, one attempt: read it, see that it may begin, run its cell, decide, and tell BullMQ what becomes of it.
  * Whatever a job came to stands in its data before BullMQ hears of it, so that nothing is lost in between.
  */
-import { type Job, UnrecoverableError } from 'bullmq';
+import { type Job, UnrecoverableError, WaitingError } from 'bullmq';
 import { asCellpoolError, CellpoolError, type ErrorCode, messageOf } from '../errors.ts';
 import { finishedWork } from '../git/finished.ts';
 import { type TaskJob, taskJobSchema } from '../job/job.ts';
@@ -10,7 +10,7 @@ import { branchOf } from '../job/names.ts';
 import { type AttemptResult, endedWell, type Outcome, resultWithoutCell } from '../job/outcome.ts';
 import { decide, LACKING } from './decide.ts';
 import { type BegunJob, type HeldJob, type JobContext, modelOf, REASONS } from './held-job.ts';
-import { conclude, requeue } from './job-ending.ts';
+import { conclude, isVerdict, requeue } from './job-ending.ts';
 import { runAttempt } from './run-attempt.ts';
 import type { PooledSpawner } from './spawner-pool.ts';
 import { leftOf, spentWith } from './totals.ts';
@@ -21,13 +21,29 @@ const MAX_UNENDED = 10;
 /** How long a job waits before the worker looks again for what was missing. */
 const LACKING_MS = 60_000;
 
-/** @throws what BullMQ understands: an error to retry, `UnrecoverableError`, `WaitingError` or `DelayedError`. */
+/**
+ * @throws what BullMQ understands, and nothing else: `RetryAfter`, `UnrecoverableError`, `WaitingError` or
+ * `DelayedError`.
+ */
 export async function processJob(
   context: JobContext,
   job: Job,
   token: string,
   signal: AbortSignal,
 ): Promise<AttemptResult> {
+  try {
+    return await work(context, job, token, signal);
+  } catch (error) {
+    if (isVerdict(error)) throw error;
+    // Redis has refused something, or the lock is gone. To BullMQ any error is a failed attempt, and after the last
+    // one the task would have failed for good, whatever stands on its branch. So the job is left like that of a worker
+    // that died: its lock runs out, and whoever takes it then finds out how far it had come.
+    context.log.warn({ task: job.id, problem: messageOf(error) }, 'the job could not be ended; it is left to its lock');
+    throw new WaitingError();
+  }
+}
+
+async function work(context: JobContext, job: Job, token: string, signal: AbortSignal): Promise<AttemptResult> {
   const data = readData(job);
   const held: HeldJob = { context, job, token, data, attempt: job.attemptsMade + 1, begun: null };
   const known = doneBefore(held);

@@ -2,10 +2,12 @@
 import { readdirSync, readFileSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { DelayedError, UnrecoverableError, WaitingError } from 'bullmq';
+import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { HookFacts } from '../../src/cell/hook-facts.ts';
 import type { TaskJob } from '../../src/job/job.ts';
 import { Control } from '../../src/redis/control.ts';
+import { taskKeys } from '../../src/redis/keys.ts';
 import { REASONS } from '../../src/worker/held-job.ts';
 import { RetryAfter } from '../../src/worker/job-ending.ts';
 import { processJob } from '../../src/worker/process-job.ts';
@@ -154,4 +156,36 @@ test('an attempt that fails although the branch has moved has committed', async 
   const result = await processJob(setting.context, job, token, NEVER);
   expect(result).toMatchObject({ outcome: 'committed', commit: commits[0] });
   expect((await setting.dataOf('a')).results).toEqual([result]);
+});
+
+describe('a job whose end Redis refuses', () => {
+  test('counts no attempt and is left to its lock, so that the next worker finds what was committed', async () => {
+    const setting = await jobSetting(server);
+    const { context, redis, queue } = setting;
+    const repository = makeRepository(join(setting.folder, 'repository'));
+    const { job, token } = await setting.take(jobOf('a', { attempts: 1 }, repository));
+    await context.fence.begin({ taskId: 'a', enqueuedAt: job.timestamp });
+    const commit = committedBefore(repository, job.timestamp);
+    // The commit is told in the log just before the job is written. Commands of a connection keep their order.
+    const log = pino({ level: 'info' }, { write: () => void redis.config('SET', 'maxmemory', '1') });
+    try {
+      await expect(processJob({ ...context, log }, job, token, NEVER)).rejects.toBeInstanceOf(WaitingError);
+    } finally {
+      await redis.config('SET', 'maxmemory', '0');
+    }
+    expect(await queue.getJobState('a')).toBe('active');
+    expect((await setting.dataOf('a')).results).toEqual([]);
+
+    const again = (await queue.getJob('a')) ?? expect.fail();
+    expect(again.attemptsMade).toBe(0);
+    expect(await processJob(context, again, token, NEVER)).toMatchObject({ outcome: 'committed', commit });
+  });
+
+  test('counts none either when it could not even be begun', async () => {
+    const setting = await jobSetting(server);
+    const { job, token } = await setting.take(jobOf('a', { attempts: 1 }));
+    await setting.redis.set(taskKeys(setting.prefix, 'a').fence, 'no hash');
+    await expect(processJob(setting.context, job, token, NEVER)).rejects.toBeInstanceOf(WaitingError);
+    expect(await setting.queue.getJobState('a')).toBe('active');
+  });
 });
