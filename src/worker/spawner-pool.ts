@@ -1,4 +1,5 @@
 /** One spawner a repository, prepared when the first job for it comes; all share the ports and the boot limit. */
+import { stat } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import pLimit from 'p-limit';
 import { AgentSpawner } from '../cell/agent-spawner.ts';
@@ -25,9 +26,16 @@ export class SpawnerPool {
   }
 
   /** @throws {CellpoolError} NOT_A_REPOSITORY, OPENCODE_MISSING, GIT_MISSING, STATE_FOLDER */
-  of(repository: string): Promise<PooledSpawner> {
+  async of(repository: string): Promise<PooledSpawner> {
     const known = this.#spawners.get(repository);
-    if (known !== undefined) return known;
+    const pooled = await known;
+    if (pooled !== undefined && (await isThere(pooled))) return pooled;
+    // Somebody else may have begun to open it anew while we looked.
+    const other = this.#spawners.get(repository);
+    return other === undefined || other === known ? this.#open(repository) : other;
+  }
+
+  #open(repository: string): Promise<PooledSpawner> {
     const opening = openSite({ ...this.#options, repository }).then(site => {
       const shared = { ports: this.#ports, registry: this.#registry, boots: this.#boots };
       return { spawner: new AgentSpawner({ site, ...shared }), site };
@@ -37,4 +45,12 @@ export class SpawnerPool {
     opening.catch(() => this.#spawners.delete(repository));
     return opening;
   }
+}
+
+/** A repository that goes away, say with the disk it is on, costs no attempts: opening it anew says what is missing. */
+function isThere({ site }: PooledSpawner): Promise<boolean> {
+  return stat(site.source.gitDir).then(
+    () => true,
+    () => false,
+  );
 }

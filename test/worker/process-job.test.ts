@@ -136,10 +136,11 @@ describe('an attempt whose worker died after its commit', () => {
     const { setting, repository, job, token, commit } = await died();
     const { context, queue } = setting;
     await context.spawners.of(repository);
-    renameSync(repository, `${repository}.away`);
+    const objects = join(repository, '.git', 'objects');
+    renameSync(objects, `${objects}.away`);
     await expect(processJob(context, job, token, NEVER)).rejects.toBeInstanceOf(RetryAfter);
     expect((await setting.dataOf('a')).results).toMatchObject([{ outcome: 'failed', error: { code: 'GIT_FAILED' } }]);
-    renameSync(`${repository}.away`, repository);
+    renameSync(`${objects}.away`, objects);
 
     const again = (await queue.getJob('a')) ?? expect.fail();
     expect(await processJob(context, again, token, NEVER)).toMatchObject({ outcome: 'committed', commit });
@@ -188,4 +189,20 @@ describe('a job whose end Redis refuses', () => {
     await expect(processJob(setting.context, job, token, NEVER)).rejects.toBeInstanceOf(WaitingError);
     expect(await setting.queue.getJobState('a')).toBe('active');
   });
+});
+
+test('a repository that goes away once it was opened costs the task no attempt', async () => {
+  const setting = await jobSetting(server);
+  const { context } = setting;
+  const repository = makeRepository(join(setting.folder, 'repository'));
+  const before = await context.spawners.of(repository);
+  expect(await context.spawners.of(repository)).toBe(before);
+  const { job, token } = await setting.take(jobOf('a', {}, repository));
+  renameSync(repository, `${repository}.away`);
+  await expect(processJob(context, job, token, NEVER)).rejects.toBeInstanceOf(DelayedError);
+  expect(await setting.dataOf('a')).toMatchObject({ results: [], waits: { code: 'NOT_A_REPOSITORY' } });
+
+  renameSync(`${repository}.away`, repository);
+  const both = await Promise.all([context.spawners.of(repository), context.spawners.of(repository)]);
+  expect(both[0]).toBe(both[1]);
 });
