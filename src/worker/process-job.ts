@@ -58,10 +58,11 @@ async function work(context: JobContext, job: Job, token: string, signal: AbortS
 
   const begun = await context.fence.begin({ taskId: data.task.id, enqueuedAt: job.timestamp });
   const { result, waitMs, unended } = await attempt({ ...held, begun }, signal);
-  // The job may be another worker's by now. If it is not, it goes back uncounted.
-  if (signal.reason === REASONS.lockLost) return requeue(held, 0, null);
-
   const after = { ...data, spent: spentWith(data, result) };
+  // The job may be another worker's by now. If it is not, it goes back uncounted, with what was spent on it.
+  if (signal.reason === REASONS.lockLost) {
+    return requeue({ ...held, data: after }, 0, { reason: REASONS.lockLost, code: '' });
+  }
   const decision = decide(result, {
     attempts: data.task.attempts,
     left: leftOf(after),

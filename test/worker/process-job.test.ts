@@ -147,6 +147,23 @@ describe('an attempt whose worker died after its commit', () => {
   });
 });
 
+test('an attempt whose lock was lost goes back uncounted if nobody else has it, with what was spent on it', async () => {
+  const setting = await jobSetting(server);
+  const repository = makeRepository(join(setting.folder, 'repository'));
+  const { job, token } = await setting.take(jobOf('a', {}, repository));
+  await setting.context.fence.begin({ taskId: 'a', enqueuedAt: job.timestamp });
+  // What it finds there is 77 tokens' worth; the lock is lost just then.
+  committedBefore(repository, job.timestamp);
+  const lost = new AbortController();
+  const log = pino({ level: 'info' }, { write: () => lost.abort(REASONS.lockLost) });
+  const ended = processJob({ ...setting.context, log }, job, token, lost.signal);
+  await expect(ended).rejects.toBeInstanceOf(WaitingError);
+  expect(await setting.queue.getJobState('a')).toBe('waiting');
+  expect(await setting.dataOf('a')).toMatchObject({ results: [], spent: { tokens: 77 } });
+  // The next one looks for its commit all the same.
+  expect((await setting.context.fence.begin({ taskId: 'a', enqueuedAt: job.timestamp })).unended).toBe(2);
+});
+
 test('an attempt that fails although the branch has moved has committed', async () => {
   const commits: string[] = [];
   const setting = await jobSetting(server, { hooks: { onFailure: () => void commits.push(commit()) } });
