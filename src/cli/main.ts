@@ -70,11 +70,6 @@ async function main(argv: readonly string[]): Promise<number> {
   return code;
 }
 
-/** How long what a command has left open may keep the process alive, in milliseconds. */
-const LINGER_MS = 1_000;
-
 outliveOutputs();
+// Not ended by hand: nothing that a command leaves open is to keep the process alive, and what would shows itself so.
 process.exitCode = await main(process.argv);
-// The command is done. A BullMQ worker that was closed while Redis was away still waits for the end of a connection,
-// which ioredis never tells, and its timers would keep the process for ever. Outputs are written by now.
-setTimeout(() => process.exit(), LINGER_MS).unref();

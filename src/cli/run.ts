@@ -6,6 +6,7 @@ import { hasUncommittedEdits } from '../git/source.ts';
 import { type AttemptResult, endedWell } from '../job/outcome.ts';
 import { openQueue } from '../job/queue.ts';
 import { createLogger } from '../observe/logger.ts';
+import { within } from '../os/within.ts';
 import { TaskFollower } from '../producer/follow.ts';
 import { type Enqueued, Producer } from '../producer/producer.ts';
 import { retryTasks } from '../producer/retry.ts';
@@ -138,6 +139,9 @@ function sayWhatIsKnown(enqueued: readonly Enqueued[], view: LiveView): void {
   }
 }
 
+/** For the last look at what has ended, in milliseconds. */
+const LAST_LOOK_MS = 2_000;
+
 interface Told {
   onOutcome: (taskId: string, result: AttemptResult) => void;
   /** All tasks have ended, or a person has stopped the work on them. Called once. */
@@ -219,7 +223,8 @@ async function workOff(
       return pool.handedBack;
     }
     await drained;
-    await follower.lookOnce();
+    // A Redis that is connected and says nothing would be waited for without end.
+    await within(LAST_LOOK_MS, undefined, () => follower.lookOnce()).catch(() => undefined);
     sayWhatIsLeft(follower.pending.length, view);
     onEnded();
     if (hopeless !== null) throw hopeless;

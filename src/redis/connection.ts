@@ -20,6 +20,24 @@ export type RedisRole = 'producer' | 'worker';
 const lastErrors = new WeakMap<Redis, Error>();
 
 /**
+ * A client whose `disconnect` is always followed by `end`. ioredis does not tell it while it waits for its next
+ * attempt to connect, and leaves the commands that wait unanswered: BullMQ waits for both when it closes a worker or
+ * listener, and would wait for ever when Redis is away.
+ */
+class EndingRedis extends Redis {
+  override disconnect(reconnect = false): void {
+    // From `wait` ioredis ends a connection at once; there is nothing more to this one either.
+    if (!reconnect && this.status === 'reconnecting') this.status = 'wait';
+    super.disconnect(reconnect);
+  }
+
+  /** BullMQ takes its blocking connections from here, and so they end as well. */
+  override duplicate(override: Partial<RedisOptions> = {}): Redis {
+    return new EndingRedis({ ...this.options, ...override } as RedisOptions & { replyMapping?: 'legacy' });
+  }
+}
+
+/**
  * A client that connects in the background and connects again when the connection breaks; `disconnect()` ends it.
  * Commands of a producer are refused until it is connected: await `checkRedis` first. BullMQ queues of a producer
  * also want `skipWaitingForReady: true`. `name` is what `CLIENT LIST` shows.
@@ -32,7 +50,8 @@ export function connectRedis(address: RedisAddress, role: RedisRole, name = `cel
     retryStrategy: (attempt: number) => Math.min(attempt * RETRY_STEP_MS, RETRY_CAP_MS),
     ...(role === 'producer' ? { enableOfflineQueue: false, maxRetriesPerRequest: 1 } : { maxRetriesPerRequest: null }),
   } satisfies RedisOptions;
-  const client = 'path' in address ? new Redis({ ...options, path: address.path }) : new Redis(address.url, options);
+  const client =
+    'path' in address ? new EndingRedis({ ...options, path: address.path }) : new EndingRedis(address.url, options);
   // Without a listener ioredis prints every failed connect; the reason is kept for whoever asks.
   client.on('error', error => lastErrors.set(client, error));
   return client;

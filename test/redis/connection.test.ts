@@ -95,6 +95,21 @@ test('a worker without Redis waits for it, and remembers why', async () => {
   expect(await reply).toBe('PONG');
 });
 
+test.each([
+  ['', (client: Redis) => client],
+  [', and so does a copy of it, which BullMQ blocks on', (client: Redis) => client.duplicate()],
+])('a connection that is closed while Redis is away tells its end and refuses what waits%s', async (_case, made) => {
+  const client = made(connected({ url: await nobody() }, 'worker'));
+  client.on('error', () => undefined);
+  const refused = expect(client.ping()).rejects.toThrow('Connection is closed');
+  await new Promise(resolve => client.once('reconnecting', resolve));
+  const ended = new Promise<void>(resolve => client.once('end', resolve));
+  client.disconnect();
+  await ended;
+  await refused;
+  expect(client.status).toBe('end');
+});
+
 test('a Redis that was named is used as it is, and left running', async () => {
   const handle = await openRedis({ redisUrl: `unix://${redis.socket}`, home: '/nowhere' });
   expect(handle).toMatchObject({ origin: 'url', address: { path: redis.socket } });
