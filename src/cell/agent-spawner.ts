@@ -118,9 +118,9 @@ export class AgentSpawner {
 
   /**
    * Commits the work on `cellpool/<task id>`: what the last `runTests` judged, or the workspace as it is when there
-   * was none. Nothing changed: no commit. `facts` become trailers of the message; `fence` is asked just before the
-   * branch moves, and when it throws nothing moves.
-   * @throws {CellpoolError} COMMIT_FAILED, BRANCH_CHECKED_OUT, and what `fence` throws
+   * was none. Nothing changed: no commit. `facts` become trailers of the message. Just before the branch moves the
+   * port must be proven to be leased to us, then `fence` is asked; when either throws nothing moves.
+   * @throws {CellpoolError} COMMIT_FAILED, BRANCH_CHECKED_OUT, LEASE_LOST, FENCED, and what `fence` throws
    */
   async commitChanges(
     agent: SpawnedAgent,
@@ -147,7 +147,11 @@ export class AgentSpawner {
         ...(cell.config.job === undefined ? {} : { Enqueued: new Date(cell.config.job.enqueuedAt).toISOString() }),
         ...facts,
       },
-      ...(fence === undefined ? {} : { fence }),
+      // In this order, because what the fence permits is good for a moment only.
+      fence: async () => {
+        await cell.port.prove();
+        await fence?.();
+      },
     });
     cell.branchBefore = made.commit;
     cell.log.info({ commit: made.commit, branch: made.branch, replaced: made.replaced }, 'committed');

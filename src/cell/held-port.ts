@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import getPort, { clearLockedPorts } from 'get-port';
 import { CellpoolError, messageOf } from '../errors.ts';
 import type { Logger } from '../observe/logger.ts';
-import { whileWanted } from '../os/within.ts';
+import { TooLate, whileWanted, within } from '../os/within.ts';
 import type { PortLease, PortLeases } from '../redis/port-lease.ts';
 
 /** A lease outlives this long without renewal; then it may be reclaimed, once its owner is proven dead. */
@@ -15,6 +15,8 @@ const OCCUPIED_COOLDOWN_MS = 60_000;
 const MAX_OCCUPIED = 20;
 /** A Redis that is there has given a port, and taken it back, long before this. */
 const GIVE_BACK_MS = 2_000;
+/** So long a commit waits for Redis to say that the lease is ours. */
+const PROOF_MS = 2_000;
 
 export const LOOPBACK = '127.0.0.1';
 
@@ -68,6 +70,25 @@ export class HeldPort {
     if (this.#unwanted) return void (await this.#ports.release(next));
     this.#lease = next;
     await this.#ports.release(occupied, OCCUPIED_COOLDOWN_MS);
+  }
+
+  /**
+   * Returns when Redis has said just now that the lease is ours; it is renewed with that.
+   * @throws {CellpoolError} LEASE_LOST when it is not; FENCED when there is no answer within 2 s
+   */
+  async prove(): Promise<void> {
+    const { port } = this.#lease;
+    const held = await within(PROOF_MS, undefined, () => this.#ports.renew(this.#lease, LEASE_TTL_MS)).catch(error => {
+      // No `cause`: errors of ioredis carry the arguments of the command.
+      const why = error instanceof TooLate ? error.message : `Redis failed: ${messageOf(error)}`;
+      throw new CellpoolError('FENCED', `whether the lease of port ${port} is still ours is not known: ${why}`, {
+        hint: 'Nothing to do: the task runs again.',
+        facts: { port, why },
+      });
+    });
+    if (held && !this.#lost.signal.aborted) return;
+    this.#lost.abort();
+    throw new CellpoolError('LEASE_LOST', `the lease of port ${port} was lost`, { facts: { port } });
   }
 
   async release(): Promise<void> {

@@ -73,6 +73,42 @@ test('an exchange without another port fails and keeps the lease, so that it can
   expect(await held(ports)).toEqual([]);
 });
 
+test('a lease of ours is proven by Redis itself', async () => {
+  const ports = leasesOf(1);
+  const port = await take(ports);
+  await port.prove();
+  expect(port.lost.aborted).toBe(false);
+  await port.release();
+});
+
+test('a lease that another owner has got is not proven, and counts as lost from then on', async () => {
+  const ports = leasesOf(1);
+  const port = await take(ports);
+  await ports.release(port.lease);
+  const next = await ports.acquire('another', 60_000);
+  await expect(port.prove()).rejects.toMatchObject({ code: 'LEASE_LOST', facts: { port: from } });
+  expect(port.lost.aborted).toBe(true);
+  expect(await held(ports)).toEqual([`${from} another`]);
+  if (next !== null) await ports.release(next);
+  await expect(port.prove()).rejects.toMatchObject({ code: 'LEASE_LOST' });
+  await port.release();
+});
+
+test('a lease is not proven by a Redis that says nothing, and is still ours when it speaks again', async () => {
+  const ports = leasesOf(1);
+  const port = await take(ports);
+  const pid = Number(/process_id:(\d+)/.exec(await client.info('server'))?.[1]);
+  process.kill(pid, 'SIGSTOP');
+  try {
+    await expect(port.prove()).rejects.toMatchObject({ code: 'FENCED', retryable: true });
+  } finally {
+    process.kill(pid, 'SIGCONT');
+  }
+  await port.prove();
+  expect(port.lost.aborted).toBe(false);
+  await port.release();
+});
+
 test('when every port is leased or occupied there is no free port, and none is left leased by the search', async () => {
   const ports = leasesOf(3);
   const first = await take(ports, 'first');

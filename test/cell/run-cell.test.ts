@@ -11,6 +11,7 @@ import { SCRIPTED_MODEL } from '../../src/cli/demo/scripted-model.ts';
 import { CellpoolError } from '../../src/errors.ts';
 import { HOOKS } from '../../src/job/hooks.ts';
 import { type AttemptResult, attemptResultSchema, type Stage } from '../../src/job/outcome.ts';
+import type { PortLease } from '../../src/redis/port-lease.ts';
 import { startTestCells, type TestCells } from '../support/cell.ts';
 import { git, pictureOf, refsOf, writeFiles } from '../support/repository.ts';
 
@@ -32,11 +33,12 @@ interface Run {
   cancel?: AbortController;
   onStage?: CellRun['onStage'];
   hooks?: CellRun['hooks'];
+  fence?: CellRun['fence'];
 }
 
 /** One attempt, and what was told of it; everything that no attempt may leave or touch is checked. */
 async function attempt(taskId: string, run: Run = {}) {
-  const { config, steps = [{ say: 'Nothing to do.' }], cancel, onStage, hooks } = run;
+  const { config, steps = [{ say: 'Nothing to do.' }], cancel, onStage, hooks, fence } = run;
   const stages: Stage[] = [];
   const usage: number[] = [];
   const before = stateOf(cells.repository);
@@ -47,6 +49,7 @@ async function attempt(taskId: string, run: Run = {}) {
     subject: 'What was asked',
     signal: cancel?.signal ?? new AbortController().signal,
     hooks,
+    fence,
     onStage: (stage, agent) => {
       stages.push(stage);
       onStage?.(stage, agent);
@@ -104,6 +107,39 @@ test('work that passes its tests is committed, and the whole life is told in ord
   expect(usage.at(-1)).toBe(220);
   expect(artifact(result, 'test.log')).toBe('ready\n');
   expect(artifact(result, 'changes.diff')).toContain('+export const greet');
+});
+
+test('work is not committed when the port went to another owner after it was done', async () => {
+  let stolen: PortLease | null = null;
+  let asked = false;
+  const { result } = await attempt('lost-lease', {
+    steps: WORK,
+    config: { test: 'true' },
+    fence: async () => {
+      asked = true;
+    },
+    hooks: {
+      // As the reaper of the host does when it takes this worker for dead, and then somebody leases the port.
+      async afterTests() {
+        const [mine] = await cells.ports.held();
+        if (mine === undefined || !(await cells.ports.release(mine))) throw new Error('there was no lease to take');
+        stolen = await cells.portsOf({ from: mine.port, to: mine.port }).acquire('a thief', 60_000);
+      },
+      async beforeTeardown() {
+        if (stolen === null || !(await cells.ports.release(stolen))) throw new Error('the thief has no lease');
+      },
+    },
+  });
+  expect(result).toMatchObject({
+    outcome: 'failed',
+    commit: null,
+    branch: null,
+    tests: { passed: true },
+    error: { code: 'LEASE_LOST' },
+  });
+  expect(result.hookFaults ?? []).toEqual([]);
+  // The job's own fence comes last, for its permit is good for a moment only.
+  expect(asked).toBe(false);
 });
 
 test('work without a test command is committed and called untested', async () => {
