@@ -10,7 +10,7 @@ import { JobLocks } from './job-locks.ts';
 /**
  * How long a job stays ours without renewal, and how often others look for jobs that nobody renews. The job of a host
  * that died runs again 8 to 13 s later (`npm run bench:recovery` measures it), and an event loop that stands still for
- * 7 s loses nothing.
+ * 5.5 s loses nothing: the last renewal may be a second and a bit old by then.
  */
 export const LOCK_MS = 9_000;
 const RENEW_MS = 1_000;
