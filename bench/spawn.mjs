@@ -1,61 +1,19 @@
 // Our cold spawn beside what nobody can do without: `git worktree add`, then `opencode serve` until its first healthy
 // answer. Both sides take turns in one run, on the same repository, with the same environment and config for opencode.
 // Run `npm run bench:spawn`. Takes about a minute.
-import { execFile, spawn } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
-import { once } from 'node:events';
-import { mkdirSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { promisify } from 'node:util';
-import { makeCellFolders, serverEnvironment } from '../dist/cell/environment.js';
-import { opencodeConfig } from '../dist/cell/server.js';
+import { startBareServer } from './lib/bare-server.mjs';
 import { keep, machine, median, percentile, round } from './lib/figures.mjs';
 import { openBenchSite } from './lib/site.mjs';
 
 const ROUNDS = Number(process.env.ROUNDS ?? 10);
 const RATIO_BAR = 1.15;
 const TEARDOWN_BAR_MS = 100;
-/** As our own spawn polls: a request that comes just before the server listens may hang for ever. */
-const POLL_MS = 25;
-const REQUEST_MS = 300;
 const FIRST_PORT = 25_000;
 
-const run = promisify(execFile);
-
 async function bare(bench, turn) {
-  const id = `bare-${turn}`;
-  const cell = join(bench.folder, 'bare', id);
-  mkdirSync(cell, { recursive: true });
-  const workspace = join(cell, 'workspace');
-  const folders = await makeCellFolders(cell);
-  const password = randomBytes(24).toString('base64url');
-  const config = opencodeConfig(workspace, undefined);
-  const { configFolder } = bench.site;
-  const env = await serverEnvironment({ cellId: id, folders, configFolder, config, password, passed: [] });
-  const port = FIRST_PORT + turn;
-
-  const began = performance.now();
-  await run('git', ['worktree', 'add', '--quiet', '-b', id, workspace, 'main'], { cwd: bench.repository });
-  const made = performance.now();
-  const argv = ['serve', '--port', String(port), '--hostname', '127.0.0.1', '--pure'];
-  const child = spawn(bench.site.binary, argv, { cwd: workspace, env, detached: true, stdio: 'ignore' });
-  const ended = once(child, 'exit');
-  const authorization = `Basic ${Buffer.from(`opencode:${password}`).toString('base64')}`;
-  for (;;) {
-    const options = { headers: { authorization }, signal: AbortSignal.timeout(REQUEST_MS) };
-    const answer = await fetch(`http://127.0.0.1:${port}/global/health`, options).catch(() => null);
-    await answer?.text();
-    if (answer?.ok) break;
-    if (child.exitCode !== null) throw new Error(`the bare server ended with ${child.exitCode}`);
-    await sleep(POLL_MS);
-  }
-  const ready = performance.now();
-
-  process.kill(-child.pid, 'SIGKILL');
-  await ended;
-  await run('git', ['worktree', 'remove', '--force', workspace], { cwd: bench.repository });
-  rmSync(cell, { recursive: true, force: true });
+  const server = await startBareServer(bench, `bare-${turn}`, FIRST_PORT + turn);
+  await server.end('SIGKILL');
+  const { began, made, ready } = server.times;
   return { spawnMs: ready - began, worktreeMs: made - began };
 }
 

@@ -31,6 +31,7 @@ export async function openBenchSite() {
   return {
     folder,
     repository,
+    socket: server.address.path,
     site,
     ports,
     spawner: new AgentSpawner({ site, ports }),

@@ -25,8 +25,11 @@ export interface CommandResult {
   logProblem: Error | null;
 }
 
-/** Between SIGTERM and SIGKILL, so that a test runner can remove its own temporary files. */
-const GRACE_MS = 2_000;
+/**
+ * Between SIGTERM and SIGKILL, so that a test runner can remove its own temporary files. Whoever cancels waits for it,
+ * and is to see the end within 2 s, of which teardown needs its share.
+ */
+const GRACE_MS = { exit: 0, timeout: 2_000, cancel: 500 } as const;
 
 /** Runs `command` through `sh`; its exit code is the answer, not an error. Cancelled already, it is not started. */
 export async function runCommand(command: string, options: CommandOptions): Promise<CommandResult> {
@@ -42,7 +45,7 @@ export async function runCommand(command: string, options: CommandOptions): Prom
   });
   const ended = await endOf(child, options);
   try {
-    await child.stop(ended === 'exit' ? 0 : GRACE_MS);
+    await child.stop(GRACE_MS[ended]);
   } finally {
     await killStrays(options.marker, null);
   }
@@ -56,7 +59,7 @@ export async function runCommand(command: string, options: CommandOptions): Prom
   };
 }
 
-async function endOf(child: OwnedProcess, options: CommandOptions): Promise<'exit' | 'timeout' | 'cancel'> {
+async function endOf(child: OwnedProcess, options: CommandOptions): Promise<keyof typeof GRACE_MS> {
   if (options.signal?.aborted) return 'cancel';
   const over = new AbortController();
   const cancelled = new Promise<'cancel'>(resolve => {
