@@ -4,9 +4,16 @@ import { createWriteStream, type WriteStream } from 'node:fs';
 const HEAD_BYTES = 8 * 1024 * 1024;
 const TAIL_BYTES = 64 * 1024;
 
+/** Changes the bytes on their way; what it keeps back comes with a later chunk, or at the end. */
+export interface ByteFilter {
+  push(chunk: Buffer): Buffer;
+  end(): Buffer;
+}
+
 export class BoundedLog {
   readonly #file: WriteStream;
   readonly #headBytes: number;
+  readonly #filter: ByteFilter | null;
   #written = 0;
   #seen = 0;
   /** The last bytes of all that was written, as a ring: `#seen` tells where the next one goes. */
@@ -14,8 +21,10 @@ export class BoundedLog {
   #problem: Error | null = null;
   #closed: Promise<void> | null = null;
 
-  constructor(path: string, headBytes: number = HEAD_BYTES) {
+  /** `filter` stands before everything: file and tail hold only what it lets through. */
+  constructor(path: string, headBytes: number = HEAD_BYTES, filter: ByteFilter | null = null) {
     this.#headBytes = headBytes;
+    this.#filter = filter;
     this.#file = createWriteStream(path, { flags: 'w', mode: 0o600 });
     // A full disk must not end the worker: the log is cut short, the work goes on, and `problem` says why.
     this.#file.on('error', error => {
@@ -29,6 +38,10 @@ export class BoundedLog {
   }
 
   write(chunk: Buffer): void {
+    this.#take(this.#filter === null ? chunk : this.#filter.push(chunk));
+  }
+
+  #take(chunk: Buffer): void {
     this.#keep(chunk);
     const room = this.#headBytes - this.#written;
     if (room <= 0 || this.#problem !== null || this.#closed !== null) return;
@@ -45,6 +58,7 @@ export class BoundedLog {
   /** Ends the file; resolves when it is on its way to the disk, also when it could not be written. */
   close(): Promise<void> {
     this.#closed ??= new Promise(resolve => {
+      if (this.#filter !== null) this.#take(this.#filter.end());
       const rest = this.#seen - this.#written;
       if (rest > 0 && this.#problem === null) {
         const kept = this.#end(rest);

@@ -1,12 +1,14 @@
 /** A shell command of the operator (setup, test): run in its own group, bounded in time and output, nothing left. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { BoundedLog } from './bounded-log.ts';
+import { BoundedLog, type ByteFilter } from './bounded-log.ts';
 import { killStrays, type OwnedProcess, startProcess } from './process.ts';
 
 export interface CommandOptions {
   cwd: string;
   env: Record<string, string>;
   logPath: string;
+  /** Stands before the log and the tail. */
+  filter?: ByteFilter | undefined;
   timeoutMs: number;
   signal?: AbortSignal | undefined;
   /** An entry of `env` that names what the command started and left behind. */
@@ -36,7 +38,7 @@ export async function runCommand(command: string, options: CommandOptions): Prom
   const began = performance.now();
   if (options.signal?.aborted)
     return { exitCode: null, signal: null, timedOut: false, durationMs: 0, tail: '', logProblem: null };
-  const log = new BoundedLog(options.logPath);
+  const log = new BoundedLog(options.logPath, undefined, options.filter);
   const child = await startProcess(['/bin/sh', '-c', command], {
     cwd: options.cwd,
     env: options.env,

@@ -82,6 +82,27 @@ describe('what is kept', () => {
     );
   });
 
+  test('only what a filter lets through, in file, count and tail, with what it kept back at the end', async () => {
+    const path = join(tempFolder(), 'log');
+    const kept: Buffer[] = [];
+    // Keeps every chunk back until the next one comes, in capitals.
+    const filter = {
+      push: (chunk: Buffer) => {
+        kept.push(Buffer.from(chunk.toString().toUpperCase()));
+        return kept.length > 1 ? (kept.shift() ?? Buffer.alloc(0)) : Buffer.alloc(0);
+      },
+      end: () => Buffer.concat(kept.splice(0)),
+    };
+    const log = new BoundedLog(path, 4, filter);
+    log.write(Buffer.from('abc'));
+    log.write(Buffer.from('def'));
+    expect(log.tail()).toBe('ABC');
+    await log.close();
+    await log.close();
+    expect(log.tail()).toBe('ABCDEF');
+    expect(readFileSync(path, 'utf8')).toBe('ABCD\n[0 bytes left out]\nEF');
+  });
+
   test('a chunk that is changed after it was written does not change the tail', async () => {
     const log = new BoundedLog(join(tempFolder(), 'log'));
     const chunk = Buffer.from('before');
