@@ -17,8 +17,15 @@ interface Line {
   message?: string;
 }
 
-async function logged(lines: Line[], level = 'info', stderr: 'pipe' | number = 'pipe') {
-  const argv = [fixture('logs.mjs'), compiled, level, JSON.stringify(lines)];
+async function logged(
+  lines: Line[],
+  {
+    level = 'info',
+    stderr = 'pipe',
+    secrets = [],
+  }: { level?: string; stderr?: 'pipe' | number; secrets?: string[] } = {},
+) {
+  const argv = [fixture('logs.mjs'), compiled, level, JSON.stringify(lines), JSON.stringify(secrets)];
   const stdio = ['ignore', 'pipe', stderr] as ['ignore', 'pipe', 'pipe'];
   const result = await execa(process.execPath, argv, { env: PLAIN, extendEnv: false, stdio, reject: false });
   const text = String(result.stderr ?? '');
@@ -56,7 +63,7 @@ describe('the lines', () => {
   test.skipIf(!existsSync('/dev/full'))('that a full disk does not take end nobody', async () => {
     const full = openSync('/dev/full', 'w');
     onTestFinished(() => closeSync(full));
-    const result = await logged([{ message: 'one' }, { message: 'two' }], 'info', full);
+    const result = await logged([{ message: 'one' }, { message: 'two' }], { stderr: full });
     expect(result).toMatchObject({ exitCode: 0, stdout: 'done' });
   });
 });
@@ -83,6 +90,19 @@ describe('a secret', () => {
     expect(lines).toHaveLength(1);
     expect(text).not.toContain(SECRET);
     expect(text).toContain('[redacted]');
+  });
+
+  test('that is known reaches no line, wherever and in whatever words it stands', async () => {
+    const known = 'plain "words" of the worker';
+    const lines = await logged(
+      [{ message: `it says ${known}.`, facts: { a: [{ b: known }], err: { fail: known } }, bindings: { c: known } }],
+      { secrets: [known, '12345678901234567890'] },
+    );
+    expect(lines.text).not.toContain('plain');
+    expect(lines.lines).toMatchObject([{ msg: 'it says [redacted].', a: [{ b: '[redacted]' }], c: '[redacted]' }]);
+    // A number stays one, whatever it looks like: the line must be JSON.
+    const digits = await logged([{ facts: { n: 12345678 }, message: 'n' }], { secrets: ['12345678'] });
+    expect(digits.lines).toMatchObject([{ n: 12345678 }]);
   });
 
   test('is not seen where there is none: counts and plain texts stay', async () => {
