@@ -6,6 +6,7 @@ import { mkdir, readFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { CellpoolError } from '../errors.ts';
+import { secretsOfTree, withoutCredentials } from '../observe/secrets.ts';
 
 /** Variables without a secret that programs need to work at all; proxies and certificates where a network wants them. */
 const PLAIN = [
@@ -17,13 +18,15 @@ const PLAIN = [
   'NODE_EXTRA_CA_CERTS',
   'SSL_CERT_FILE',
   'SSL_CERT_DIR',
-  'HTTP_PROXY',
-  'HTTPS_PROXY',
   'NO_PROXY',
-  'http_proxy',
-  'https_proxy',
   'no_proxy',
 ] as const;
+
+/** They pass without user and password, unless an operator names them among the variables to pass. */
+const PROXIES = ['HTTP_PROXY', 'HTTPS_PROXY', 'http_proxy', 'https_proxy'] as const;
+
+/** Where the jobs of all repositories are: no cell gets it, whoever names it. */
+const NEVER = new Set(['REDIS_URL', 'OPENCODE_SERVER_PASSWORD']);
 
 /** Where the well-known providers look for their key; others are named by `CELLPOOL_SERVER_ENV`. */
 const PROVIDER_KEYS: Record<string, readonly string[]> = {
@@ -58,9 +61,13 @@ export async function makeCellFolders(cellDir: string): Promise<CellFolders> {
 
 function baseEnvironment(cellId: string, folders: CellFolders, more: readonly string[]): Record<string, string> {
   const env: Record<string, string> = {};
+  for (const name of PROXIES) {
+    const value = process.env[name];
+    if (value !== undefined) env[name] = withoutCredentials(value);
+  }
   for (const name of [...PLAIN, ...more]) {
     const value = process.env[name];
-    if (value !== undefined) env[name] = value;
+    if (value !== undefined && !NEVER.has(name)) env[name] = value;
   }
   return {
     ...env,
@@ -119,6 +126,12 @@ export async function serverEnvironment(options: ServerEnvironmentOptions): Prom
     OPENCODE_DISABLE_FFF: '1',
     OPENCODE_EXPERIMENTAL_DISABLE_FILEWATCHER: '1',
   };
+}
+
+/** The secrets of a server with this environment and config: its password, the stored login, keys in the config. */
+export function secretsOfServer(env: Record<string, string>, config: Record<string, unknown>): string[] {
+  const { OPENCODE_SERVER_PASSWORD: password = '', OPENCODE_AUTH_CONTENT: login = '{}' } = env;
+  return [password, ...secretsOfTree(JSON.parse(login), { all: true }), ...secretsOfTree(config)];
 }
 
 /** What `opencode auth login` stored for this one provider, as JSON; null when there is nothing. */

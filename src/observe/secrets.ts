@@ -4,7 +4,7 @@
  * or `/usr/bin` were replaced could not be read.
  */
 import { existsSync } from 'node:fs';
-import { isRecord } from '../config.ts';
+import { isRecord, type Settings } from '../config.ts';
 import { SECRET_MIN } from './secret-forms.ts';
 
 /** A word of a name that says that its value is secret: `GITHUB_TOKEN`, `AWS_ACCESS_KEY_ID`, `apiKey`. */
@@ -31,6 +31,15 @@ export function secretsOfEnvironment(
   return Object.entries(env).flatMap(([name, value = '']) => secretsOfValue(name, value, named.includes(name)));
 }
 
+/** All that a worker with these settings and this environment knows before there is a cell. */
+export function secretsOfWorker(
+  { env: passed, redisUrl = '', opencode }: Pick<Settings, 'env' | 'redisUrl' | 'opencode'>,
+  env: NodeJS.ProcessEnv = process.env,
+): string[] {
+  const ofEnvironment = secretsOfEnvironment(env, [...passed.server, ...passed.commands]);
+  return [...ofEnvironment, ...secretsOfUrls(redisUrl), ...secretsOfTree(opencode)];
+}
+
 /** Secrets among the leaves of settings, by their keys; `all`: other leaves too, if they look like a secret. */
 export function secretsOfTree(tree: unknown, { all = false, name = '' } = {}): string[] {
   if (typeof tree === 'string') return secretsOfValue(name, tree, all);
@@ -53,6 +62,11 @@ export function secretsOfUrls(text: string): string[] {
     found.push(...[secret, decoded(secret)].filter(isWorthHiding));
   }
   return found;
+}
+
+/** The address of a URL, or of a proxy written without its scheme, without user and password. */
+export function withoutCredentials(url: string): string {
+  return url.replace(/^([a-z][a-z0-9+.-]*:\/\/)?[^/?#]*@/i, '$1');
 }
 
 /** Whether a name says that its value is secret. */

@@ -1,7 +1,13 @@
 import { mkdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { cellMarker, commandEnvironment, makeCellFolders, serverEnvironment } from '../../src/cell/environment.ts';
+import {
+  cellMarker,
+  commandEnvironment,
+  makeCellFolders,
+  secretsOfServer,
+  serverEnvironment,
+} from '../../src/cell/environment.ts';
 import { tempFolder } from '../support/repository.ts';
 
 const folders = { home: '/cell/home', temp: '/cell/tmp' };
@@ -103,6 +109,88 @@ describe('the environment of the server', () => {
     await expect(refused).rejects.toThrow(join(data, 'opencode', 'auth.json'));
     await expect(refused).rejects.not.toThrow('stored-key');
   });
+});
+
+describe('of an environment full of secrets', () => {
+  const secrets = {
+    REDIS_URL: 'redis://:canary@10.0.0.1',
+    BD_TOKEN: 'canary',
+    BD_ACTOR: 'canary',
+    BEADS_DIR: '/canary',
+    BEADS_DOLT_PASSWORD: 'canary',
+    GITHUB_TOKEN: 'canary',
+    GH_TOKEN: 'canary',
+    NPM_TOKEN: 'canary',
+    SSH_AUTH_SOCK: '/canary',
+    AWS_ACCESS_KEY_ID: 'canary',
+    AWS_SECRET_ACCESS_KEY: 'canary',
+    KUBECONFIG: '/canary',
+    CELLPOOL_HOME: '/canary',
+    CELLPOOL_PREFIX: 'canary',
+    CELLPOOL_SERVER_ENV: 'CANARY',
+    OPENCODE_SERVER_PASSWORD: 'canary',
+    OPENCODE_CONFIG_CONTENT: '{"canary":true}',
+    OPENCODE_AUTH_CONTENT: '{"canary":{}}',
+    NODE_OPTIONS: '--require=/canary',
+    LD_PRELOAD: '/canary',
+    GIT_ASKPASS: '/canary',
+    GIT_CONFIG_COUNT: '1',
+    ALL_PROXY: 'http://canary@proxy',
+    HTTP_PROXY: 'http://me:canary@proxy:3128',
+    https_proxy: 'me:canary@proxy:3128',
+  };
+  beforeEach(() => {
+    for (const [name, value] of Object.entries(secrets)) vi.stubEnv(name, value);
+  });
+
+  test('commands get the listed names and nothing else', () => {
+    vi.stubEnv('LANG', 'C.UTF-8');
+    const listed = [
+      ...['PATH', 'LANG', 'LC_ALL', 'LC_CTYPE', 'TZ', 'NODE_EXTRA_CA_CERTS', 'SSL_CERT_FILE', 'SSL_CERT_DIR'],
+      ...['NO_PROXY', 'no_proxy', 'HTTP_PROXY', 'HTTPS_PROXY', 'http_proxy', 'https_proxy'],
+      ...['HOME', 'TMPDIR', 'XDG_DATA_HOME', 'XDG_STATE_HOME', 'XDG_CACHE_HOME'],
+      ...['GIT_CONFIG_NOSYSTEM', 'GIT_TERMINAL_PROMPT', 'CI'],
+      ...['CELLPOOL_CELL', 'CELLPOOL_TASK_ID', 'CELLPOOL_AGENT_ID'],
+    ];
+    const env = commandEnvironment('cell-1', folders, facts, []);
+    expect(Object.keys(env).filter(name => !listed.includes(name))).toEqual([]);
+    expect(JSON.stringify(env)).not.toMatch(/canary/i);
+  });
+
+  test('the server gets its own password, config and login, and of the rest the same', async () => {
+    const env = await server({ model: 'anthropic/m' });
+    expect(JSON.stringify(env)).not.toMatch(/canary/i);
+    expect(env.OPENCODE_SERVER_PASSWORD).toBe('pass-word');
+    const own = Object.keys(env).filter(name => !(name in commandEnvironment('cell-1', folders, facts, [])));
+    expect(own.filter(name => !/^OPENCODE_|^XDG_CONFIG_HOME$/.test(name))).toEqual(['ANTHROPIC_API_KEY']);
+  });
+
+  test('a proxy is passed without user and password, and with them when an operator names it', () => {
+    expect(commandEnvironment('cell-1', folders, facts, [])).toMatchObject({
+      HTTP_PROXY: 'http://proxy:3128',
+      https_proxy: 'proxy:3128',
+    });
+    const { HTTP_PROXY } = secrets;
+    expect(commandEnvironment('cell-1', folders, facts, ['HTTP_PROXY'])).toMatchObject({ HTTP_PROXY });
+  });
+
+  test("the Redis of the pool and another server's password reach no cell, whoever names them", async () => {
+    const passed = ['REDIS_URL', 'OPENCODE_SERVER_PASSWORD'];
+    expect(JSON.stringify(commandEnvironment('cell-1', folders, facts, passed))).not.toContain('canary@10');
+    expect(commandEnvironment('cell-1', folders, facts, passed)).not.toHaveProperty('OPENCODE_SERVER_PASSWORD');
+    expect(await server({ passed })).toMatchObject({ OPENCODE_SERVER_PASSWORD: 'pass-word' });
+    expect(await server({ passed })).not.toHaveProperty('REDIS_URL');
+  });
+});
+
+test('the secrets of a server are its password, the stored login and the keys in its config', async () => {
+  const data = tempFolder('data');
+  mkdirSync(join(data, 'opencode'));
+  writeFileSync(join(data, 'opencode', 'auth.json'), '{"groq":{"type":"api","key":"stored-g-1"}}');
+  vi.stubEnv('XDG_DATA_HOME', data);
+  const config = { provider: { groq: { options: { apiKey: 'config-g-1', baseURL: 'http://h/v1' } } } };
+  const env = await server({ model: 'groq/m', config });
+  expect(secretsOfServer(env, config)).toEqual(['pass-word', 'stored-g-1', 'config-g-1']);
 });
 
 test("a cell's folders are its owner's alone", async () => {

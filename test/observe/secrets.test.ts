@@ -1,6 +1,12 @@
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { isSecretName, secretsOfEnvironment, secretsOfTree, secretsOfUrls } from '../../src/observe/secrets.ts';
+import {
+  isSecretName,
+  secretsOfEnvironment,
+  secretsOfTree,
+  secretsOfUrls,
+  withoutCredentials,
+} from '../../src/observe/secrets.ts';
 
 const PEM = '-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEFAASC\n-----END PRIVATE KEY-----\n';
 
@@ -114,3 +120,12 @@ describe('of settings and stored logins', () => {
     expect(secretsOfTree(login, { all: true })).toEqual(['rt_abc-1', 'ey.J0.abc', 'f81d4fae7dec11d0']);
   });
 });
+
+test.each([
+  ['http://me:secret@proxy:3128', 'http://proxy:3128'],
+  ['socks5h://token@proxy:1080/', 'socks5h://proxy:1080/'],
+  ['me:s@cret@proxy:3128', 'proxy:3128'],
+  ['http://proxy:3128/path/a@b', 'http://proxy:3128/path/a@b'],
+  ['proxy:3128', 'proxy:3128'],
+  ['', ''],
+])('of the proxy %s a cell gets %s', (proxy, given) => expect(withoutCredentials(proxy)).toBe(given));
