@@ -25,6 +25,8 @@ export {
 } from './job/outcome.ts';
 export { parseTask, type Task, type TaskInput } from './job/task.ts';
 export { createLogger, type Logger } from './observe/logger.ts';
+export { Redactor } from './observe/redact.ts';
+export { secretsOfWorker } from './observe/secrets.ts';
 export { ownIdentity } from './os/identity.ts';
 export { type Cancelled, type CancelOptions, cancelTasks } from './producer/cancel.ts';
 export { TaskFollower } from './producer/follow.ts';

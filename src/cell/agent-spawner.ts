@@ -9,6 +9,7 @@ import { CellpoolError, messageOf } from '../errors.ts';
 import type { HookName } from '../job/hooks.ts';
 import type { LifecycleMetrics, Stage } from '../job/outcome.ts';
 import { ARTIFACTS } from '../observe/artifacts.ts';
+import type { Redactor } from '../observe/redact.ts';
 import type { PortLeases } from '../redis/port-lease.ts';
 import type { Cell } from './cell.ts';
 import { type ExecuteOptions, type ExecutionResult, execute } from './execute.ts';
@@ -28,6 +29,7 @@ import {
 import type { SpawnerSite } from './spawner-site.ts';
 import { teardown } from './teardown.ts';
 import { runTests, setUp, type TestResult } from './verify.ts';
+import { addsSecret } from './work-secrets.ts';
 
 const HEALTH_MS = 2_000;
 
@@ -53,6 +55,11 @@ export class AgentSpawner {
     this.#ports = ports;
     this.#registry = registry ?? null;
     this.#boots = boots ?? pLimit(Math.max(2, availableParallelism()));
+  }
+
+  /** Knows the secrets of all cells; what is told of one goes through it. */
+  get redactor(): Redactor {
+    return this.#site.redactor;
   }
 
   /**
@@ -128,8 +135,8 @@ export class AgentSpawner {
     { facts = {}, fence }: { facts?: Record<string, string>; fence?: (() => Promise<void>) | undefined } = {},
   ): Promise<CommitResult> {
     const cell = this.#at(agent, 'settle');
-    const work = await this.#keepWork(cell);
-    if (!work.changed) return { committed: false, commit: null, branch: null, filesModified: [] };
+    const { work, secretInWork } = await this.#keepWork(cell);
+    if (!work.changed) return { committed: false, commit: null, branch: null, filesModified: [], secretInWork };
     const made = await commit(cell.workspace, {
       source: this.#site.source,
       branch: cell.branch,
@@ -155,22 +162,23 @@ export class AgentSpawner {
     });
     cell.branchBefore = made.commit;
     cell.log.info({ commit: made.commit, branch: made.branch, replaced: made.replaced }, 'committed');
-    return { committed: true, commit: made.commit, branch: made.branch, filesModified: made.filesModified };
+    const { commit: id, branch, filesModified } = made;
+    return { committed: true, commit: id, branch, filesModified, secretInWork };
   }
 
   /** Saves the diff, then puts the working tree back exactly as at spawn. @throws {CellpoolError} REVERT_FAILED */
   async revertChanges(agent: SpawnedAgent): Promise<RevertResult> {
     const cell = this.#at(agent, 'settle');
     // An agent may leave what git cannot record, say a link in place of the workspace; that is no way to stay.
-    const work = await this.#keepWork(cell).catch(error => {
+    const { work, secretInWork } = await this.#keepWork(cell).catch(error => {
       cell.log.warn({ problem: messageOf(error) }, 'the diff could not be saved');
-      return null;
+      return { work: null, secretInWork: false };
     });
     const summary = work === null ? '' : await summaryOf(cell.workspace, work).catch(() => '');
     const { tree } = await revert(cell.workspace);
     cell.snapshot = null;
     const diff = work === null ? null : join(cell.artifacts, ARTIFACTS.diff);
-    return { tree, diff, summary, filesModified: work?.filesModified ?? [] };
+    return { tree, diff, summary, filesModified: work?.filesModified ?? [], secretInWork };
   }
 
   /** Removes all of the cell. Never throws; a second call, or one with null, is harmless. Times in milliseconds. */
@@ -194,10 +202,14 @@ export class AgentSpawner {
   }
 
   /** The work as judged, or as it is now; its patch is kept among the artifacts whatever becomes of it. */
-  async #keepWork(cell: Cell): Promise<Snapshot> {
+  async #keepWork(cell: Cell): Promise<{ work: Snapshot; secretInWork: boolean }> {
     cell.snapshot ??= await snapshot(cell.workspace);
-    await saveDiff(cell.workspace, cell.snapshot, join(cell.artifacts, ARTIFACTS.diff));
-    return cell.snapshot;
+    const work = cell.snapshot;
+    const patch = join(cell.artifacts, ARTIFACTS.diff);
+    await saveDiff(cell.workspace, work, patch);
+    const secretInWork = await addsSecret(patch, cell.redactor);
+    if (secretInWork) cell.log.warn({ patch }, "the agent's work holds a secret of this worker");
+    return { work, secretInWork };
   }
 
   /** The agent's cell, which enters this stage. */

@@ -2,6 +2,8 @@
 import { asCellpoolError, CellpoolError } from '../errors.ts';
 import type { HookName } from '../job/hooks.ts';
 import type { AttemptResult, LifecycleMetrics, Outcome, TestsVerdict } from '../job/outcome.ts';
+import { redactedResult } from '../job/redacted.ts';
+import type { Redactor } from '../observe/redact.ts';
 import { namingFullDisk } from '../os/disk.ts';
 import type { ExecutionResult } from './execute.ts';
 import type { AttemptSoFar } from './hook-facts.ts';
@@ -27,12 +29,15 @@ export class AttemptFacts {
   #commit: CommitResult | null = null;
   #filesModified: string[] = [];
   #summary = '';
+  #secretInWork = false;
+  readonly #redactor: Redactor;
   readonly #hookFaults: NonNullable<AttemptResult['hookFaults']> = [];
   artifacts = '';
   metrics: LifecycleMetrics = { spawnMs: 0, executionMs: 0, teardownMs: 0, totalMs: 0 };
 
-  constructor(config: SpawnConfig) {
+  constructor(config: SpawnConfig, redactor: Redactor) {
     this.#config = config;
+    this.#redactor = redactor;
   }
 
   get worthKeeping(): boolean {
@@ -44,8 +49,10 @@ export class AttemptFacts {
     return this.#error;
   }
 
+  /** Without secrets: hooks are told of it. */
   get soFar(): AttemptSoFar {
-    const error = this.#error === null ? null : { code: this.#error.code, message: this.#error.message };
+    const { code, message = '' } = this.#error ?? {};
+    const error = code === undefined ? null : { code, message: this.#redactor.text(message) };
     return { tests: this.#tests, outcome: this.#outcome, error, commit: this.#commit?.commit ?? null };
   }
 
@@ -66,6 +73,7 @@ export class AttemptFacts {
   settled(commit: CommitResult): void {
     this.#commit = commit;
     this.#filesModified = commit.filesModified;
+    this.#secretInWork = commit.secretInWork;
     this.#outcome = commit.committed ? 'committed' : 'no-changes';
   }
 
@@ -82,8 +90,9 @@ export class AttemptFacts {
     if (this.artifacts === '' && typeof error.facts.artifacts === 'string') this.artifacts = error.facts.artifacts;
   }
 
-  reverted = ({ filesModified, summary }: RevertResult): void => {
+  reverted = ({ filesModified, summary, secretInWork }: RevertResult): void => {
     this.#filesModified = filesModified;
+    this.#secretInWork = secretInWork;
     this.#summary = summary;
   };
 
@@ -101,9 +110,10 @@ export class AttemptFacts {
     this.#hookFaults.push({ hook, message });
   }
 
+  /** Without secrets. */
   result(tokensUsed: number): AttemptResult {
     const { tests, commit, error } = this.soFar;
-    return {
+    const result: AttemptResult = {
       taskId: this.#config.taskId,
       outcome: this.#outcome ?? 'no-changes',
       attempt: this.#config.attempt ?? 1,
@@ -116,7 +126,9 @@ export class AttemptFacts {
       metrics: this.metrics,
       error,
       ...(this.#hookFaults.length === 0 ? {} : { hookFaults: this.#hookFaults }),
+      ...(this.#secretInWork ? { secretInWork: true } : {}),
       artifacts: this.artifacts,
     };
+    return redactedResult(result, this.#redactor);
   }
 }

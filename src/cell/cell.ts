@@ -1,6 +1,7 @@
 /** The cell: what its steps share. Only the steps beside this file see it; others get `SpawnedAgent` and `CellInfo`. */
 import type { OpencodeClient } from '@opencode-ai/sdk/v2/client';
 import type { Logger } from '../observe/logger.ts';
+import type { Redactor } from '../observe/redact.ts';
 import type { CleanupStack } from '../os/cleanup.ts';
 import type { OwnedProcess } from '../os/process.ts';
 import type { CellRegistry } from '../redis/registry.ts';
@@ -36,6 +37,8 @@ export interface Cell {
   /** Where the cell is entered; null when it is not. */
   readonly registry: CellRegistry | null;
   readonly password: string;
+  /** Knows this cell's secrets and those of all others. */
+  readonly redactor: Redactor;
   readonly createdAt: Date;
   readonly log: Logger;
   /** Undoes all that spawn did, in reverse. */

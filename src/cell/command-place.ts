@@ -1,6 +1,7 @@
 /** Where a command of the operator (setup, test, hook) works for a cell, and with what environment. */
 import { devNull } from 'node:os';
 import { join } from 'node:path';
+import type { Redactor } from '../observe/redact.ts';
 import { type CommandResult, runCommand } from '../os/command.ts';
 import { type CellFolders, cellMarker, commandEnvironment } from './environment.ts';
 
@@ -10,6 +11,8 @@ export interface CommandPlace {
   folders: CellFolders;
   /** Where its output is kept; null: nowhere. */
   artifacts: string | null;
+  /** What it prints is redacted before anybody reads it. */
+  redactor: Redactor;
 }
 
 export interface CommandAtOptions {
@@ -33,6 +36,7 @@ export function runAt(place: CommandPlace, command: string, options: CommandAtOp
     cwd: place.cwd,
     env: { ...env, ...options.env },
     logPath: place.artifacts === null ? devNull : join(place.artifacts, options.log),
+    filter: place.redactor.stream(),
     timeoutMs: options.timeoutMs,
     signal: options.signal,
     marker: cellMarker(commandId),

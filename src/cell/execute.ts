@@ -169,7 +169,7 @@ async function saveTranscript(cell: Cell, sessionId: string): Promise<void> {
   const limit = { signal: AbortSignal.timeout(REQUEST_MS) };
   const messages = await cell.server.client.session.messages({ sessionID: sessionId }, limit).catch(() => null);
   const transcript = { sessionId, model: cell.config.model ?? null, messages: messages?.data ?? null };
-  await writeArtifact(cell.artifacts, ARTIFACTS.transcript, transcript).catch(error => {
+  await writeArtifact(cell.artifacts, ARTIFACTS.transcript, cell.redactor.deep(transcript)).catch(error => {
     cell.log.warn({ problem: String(error) }, 'the transcript could not be saved');
   });
 }

@@ -11,6 +11,7 @@ import type { Hook, HookName, Hooks } from '../job/hooks.ts';
 import { branchOf } from '../job/names.ts';
 import { hookLogOf } from '../observe/artifacts.ts';
 import type { Logger } from '../observe/logger.ts';
+import type { Redactor } from '../observe/redact.ts';
 import { TooLate, within } from '../os/within.ts';
 import type { CellRecord } from '../redis/registry.ts';
 import type { Cell } from './cell.ts';
@@ -54,8 +55,8 @@ export async function runHook(site: SpawnerSite, cell: Cell, name: HookName, opt
     artifacts: cell.artifacts,
     tokens: cell.tokensUsed,
   };
-  const { id: cellId, folders, artifacts, log } = cell;
-  const place = { cellId, cwd: facts.workspace ?? artifacts, folders, artifacts };
+  const { id: cellId, folders, artifacts, log, redactor } = cell;
+  const place = { cellId, cwd: facts.workspace ?? artifacts, folders, artifacts, redactor };
   await runOne({ command, place, facts, site, log, defaultMs: config.hookMs, ...options });
   if (PREPARING.has(name)) await markSetupDone(workspace);
 }
@@ -81,7 +82,8 @@ export async function runSpawnFailureHook(
   // Without a cell id the config itself was refused, and nothing of it is run.
   const checked = cellId === null ? null : checkSpawnConfig(config);
   const cwd = artifacts ?? tmpdir();
-  const place = { cellId: cellId ?? '', cwd, folders: { home: cwd, temp: cwd }, artifacts };
+  const { redactor } = site;
+  const place = { cellId: cellId ?? '', cwd, folders: { home: cwd, temp: cwd }, artifacts, redactor };
   const log = site.log.child({ task: taskId, attempt, cell: cellId });
   await runOne({ command: checked?.hooks.onFailure, place, facts, site, log, defaultMs: checked?.hookMs, ...options });
 }
@@ -93,6 +95,7 @@ export interface DeadCell {
   hookMs: number | undefined;
   /** Names of the worker's variables that commands get. */
   env: { commands: readonly string[] };
+  redactor: Redactor;
   /** Called after the command, also when that failed. */
   callback?: HookCallback | undefined;
 }
@@ -102,7 +105,7 @@ export interface DeadCell {
  * cell's processes have ended. Never throws: returns what went wrong, or null.
  */
 export async function runFailureHookOfDead(dead: DeadCell): Promise<string | null> {
-  const { record, hooks, hookMs, env, callback } = dead;
+  const { record, hooks, hookMs, env, callback, redactor } = dead;
   const command = hooks?.onFailure;
   if (command === undefined && callback === undefined) return null;
   try {
@@ -125,7 +128,7 @@ export async function runFailureHookOfDead(dead: DeadCell): Promise<string | nul
     const faults: string[] = [];
     if (command !== undefined) {
       const folders = { home: ownHome ?? other, temp: temp ?? other };
-      const place = { cellId, cwd: workspace ?? other, folders, artifacts: facts.artifacts };
+      const place = { cellId, cwd: workspace ?? other, folders, artifacts: facts.artifacts, redactor };
       const ids = { taskId, agentId: taskId };
       const fault = await commandFault(command, { place, facts, ids, passed: env.commands, timeoutMs });
       if (fault !== null) faults.push(`hook onFailure ${fault}`);

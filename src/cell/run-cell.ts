@@ -35,7 +35,7 @@ export interface CellRun extends ProviderListeners {
 /** Runs one attempt to its outcome. Never throws: whatever went wrong is in the result. */
 export async function runCell(spawner: AgentSpawner, run: CellRun): Promise<AttemptResult> {
   const { config, signal } = run;
-  const facts = new AttemptFacts(config);
+  const facts = new AttemptFacts(config, spawner.redactor);
   const hooks = new AttemptHooks({ spawner, facts, config, signal, callbacks: run.hooks });
   let agent: SpawnedAgent | null = null;
   try {

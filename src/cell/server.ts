@@ -4,6 +4,7 @@ import { isAbsolute, join } from 'node:path';
 import { createOpencodeClient } from '@opencode-ai/sdk/v2/client';
 import { mergeConfig } from '../config.ts';
 import { ARTIFACTS } from '../observe/artifacts.ts';
+import type { Redactor } from '../observe/redact.ts';
 import { BoundedLog } from '../os/bounded-log.ts';
 import { startProcess } from '../os/process.ts';
 import { readProcess } from '../os/process-table.ts';
@@ -18,6 +19,8 @@ export interface BootOptions {
   env: Record<string, string>;
   password: string;
   artifacts: string;
+  /** Stands before the server's log. */
+  redactor: Redactor;
   bootMs: number;
   signal?: AbortSignal | undefined;
   /** Told of the process as soon as it exists, and waited for. */
@@ -33,7 +36,7 @@ export async function bootServer(options: BootOptions): Promise<CellServer> {
   const process = await startProcess([options.binary, ...argv], {
     cwd: options.workspacePath,
     env: options.env,
-    log: new BoundedLog(join(options.artifacts, ARTIFACTS.serverLog)),
+    log: new BoundedLog(join(options.artifacts, ARTIFACTS.serverLog), undefined, options.redactor.stream()),
   });
   const baseUrl = `http://${LOOPBACK}:${options.port}`;
   try {

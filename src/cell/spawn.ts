@@ -18,7 +18,7 @@ import { whileWanted } from '../os/within.ts';
 import type { PortLeases } from '../redis/port-lease.ts';
 import type { CellRecord, CellRegistry } from '../redis/registry.ts';
 import type { Cell, CellServer } from './cell.ts';
-import { cellMarker, makeCellFolders, serverEnvironment } from './environment.ts';
+import { cellMarker, makeCellFolders, secretsOfServer, serverEnvironment } from './environment.ts';
 import { HeldPort, isBindable } from './held-port.ts';
 import { bootServer, opencodeConfig } from './server.ts';
 import type { CheckedSpawnConfig } from './spawn-config.ts';
@@ -94,6 +94,7 @@ export async function spawnCell(
     let server: CellServer | null = null;
     cleanup.add(step, () => stopProcesses({ id, dir, server }));
     const password = randomBytes(24).toString('base64url');
+    const { redactor } = site;
     const opencode = opencodeConfig(workspace.workspacePath, config.model, site.opencode, config.opencode);
     const env = await serverEnvironment({
       cellId: id,
@@ -104,6 +105,8 @@ export async function spawnCell(
       model: config.model ?? (typeof opencode.model === 'string' ? opencode.model : undefined),
       passed: site.env.server,
     });
+    const giveUpSecrets = redactor.add(secretsOfServer(env, opencode));
+    cleanup.add('secrets', async () => giveUpSecrets());
     const boot = { binary: site.binary, workspacePath: workspace.workspacePath, bootMs: site.bootMs };
     server = await inTurn(context.boots, signal, async () => {
       for (let tries = 1; ; tries += 1) {
@@ -115,6 +118,7 @@ export async function spawnCell(
             env,
             password,
             artifacts,
+            redactor,
             signal,
             port: port.lease.port,
             onStart: process => enter({ server: process }),
@@ -143,6 +147,7 @@ export async function spawnCell(
       server,
       registry,
       password,
+      redactor,
       createdAt: new Date(),
       log,
       cleanup,

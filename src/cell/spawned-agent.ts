@@ -37,6 +37,8 @@ export interface CommitResult {
   commit: string | null;
   branch: string | null;
   filesModified: string[];
+  /** Whether what the agent added holds a secret that the worker knows; it is committed all the same. */
+  secretInWork: boolean;
 }
 
 export interface RevertResult {
@@ -47,6 +49,8 @@ export interface RevertResult {
   filesModified: string[];
   /** The same in a line a file, with the lines added and removed; of many files the first. */
   summary: string;
+  /** Whether the patch adds a secret that the worker knows. */
+  secretInWork: boolean;
 }
 
 export function agentOf(cell: Cell): SpawnedAgent {

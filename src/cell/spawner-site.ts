@@ -8,6 +8,8 @@ import { type Mirror, openMirror } from '../git/mirror.ts';
 import { openSource, type Source } from '../git/source.ts';
 import type { Logger } from '../observe/logger.ts';
 import { silentLogger } from '../observe/logger.ts';
+import { Redactor } from '../observe/redact.ts';
+import { secretsOfEnvironment, secretsOfTree } from '../observe/secrets.ts';
 import { run } from '../os/run.ts';
 import { makeStateFolder } from '../os/state-folder.ts';
 import { prepareConfigFolder } from './config-folder.ts';
@@ -29,6 +31,8 @@ export interface SiteOptions {
   /** Names of environment variables that reach the server, and the setup and test commands. */
   env?: { server: readonly string[]; commands: readonly string[] };
   log?: Logger;
+  /** Share it between the sites of one process; left out: one that knows the secrets of this process's environment. */
+  redactor?: Redactor;
 }
 
 export interface SpawnerSite extends Required<Omit<SiteOptions, 'opencodeBin' | 'repository'>> {
@@ -43,6 +47,10 @@ export async function openSite(options: SiteOptions): Promise<SpawnerSite> {
   const [source, binary] = await Promise.all([openSource(options.repository), findOpencode(options.opencodeBin)]);
   await makeStateFolder(options.home);
   const [mirror, version] = await Promise.all([openMirror(options.home, source), opencodeVersion(binary)]);
+  const env = options.env ?? { server: [], commands: [] };
+  const redactor =
+    options.redactor ?? new Redactor(secretsOfEnvironment(process.env, [...env.server, ...env.commands]));
+  redactor.add(secretsOfTree(options.opencode));
   return {
     source,
     mirror,
@@ -54,8 +62,9 @@ export async function openSite(options: SiteOptions): Promise<SpawnerSite> {
     bootMs: options.bootMs ?? DEFAULTS.bootMs,
     setupMs: options.setupMs ?? DEFAULTS.setupMs,
     testMs: options.testMs ?? DEFAULTS.testMs,
-    env: options.env ?? { server: [], commands: [] },
+    env,
     log: options.log ?? silentLogger,
+    redactor,
   };
 }
 

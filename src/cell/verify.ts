@@ -61,7 +61,7 @@ function inCell(
   command: string,
   options: { log: string; timeoutMs: number; signal?: AbortSignal | undefined },
 ): Promise<CommandResult> {
-  const { id, config, folders, artifacts, workspace } = cell;
-  const place = { cellId: id, cwd: workspace.workspacePath, folders, artifacts };
+  const { id, config, folders, artifacts, workspace, redactor } = cell;
+  const place = { cellId: id, cwd: workspace.workspacePath, folders, artifacts, redactor };
   return runAt(place, command, { ...options, ids: config, passed: site.env.commands });
 }

@@ -3,6 +3,8 @@ import type { Command } from 'commander';
 import type { Settings } from '../config.ts';
 import { openQueue } from '../job/queue.ts';
 import { createLogger } from '../observe/logger.ts';
+import { Redactor } from '../observe/redact.ts';
+import { secretsOfWorker } from '../observe/secrets.ts';
 import { ownIdentity } from '../os/identity.ts';
 import { JobData } from '../redis/job-data.ts';
 import { PortLeases } from '../redis/port-lease.ts';
@@ -61,7 +63,8 @@ export async function reapRound(settings: Settings, dryRun: boolean, connected: 
   const redis = await connected.connection('producer');
   const queue = openQueue(redis, prefix);
   // The report says it all.
-  const log = createLogger(logLevel ?? 'silent');
+  const redactor = new Redactor(secretsOfWorker(settings));
+  const log = createLogger(logLevel ?? 'silent', redactor);
   try {
     const reaper = new Reaper({
       registry: new CellRegistry(redis, { prefix, host, home }),
@@ -72,7 +75,7 @@ export async function reapRound(settings: Settings, dryRun: boolean, connected: 
       host,
       log,
       identity: await ownIdentity(),
-      onFailure: failureHookOfDead(queue, { env: settings.env, log }),
+      onFailure: failureHookOfDead(queue, { env: settings.env, log, redactor }),
     });
     return await reaper.run({ dryRun, waitMs: TURN_MS });
   } finally {

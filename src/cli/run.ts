@@ -6,6 +6,8 @@ import { hasUncommittedEdits } from '../git/source.ts';
 import { type AttemptResult, endedWell } from '../job/outcome.ts';
 import { openQueue } from '../job/queue.ts';
 import { createLogger } from '../observe/logger.ts';
+import { Redactor } from '../observe/redact.ts';
+import { secretsOfWorker } from '../observe/secrets.ts';
 import { within } from '../os/within.ts';
 import { TaskFollower } from '../producer/follow.ts';
 import { type Enqueued, Producer } from '../producer/producer.ts';
@@ -196,10 +198,12 @@ async function workOff(
       giveUpWhenHopeless();
     },
   });
+  const redactor = new Redactor(secretsOfWorker(settings));
   const pool = await WorkerPool.start({
     settings,
     redis,
-    log: createLogger(settings.logLevel ?? 'warn'),
+    log: createLogger(settings.logLevel ?? 'warn', redactor),
+    redactor,
     onRefused: (provider, reason) => heldUp.refused(provider, reason),
     onHeld: why => heldUp.held(why),
   }).catch(async error => {

@@ -56,6 +56,10 @@ function reason(message: string): string {
 
 const REASON_LINES = 10;
 
+function whereOf({ branch, artifacts }: AttemptResult): string {
+  return branch === null ? `changes.diff of ${printable(artifacts)}` : `branch ${printable(branch)}: do not publish it`;
+}
+
 /** The summary of a run: a row a task, then a count of each outcome, and of tasks that have none yet. */
 export function summary(results: readonly AttemptResult[], queued = 0): string {
   const rows = results.map(result => [
@@ -77,11 +81,15 @@ export function summary(results: readonly AttemptResult[], queued = 0): string {
       const see = printable(result.artifacts) || 'the worker’s log';
       return `${printable(result.taskId)}: ${reason(result.error?.message ?? '')}\n  see ${see}`;
     });
+  const leaks = results
+    .filter(result => result.secretInWork === true)
+    .map(result => `${printable(result.taskId)}: its work holds a secret of the worker, in ${whereOf(result)}`);
   return [
     table(['TASK', 'OUTCOME', 'ATTEMPT', 'TESTS', 'FILES', 'TOKENS', 'TIME', 'COMMIT'], rows),
     '',
     `${results.length} tasks${total === '' ? '' : `: ${total}`}`,
     ...(queued === 0 ? [] : [`${counted(queued, 'task')} still queued`]),
     ...(problems.length === 0 ? [] : ['', ...problems]),
+    ...(leaks.length === 0 ? [] : ['', ...leaks]),
   ].join('\n');
 }

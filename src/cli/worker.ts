@@ -3,6 +3,8 @@ import type { Command } from 'commander';
 import { findOpencode } from '../cell/opencode-binary.ts';
 import type { Settings } from '../config.ts';
 import { createLogger } from '../observe/logger.ts';
+import { Redactor } from '../observe/redact.ts';
+import { secretsOfWorker } from '../observe/secrets.ts';
 import { isSupervised, onInterrupt } from '../os/shutdown.ts';
 import { Supervisor } from '../worker/supervisor.ts';
 import { WorkerPool } from '../worker/worker.ts';
@@ -97,11 +99,13 @@ async function workUntilStopped(
   connected: Connected,
   stop: StopRequests,
 ): Promise<number> {
+  const redactor = new Redactor(secretsOfWorker(settings));
   const pool = await WorkerPool.start({
     settings,
     redis: await connected.connection('worker'),
     // A person at a terminal reads the outcomes; the log's JSON is for files.
-    log: createLogger(settings.logLevel ?? (process.stderr.isTTY ? 'warn' : 'info')),
+    log: createLogger(settings.logLevel ?? (process.stderr.isTTY ? 'warn' : 'info'), redactor),
+    redactor,
     onRefused: sayRefused(),
     onHeld: why => say(why === null ? 'Cells are begun again.' : `No more cells for now: ${why}.`),
     onResult: result => {

@@ -57,6 +57,8 @@ export const attemptResultSchema = z.object({
   error: z.object({ code: z.string(), message: z.string() }).nullable(),
   /** Hooks that failed without changing the outcome; left out when none did. */
   hookFaults: z.array(z.object({ hook: z.enum(HOOKS), message: z.string() })).optional(),
+  /** What the agent added holds a secret that its worker knows; left out when it does not. */
+  secretInWork: z.boolean().optional(),
   /** Folder on the worker's host with transcript, diff, test log and server log. */
   artifacts: z.string(),
 });

@@ -5,18 +5,26 @@ import type { Settings } from '../config.ts';
 import type { TaskQueue } from '../job/queue.ts';
 import { readJob } from '../job/stored-job.ts';
 import type { Logger } from '../observe/logger.ts';
+import type { Redactor } from '../observe/redact.ts';
 import type { CellRecord } from '../redis/registry.ts';
+
+export interface DeadHookOptions {
+  env: Settings['env'];
+  log: Logger;
+  redactor: Redactor;
+  callback?: HookCallback | undefined;
+}
 
 /** A function that runs the hook in what is left of the cell, if the task has one. It does not throw for the hook. */
 export function failureHookOfDead(
   queue: TaskQueue,
-  { env, log, callback }: { env: Settings['env']; log: Logger; callback?: HookCallback | undefined },
+  { env, log, redactor, callback }: DeadHookOptions,
 ): (record: CellRecord) => Promise<void> {
   return async record => {
     if (record.job === null) return;
     const stored = await readJob(queue, record.taskId);
     const { hooks, hookMs } = stored?.data?.plan ?? {};
-    const fault = await runFailureHookOfDead({ record, hooks, hookMs, env, callback });
+    const fault = await runFailureHookOfDead({ record, hooks, hookMs, env, redactor, callback });
     if (fault !== null) log.warn({ task: record.taskId, cell: record.cellId, problem: fault }, 'onFailure failed');
   };
 }

@@ -4,6 +4,7 @@ import type { HookCallbacks } from '../cell/hook-facts.ts';
 import type { TaskJob } from '../job/job.ts';
 import type { AttemptResult, Stage } from '../job/outcome.ts';
 import type { Logger } from '../observe/logger.ts';
+import type { Redactor } from '../observe/redact.ts';
 import type { Cooldowns } from '../redis/cooldown.ts';
 import type { Begun, Fence } from '../redis/fence.ts';
 import type { JobData } from '../redis/job-data.ts';
@@ -20,6 +21,8 @@ export interface JobContext {
   /** For which a job stays ours without renewal, in milliseconds. */
   lockMs: number;
   log: Logger;
+  /** What goes to Redis and into prompts is redacted first. */
+  redactor: Redactor;
   /** Called with every cell's life, so that the worker knows when the last one has ended. */
   onCell(life: Promise<unknown>): void;
   /** Milliseconds after which to ask again whether a job may begin here; 0: now. */

@@ -8,6 +8,7 @@ import { finishedWork } from '../git/finished.ts';
 import { type TaskJob, taskJobSchema } from '../job/job.ts';
 import { branchOf } from '../job/names.ts';
 import { type AttemptResult, endedWell, type Outcome, resultWithoutCell } from '../job/outcome.ts';
+import { redactedResult } from '../job/redacted.ts';
 import { decide, LACKING } from './decide.ts';
 import { type BegunJob, type HeldJob, type JobContext, modelOf, REASONS } from './held-job.ts';
 import { conclude, isVerdict, requeue } from './job-ending.ts';
@@ -57,7 +58,9 @@ async function work(context: JobContext, job: Job, token: string, signal: AbortS
   }
 
   const begun = await context.fence.begin({ taskId: data.task.id, enqueuedAt: job.timestamp });
-  const { result, waitMs, unended } = await attempt({ ...held, begun }, signal);
+  const { result: told, waitMs, unended } = await attempt({ ...held, begun }, signal);
+  // What follows goes to Redis: the job's data, its log, and why it failed.
+  const result = redactedResult(told, context.redactor);
   const after = { ...data, spent: spentWith(data, result) };
   // The job may be another worker's by now. If it is not, it goes back uncounted, with what was spent on it.
   if (signal.reason === REASONS.lockLost) {

@@ -5,6 +5,7 @@ import { runCell } from '../cell/run-cell.ts';
 import type { SpawnConfig } from '../cell/spawn-config.ts';
 import { messageOf } from '../errors.ts';
 import type { AttemptResult } from '../job/outcome.ts';
+import { redactedResult } from '../job/redacted.ts';
 import { attemptPrompt } from './attempt-prompt.ts';
 import { type BegunJob, type HeldJob, modelOf } from './held-job.ts';
 import { ProgressReport } from './progress-report.ts';
@@ -24,6 +25,8 @@ const DISK_FULL_MS = 10_000;
 export async function runAttempt(run: Attempt): Promise<{ result: AttemptResult; waitMs: number }> {
   const { context, job, token, data, attempt, begun, spawner, left, signal } = run;
   const { task } = data;
+  // Another worker may have written it, who knew other secrets.
+  const last = data.results.at(-1);
   const report = new ProgressReport(job, context.host, attempt);
   const provider = providerNews(run);
   const cell = runCell(spawner, {
@@ -32,7 +35,7 @@ export async function runAttempt(run: Attempt): Promise<{ result: AttemptResult;
       timeoutMs: Math.min(task.timeoutMs, left.executionMs),
       tokenBudget: Math.min(task.tokenBudget, left.tokens),
     },
-    prompt: attemptPrompt(task, attempt, data.results.at(-1)),
+    prompt: attemptPrompt(task, attempt, last && redactedResult(last, context.redactor)),
     subject: task.title ?? firstLine(task.prompt),
     signal,
     fence: () => context.fence.permit({ taskId: task.id, number: begun.number, token, lockMs: context.lockMs }),
@@ -88,10 +91,12 @@ function providerNews({ context, data }: HeldJob) {
     /** A busy provider that the session still waits for is a hiccup: only what lasts widens the cool-down. */
     trouble(trouble: ProviderTrouble) {
       const isHiccup = trouble.kind === 'busy';
+      // All workers read it, and some providers repeat the key they refuse.
+      const reason = context.redactor.text(trouble.reason);
       if (trouble.kind === 'busy') retryAfterMs = trouble.retryAfterMs;
-      else context.onRefused(model.split('/')[0] ?? model, trouble.reason);
+      else context.onRefused(model.split('/')[0] ?? model, reason);
       then(async () => {
-        waitMs = (await context.cooldowns.report(model, { ...trouble, isHiccup })).waitMs;
+        waitMs = (await context.cooldowns.report(model, { ...trouble, reason, isHiccup })).waitMs;
       });
     },
     /** The session was given up for it. */

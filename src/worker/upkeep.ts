@@ -9,6 +9,7 @@ import type { Settings } from '../config.ts';
 import { messageOf } from '../errors.ts';
 import { openQueue, type TaskQueue } from '../job/queue.ts';
 import type { Logger } from '../observe/logger.ts';
+import type { Redactor } from '../observe/redact.ts';
 import { Control } from '../redis/control.ts';
 import { JobData } from '../redis/job-data.ts';
 import type { PortLeases } from '../redis/port-lease.ts';
@@ -28,6 +29,7 @@ export interface UpkeepOptions {
   settings: Settings;
   redis: Redis;
   log: Logger;
+  redactor: Redactor;
   worker: CellRecord['worker'];
   registry: CellRegistry;
   ports: PortLeases;
@@ -54,13 +56,13 @@ export class Upkeep {
   #control: { close(): Promise<void> } | null = null;
 
   constructor(options: UpkeepOptions) {
-    const { settings, redis, log, worker, registry, ports } = options;
+    const { settings, redis, log, redactor, worker, registry, ports } = options;
     const { prefix, host, home, env } = settings;
     this.#options = options;
     this.#workers = new WorkerList(redis, { prefix });
     this.#marks = new Control(redis, { prefix });
     this.#queue = openQueue(redis, prefix);
-    const onFailure = failureHookOfDead(this.#queue, { env, log, callback: options.onFailure });
+    const onFailure = failureHookOfDead(this.#queue, { env, log, redactor, callback: options.onFailure });
     this.#reaper = new Reaper({
       registry,
       ports,

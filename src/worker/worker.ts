@@ -11,6 +11,8 @@ import { CONCURRENCY_CAP, type Settings } from '../config.ts';
 import { messageOf } from '../errors.ts';
 import type { AttemptResult } from '../job/outcome.ts';
 import type { Logger } from '../observe/logger.ts';
+import { Redactor } from '../observe/redact.ts';
+import { secretsOfWorker } from '../observe/secrets.ts';
 import { ownIdentity } from '../os/identity.ts';
 import { availableMemory, cellsThatFit } from '../os/memory.ts';
 import { makeStateFolder } from '../os/state-folder.ts';
@@ -40,6 +42,8 @@ export interface PoolOptions {
   /** A connection of the worker role; it stays the caller's. */
   redis: Redis;
   log: Logger;
+  /** The one that `log` was made with; left out: one that knows what settings and environment hold. */
+  redactor?: Redactor;
   /** Called after the hooks of the repository, for every attempt. */
   hooks?: HookCallbacks;
   onResult?: (result: AttemptResult) => void;
@@ -79,7 +83,12 @@ export class WorkerPool {
     this.#cooldowns = new Cooldowns(redis, { prefix });
     const registry = new CellRegistry(redis, { prefix, host, home });
     const ports = new PortLeases(redis, { prefix, host, range: settings.ports });
-    const context = this.#contextOf(options, new SpawnerPool(siteOf(options), ports, { cells: registry, worker }));
+    const redactor = options.redactor ?? new Redactor(secretsOfWorker(settings));
+    const site = { ...siteOf(options), redactor };
+    const context = {
+      ...this.#contextOf(options, new SpawnerPool(site, ports, { cells: registry, worker })),
+      redactor,
+    };
     const work = (job: Job, token: string) => this.#work(context, job, token);
     const { worker: bull, locks } = openJobQueue({ redis, prefix, concurrency, log, work });
     this.#worker = bull;
@@ -88,6 +97,7 @@ export class WorkerPool {
       settings,
       redis,
       log,
+      redactor,
       worker,
       registry,
       ports,
@@ -149,7 +159,7 @@ export class WorkerPool {
   #contextOf(
     { settings, redis, log, hooks = {}, onResult, onRefused }: PoolOptions,
     spawners: SpawnerPool,
-  ): JobContext {
+  ): Omit<JobContext, 'redactor'> {
     const { host, prefix } = settings;
     return {
       spawners,

@@ -255,6 +255,7 @@ describe('the work', () => {
       commit: git(repository, 'rev-parse', 'cellpool/task-a.1'),
       branch: 'cellpool/task-a.1',
       filesModified: files,
+      secretInWork: false,
     });
     const show = (format: string) => git(repository, 'show', '--no-patch', `--format=${format}`, String(made.commit));
     expect(git(repository, 'show', `${made.commit}:src/added.js`)).toBe('export {};');
@@ -312,6 +313,7 @@ describe('the work', () => {
       diff: null,
       summary: '',
       filesModified: [],
+      secretInWork: false,
     });
     expect(pictureOf(workspacePath)).toEqual(workspaceAtSpawn);
     expect(pictureOf(cells.repository)).toEqual(source);
@@ -324,6 +326,7 @@ describe('the work', () => {
       commit: null,
       branch: null,
       filesModified: [],
+      secretInWork: false,
     });
   });
 

@@ -7,6 +7,7 @@ import { type HookOptions, runFailureHookOfDead } from '../../src/cell/hooks.ts'
 import type { CellInfo, SpawnedAgent } from '../../src/cell/spawned-agent.ts';
 import { CellpoolError } from '../../src/errors.ts';
 import { HOOKS, type HookName, type Hooks } from '../../src/job/hooks.ts';
+import { Redactor } from '../../src/observe/redact.ts';
 import type { CellRecord } from '../../src/redis/registry.ts';
 import { startTestCells, type TestCells } from '../support/cell.ts';
 import { leftBehind } from '../support/dead-cell.ts';
@@ -219,6 +220,7 @@ describe('onFailure for a cell whose worker died', () => {
       hooks: onFailure === undefined ? {} : { onFailure },
       hookMs,
       env: { commands: [] },
+      redactor: new Redactor(),
     });
 
   test('runs in its workspace, with what is still known', async () => {

@@ -11,6 +11,7 @@ import { SCRIPTED_MODEL } from '../../src/cli/demo/scripted-model.ts';
 import { CellpoolError } from '../../src/errors.ts';
 import { HOOKS } from '../../src/job/hooks.ts';
 import { type AttemptResult, attemptResultSchema, type Stage } from '../../src/job/outcome.ts';
+import { MASK, Redactor } from '../../src/observe/redact.ts';
 import type { PortLease } from '../../src/redis/port-lease.ts';
 import { startTestCells, type TestCells } from '../support/cell.ts';
 import { git, pictureOf, refsOf, writeFiles } from '../support/repository.ts';
@@ -403,7 +404,7 @@ describe('hooks', () => {
 });
 
 describe('what is known of an attempt', () => {
-  const facts = () => new AttemptFacts({ agentId: 'a', taskId: 't', attempt: 3 });
+  const facts = (redactor = new Redactor()) => new AttemptFacts({ agentId: 'a', taskId: 't', attempt: 3 }, redactor);
   const ended = { sessionId: 's', tokensUsed: 1, costUsd: 0, durationMs: 1 };
 
   test('is the outcome that belongs to the end of its session', () => {
@@ -429,6 +430,29 @@ describe('what is known of an attempt', () => {
     expect(one.result(0)).toMatchObject({
       outcome: 'failed',
       error: { code: 'SETUP_FAILED', message: 'first; then: second' },
+    });
+  });
+
+  test('is told without secrets, to hooks and in the result, while names stay what they are', () => {
+    const one = facts(new Redactor(['t0ken-of-the-worker']));
+    one.tested({ passed: false, exitCode: 1, durationMs: 1, timedOut: false, tail: 'used t0ken-of-the-worker' });
+    one.hookFailed('afterTests', new CellpoolError('HOOK_FAILED', 'said t0ken-of-the-worker'));
+    one.reverted({
+      tree: 't',
+      diff: null,
+      summary: 't0ken-of-the-worker +1 -0',
+      filesModified: ['a'],
+      secretInWork: true,
+    });
+    one.alsoFailed(new Error('t0ken-of-the-worker again'));
+    one.artifacts = '/state/t0ken-of-the-worker';
+    expect(one.soFar.error?.message).toBe(`the tests failed (exit code 1): used ${MASK}; then: ${MASK} again`);
+    expect(one.result(1)).toMatchObject({
+      error: { message: one.soFar.error?.message },
+      hookFaults: [{ hook: 'afterTests', message: `said ${MASK}` }],
+      diffSummary: `${MASK} +1 -0`,
+      secretInWork: true,
+      artifacts: '/state/t0ken-of-the-worker',
     });
   });
 });

@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import getPort from 'get-port';
 import { describe, expect, test } from 'vitest';
 import { bootServer, opencodeConfig } from '../../src/cell/server.ts';
+import { Redactor } from '../../src/observe/redact.ts';
 import { processesOf } from '../support/leaks.ts';
 import { tempFolder, writeFiles } from '../support/repository.ts';
 
@@ -63,6 +64,7 @@ describe('a server that does not come up', () => {
       env: { PATH: process.env.PATH ?? '' },
       password: 'ours',
       artifacts: join(folder, 'artifacts'),
+      redactor: new Redactor(),
       bootMs,
     });
     const error: unknown = await booting.then(

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
 import type { HookFacts } from '../../src/cell/hook-facts.ts';
 import { openQueue } from '../../src/job/queue.ts';
 import { silentLogger } from '../../src/observe/logger.ts';
+import { Redactor } from '../../src/observe/redact.ts';
 import type { CellRecord } from '../../src/redis/registry.ts';
 import { failureHookOfDead } from '../../src/worker/dead-hook.ts';
 import { leftBehind } from '../support/dead-cell.ts';
@@ -26,7 +27,7 @@ async function prepare(onFailure?: string) {
   if (onFailure !== undefined) await addJob(queue, { ...data, plan: { ...data.plan, hooks: { onFailure } } });
   const told: HookFacts[] = [];
   const callback = (facts: HookFacts) => void told.push(facts);
-  return { queue, told, callback, env: { server: [], commands: [] } };
+  return { queue, told, callback, env: { server: [], commands: [] }, redactor: new Redactor() };
 }
 
 const JOB = { job: { token: 't', enqueuedAt: 1 } } satisfies Partial<CellRecord>;

@@ -10,6 +10,7 @@ import { TASK_QUEUE } from '../../src/job/names.ts';
 import type { AttemptResult } from '../../src/job/outcome.ts';
 import { openQueue, type TaskQueue } from '../../src/job/queue.ts';
 import { silentLogger } from '../../src/observe/logger.ts';
+import { Redactor } from '../../src/observe/redact.ts';
 import { ownIdentity } from '../../src/os/identity.ts';
 import { Cooldowns } from '../../src/redis/cooldown.ts';
 import { Fence } from '../../src/redis/fence.ts';
@@ -76,6 +77,7 @@ export async function jobSetting(server: TestRedis, more: Partial<JobContext> = 
       hooks: {},
       lockMs: 9_000,
       log: silentLogger,
+      redactor: new Redactor(),
       onCell: () => undefined,
       holdMs: () => 0,
       onStage: () => undefined,
