@@ -15,6 +15,7 @@ import type { TestResult } from './verify.ts';
 const OUTCOME_OF = {
   'timed-out': 'timed-out',
   'over-budget': 'over-budget',
+  stalled: 'stalled',
   cancelled: 'cancelled',
   'provider-busy': 'failed',
   error: 'failed',

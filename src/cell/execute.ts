@@ -1,6 +1,6 @@
 /**
- * Execute: one session, prompted asynchronously, ended by the first of: idle, error, time limit, token budget,
- * cancellation, lost lease, provider trouble that lasts, end of the server. The first reason wins and is kept.
+ * Execute: one session, prompted asynchronously, ended by the first of: idle, error, time limit, no progress, token
+ * budget, cancellation, lost lease, provider trouble that lasts, end of the server. The first reason wins and is kept.
  */
 
 import { CellpoolError } from '../errors.ts';
@@ -8,9 +8,10 @@ import { ARTIFACTS, writeArtifact } from '../observe/artifacts.ts';
 import { within } from '../os/within.ts';
 import type { Cell } from './cell.ts';
 import { type ProviderListeners, ProviderWatch } from './provider-trouble.ts';
+import { StallWatch } from './stall-watch.ts';
 import { type Usage, type WatchHandlers, watchSession } from './watch.ts';
 
-export type Ended = 'idle' | 'error' | 'timed-out' | 'over-budget' | 'provider-busy' | 'cancelled';
+export type Ended = 'idle' | 'error' | 'timed-out' | 'stalled' | 'over-budget' | 'provider-busy' | 'cancelled';
 
 export interface ExecutionResult {
   ended: Ended;
@@ -49,12 +50,19 @@ export async function execute(cell: Cell, prompt: string, options: ExecuteOption
   const first = await new Promise<{ ended: Ended; error: CellpoolError | null }>(resolve => {
     const end = (ended: Ended, error: CellpoolError | null = null) => {
       provider.close();
+      stall.close();
       resolve({ ended, error });
     };
+    const stall = new StallWatch(cell.config.stallMs, error => end('stalled', error));
     const provider = new ProviderWatch(options, error => end('provider-busy', error));
     const when = (signal: AbortSignal | undefined, act: () => void) => {
       if (signal?.aborted) act();
       else signal?.addEventListener('abort', act, { once: true, signal: over.signal });
+    };
+    const progressed = (what: () => string) => {
+      answered = true;
+      provider.progress();
+      stall.progress(what);
     };
     const { timeoutMs, tokenBudget } = cell.config;
     limit = setTimeout(() => end('timed-out', timedOut(timeoutMs)), timeoutMs);
@@ -67,6 +75,7 @@ export async function execute(cell: Cell, prompt: string, options: ExecuteOption
       },
       onPrompt: () => {
         prompted = true;
+        stall.progress(() => 'the agent was given its task');
       },
       onIdle: () => {
         if (answered) end('idle');
@@ -77,17 +86,14 @@ export async function execute(cell: Cell, prompt: string, options: ExecuteOption
         provider.failed(error);
         end(error.code === 'PROVIDER_BUSY' ? 'provider-busy' : 'error', error);
       },
-      onRetry: notice => provider.notice(notice),
-      onProgress: () => {
-        answered = true;
-        provider.progress();
+      onRetry: notice => {
+        provider.notice(notice);
+        stall.suspend();
       },
+      onProgress: progressed,
       onUsage: usage => {
         // Seen after a break of the stream too, when the parts that brought them were missed.
-        if (usage.tokens > cell.tokensUsed) {
-          answered = true;
-          provider.progress();
-        }
+        if (usage.tokens > cell.tokensUsed) progressed(() => 'the model had answered');
         cell.tokensUsed = usage.tokens;
         cell.costUsd = usage.costUsd;
         if (usage.tokens > tokenBudget) end('over-budget', overBudget(usage.tokens, tokenBudget));

@@ -1,6 +1,6 @@
 /** What `spawnAgent` is given, checked; every fault is named. */
 import { z } from 'zod';
-import { jsonObject, LIMITS, sayIssue } from '../config.ts';
+import { DEFAULTS, jsonObject, LIMITS, sayIssue } from '../config.ts';
 import { InvalidInput } from '../errors.ts';
 import { hooksSchema } from '../job/hooks.ts';
 import { taskIdFault } from '../job/names.ts';
@@ -21,6 +21,8 @@ const spawnConfigSchema = z.strictObject({
   /** The agent's time in milliseconds. */
   timeoutMs: taskSchema.shape.timeoutMs,
   tokenBudget: taskSchema.shape.tokenBudget,
+  /** The agent's time without progress, in milliseconds. */
+  stallMs: z.int().min(1).max(LIMITS.timeoutMs).default(DEFAULTS.stallMs),
   attempt: z.int().min(1).default(1),
   title: taskSchema.shape.title,
   /** `provider/model`. */

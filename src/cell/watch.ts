@@ -6,6 +6,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { AssistantMessage, Event, Message, OpencodeClient, SessionStatus } from '@opencode-ai/sdk/v2/client';
 import { CellpoolError } from '../errors.ts';
+import { progressIn } from './progress.ts';
 import type { RetryNotice } from './provider-trouble.ts';
 import { sessionError } from './session-error.ts';
 
@@ -24,8 +25,8 @@ export interface WatchHandlers {
   onUsage(usage: Usage): void;
   /** The server waits before it asks the provider again; after a break of the stream it may be told twice. */
   onRetry(notice: RetryNotice): void;
-  /** The model gave tokens, or a tool came forward. */
-  onProgress(): void;
+  /** The model gave tokens, or a tool came forward; `what` says it in words. */
+  onProgress(what: () => string): void;
 }
 
 const REOPEN_MS = 200;
@@ -75,7 +76,8 @@ function handleEvent(
   usage: UsageCounter,
   handlers: WatchHandlers,
 ): void {
-  if (isProgress(event)) handlers.onProgress();
+  const progress = progressIn(event);
+  if (progress !== null) handlers.onProgress(progress);
   if (event.type === 'message.updated') count(event.properties.info, usage, handlers);
   else if (event.type === 'session.status') tellRetry(event.properties.sessionID, event.properties.status, handlers);
   else if (event.type === 'permission.asked')
@@ -84,17 +86,6 @@ function handleEvent(
   else if (event.type === 'session.error' && event.properties.sessionID === sessionId) {
     handlers.onError(sessionError(event.properties.error));
   } else if (event.type === 'session.idle' && event.properties.sessionID === sessionId) handlers.onIdle();
-}
-
-/**
- * Tokens of an answer, a tool's call and its output, the end of a step. A `step-start` comes before a provider's error
- * too, and a part that is a text may be the prompt.
- */
-function isProgress(event: Event): boolean {
-  if (event.type === 'message.part.delta') return event.properties.delta !== '';
-  if (event.type !== 'message.part.updated') return false;
-  const { type } = event.properties.part;
-  return type === 'tool' || type === 'step-finish';
 }
 
 function tellRetry(sessionId: string, status: SessionStatus, { onRetry }: WatchHandlers): void {

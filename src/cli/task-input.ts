@@ -43,9 +43,10 @@ export async function readTaskCall(file: string | undefined, flags: TaskFlags): 
   const source = await openSource(flags.repo);
   const settings = settingsOf(flags, source.bare ? undefined : source.path);
   const { limits, test, model, agent, opencode } = settings;
-  const { timeoutMs, tokenBudget, attempts, totalTimeoutMs, totalTokenBudget } = limits;
-  const ofAll = { totalTimeoutMs, totalTokenBudget };
-  const defaults = { base: flags.base, test, model, agent, timeoutMs, tokenBudget, attempts, ...ofAll };
+  const { timeoutMs, tokenBudget, attempts, stallMs, totalTimeoutMs, totalTokenBudget } = limits;
+  const ofOne = { timeoutMs, tokenBudget, stallMs };
+  const ofAll = { attempts, totalTimeoutMs, totalTokenBudget };
+  const defaults = { base: flags.base, test, model, agent, ...ofOne, ...ofAll };
   const given = Object.fromEntries(Object.entries(defaults).filter(([, value]) => value !== undefined));
   const tasks = await readGiven(file, flags, given);
   const facts = {

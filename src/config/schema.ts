@@ -19,6 +19,7 @@ export const DEFAULTS = {
   setupMs: 10 * MINUTE,
   testMs: 10 * MINUTE,
   hookMs: MINUTE,
+  stallMs: 5 * MINUTE,
   graceMs: 30 * SECOND,
   reserve: { memoryMb: 512, diskMb: 1024 },
   author: { name: 'cellpool', email: 'cellpool@localhost' },
@@ -116,6 +117,8 @@ export const settingsSchema = z.strictObject({
     testMs: ms(DEFAULTS.testMs),
     /** Of a hook that names none of its own. */
     hookMs: ms(DEFAULTS.hookMs),
+    /** Without progress of the agent, in one attempt; left out: 5 minutes. */
+    stallMs: numeric(z.int().min(1).max(LIMITS.timeoutMs)).optional(),
     /** The agents' time and tokens over all attempts of a task; left out: `attempts` times those of one. */
     totalTimeoutMs: numeric(z.int().min(1)).optional(),
     totalTokenBudget: numeric(z.int().min(1)).optional(),
@@ -174,6 +177,7 @@ const ENTRIES = [
   { key: 'limits.setupMs', env: 'CELLPOOL_SETUP_MS', file: true },
   { key: 'limits.testMs', env: 'CELLPOOL_TEST_MS', file: true },
   { key: 'limits.hookMs', env: 'CELLPOOL_HOOK_MS', file: true },
+  { key: 'limits.stallMs', env: 'CELLPOOL_STALL_MS', file: true },
   { key: 'limits.totalTimeoutMs', env: 'CELLPOOL_TOTAL_TIMEOUT_MS', file: true },
   { key: 'limits.totalTokenBudget', env: 'CELLPOOL_TOTAL_TOKEN_BUDGET', file: true },
   { key: 'retryOverBudget', env: 'CELLPOOL_RETRY_OVER_BUDGET', file: true },

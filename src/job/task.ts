@@ -57,6 +57,8 @@ export const taskSchema = z.strictObject({
   /** Milliseconds. */
   timeoutMs: z.int().min(1).max(LIMITS.timeoutMs).default(TASK_DEFAULTS.timeoutMs),
   tokenBudget: z.int().min(1).default(TASK_DEFAULTS.tokenBudget),
+  /** Milliseconds without progress of the agent; left out: 5 minutes. */
+  stallMs: z.int().min(1).max(LIMITS.timeoutMs).optional(),
   attempts: z.int().min(1).max(LIMITS.attempts).default(TASK_DEFAULTS.attempts),
   /** The agents' time and tokens over all attempts, uncounted ones too; left out: `attempts` times those of one. */
   totalTimeoutMs: z.int().min(1).optional(),

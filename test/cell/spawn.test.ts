@@ -36,8 +36,9 @@ async function failureOf(spawner: AgentSpawner, more: Partial<SpawnConfig> = {},
 }
 
 describe('what is asked of a spawn', () => {
-  test('has defaults: branch main, half an hour, 50,000 tokens', () => {
-    expect(checkSpawnConfig(ids)).toMatchObject({ branch: 'main', timeoutMs: 1_800_000, tokenBudget: 50_000 });
+  test('has defaults: branch main, half an hour, five minutes without progress, 50,000 tokens', () => {
+    const defaults = { branch: 'main', timeoutMs: 1_800_000, stallMs: 300_000, tokenBudget: 50_000 };
+    expect(checkSpawnConfig(ids)).toMatchObject(defaults);
   });
 
   test('is refused without agentId or taskId, each by name', async () => {

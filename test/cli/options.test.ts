@@ -57,6 +57,7 @@ test('every flag sets its setting when it is typed', () => {
     setup: ['--setup', 'npm ci'],
     timeoutMs: ['--timeout-ms', '1000'],
     tokenBudget: ['--token-budget', '2000'],
+    stallMs: ['--stall-ms', '6000'],
     attempts: ['--attempts', '4'],
     totalTimeoutMs: ['--total-timeout-ms', '3000'],
     totalTokenBudget: ['--total-token-budget', '5000'],
@@ -74,7 +75,14 @@ test('every flag sets its setting when it is typed', () => {
     agent: 'build',
     test: 'npm test',
     setup: 'npm ci',
-    limits: { timeoutMs: 1000, tokenBudget: 2000, attempts: 4, totalTimeoutMs: 3000, totalTokenBudget: 5000 },
+    limits: {
+      timeoutMs: 1000,
+      tokenBudget: 2000,
+      stallMs: 6000,
+      attempts: 4,
+      totalTimeoutMs: 3000,
+      totalTokenBudget: 5000,
+    },
     graceMs: 90_000,
     logLevel: 'debug',
   });

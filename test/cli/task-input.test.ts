@@ -44,3 +44,9 @@ test('the limits over all attempts come from flags or cellpool.yaml', async () =
   const flags = { totalTimeoutMs: '30', totalTokenBudget: '40' };
   expect((await callWith(yaml, flags)).task).toMatchObject({ totalTimeoutMs: 30, totalTokenBudget: 40 });
 });
+
+test('the limits of one attempt that nobody has to set come from flags or cellpool.yaml', async () => {
+  const yaml = 'limits: {stallMs: 1000}';
+  expect((await callWith(yaml)).task).toMatchObject({ stallMs: 1000 });
+  expect((await callWith(yaml, { stallMs: '30' })).task).toMatchObject({ stallMs: 30 });
+});
