@@ -1,6 +1,6 @@
 /**
- * Execute: one session, prompted asynchronously, ended by the first of: idle, error, time limit, no progress, token
- * budget, cancellation, lost lease, provider trouble that lasts, end of the server. The first reason wins and is kept.
+ * Execute: one session, prompted asynchronously, ended by the first of: idle, error, time limit, no progress, budget
+ * of tokens or dollars, cancellation, lost lease, provider trouble that lasts, end of the server. The first reason wins and is kept.
  */
 
 import { CellpoolError } from '../errors.ts';
@@ -64,7 +64,7 @@ export async function execute(cell: Cell, prompt: string, options: ExecuteOption
       provider.progress();
       stall.progress(what);
     };
-    const { timeoutMs, tokenBudget } = cell.config;
+    const { timeoutMs } = cell.config;
     limit = setTimeout(() => end('timed-out', timedOut(timeoutMs)), timeoutMs);
     when(options.signal, () => end('cancelled', new CellpoolError('CANCELLED', 'the attempt was cancelled')));
     when(cell.port.lost, () => end('error', new CellpoolError('LEASE_LOST', 'the port lease was lost')));
@@ -96,7 +96,8 @@ export async function execute(cell: Cell, prompt: string, options: ExecuteOption
         if (usage.tokens > cell.tokensUsed) progressed(() => 'the model had answered');
         cell.tokensUsed = usage.tokens;
         cell.costUsd = usage.costUsd;
-        if (usage.tokens > tokenBudget) end('over-budget', overBudget(usage.tokens, tokenBudget));
+        const tooMuch = overBudget(usage, cell.config);
+        if (tooMuch !== null) end('over-budget', tooMuch);
         options.onUsage?.(usage);
       },
     }).catch(error => end('error', notTaken(error)));
@@ -196,11 +197,22 @@ function timedOut(timeoutMs: number): CellpoolError {
   return new CellpoolError('TIMED_OUT', `the agent was not done after ${timeoutMs} ms`, { facts: { timeoutMs } });
 }
 
-function overBudget(tokens: number, budget: number): CellpoolError {
-  return new CellpoolError('OVER_BUDGET', `${tokens} tokens used, ${tokens - budget} over the budget of ${budget}`, {
-    hint: 'Raise tokenBudget, or make the task smaller.',
-    facts: { tokens, budget },
-  });
+/** How far over its budget the agent is; null while it is not. */
+function overBudget({ tokens, costUsd }: Usage, { tokenBudget, costBudgetUsd }: Cell['config']): CellpoolError | null {
+  if (tokens > tokenBudget) {
+    const over = `${tokens} tokens used, ${tokens - tokenBudget} over the budget of ${tokenBudget}`;
+    const facts = { tokens, budget: tokenBudget };
+    return new CellpoolError('OVER_BUDGET', over, { hint: 'Raise tokenBudget, or make the task smaller.', facts });
+  }
+  if (costBudgetUsd === undefined || costUsd <= costBudgetUsd) return null;
+  const over = `$${usd(costUsd)} spent, $${usd(costUsd - costBudgetUsd)} over the budget of $${usd(costBudgetUsd)}`;
+  const facts = { costUsd, budgetUsd: costBudgetUsd };
+  return new CellpoolError('OVER_BUDGET', over, { hint: 'Raise costBudgetUsd, or make the task smaller.', facts });
+}
+
+/** To a hundredth of a cent: what one answer of a model costs is often less than a cent. */
+function usd(amount: number): string {
+  return amount.toFixed(4);
 }
 
 async function serverExited(cell: Cell): Promise<CellpoolError> {

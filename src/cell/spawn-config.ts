@@ -21,6 +21,7 @@ const spawnConfigSchema = z.strictObject({
   /** The agent's time in milliseconds. */
   timeoutMs: taskSchema.shape.timeoutMs,
   tokenBudget: taskSchema.shape.tokenBudget,
+  costBudgetUsd: taskSchema.shape.costBudgetUsd,
   /** The agent's time without progress, in milliseconds. */
   stallMs: z.int().min(1).max(LIMITS.timeoutMs).default(DEFAULTS.stallMs),
   attempt: z.int().min(1).default(1),

@@ -18,6 +18,11 @@ const FLAGS = {
   setup: ['--setup <command>', 'setup', 'command run in a fresh workspace, before the agent'],
   timeoutMs: ['--timeout-ms <ms>', 'limits.timeoutMs', "the agent's time in one attempt (default: 1800000)"],
   tokenBudget: ['--token-budget <n>', 'limits.tokenBudget', 'tokens of one attempt (default: 50000)'],
+  costBudgetUsd: [
+    '--cost-budget-usd <n>',
+    'limits.costBudgetUsd',
+    'US dollars of one attempt, as far as the prices are known (default: no limit)',
+  ],
   stallMs: ['--stall-ms <ms>', 'limits.stallMs', 'how long an agent may go without progress (default: 300000)'],
   attempts: ['--attempts <n>', 'limits.attempts', 'attempts of a task (default: 3)'],
   totalTimeoutMs: [
@@ -44,6 +49,7 @@ export const TASK_FLAGS = [
   'setup',
   'timeoutMs',
   'tokenBudget',
+  'costBudgetUsd',
   'stallMs',
   'attempts',
   'totalTimeoutMs',

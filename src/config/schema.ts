@@ -38,6 +38,12 @@ const PORT_MAX = 32_767;
 const numeric = <T extends z.ZodType>(schema: T) =>
   z.preprocess(value => (typeof value === 'string' && /^\s*\d+\s*$/.test(value) ? Number(value) : value), schema);
 
+const decimal = <T extends z.ZodType>(schema: T) =>
+  z.preprocess(
+    value => (typeof value === 'string' && /^\s*\d+(\.\d+)?\s*$/.test(value) ? Number(value) : value),
+    schema,
+  );
+
 const names = z.preprocess(
   value => {
     if (typeof value !== 'string') return value;
@@ -117,6 +123,8 @@ export const settingsSchema = z.strictObject({
     testMs: ms(DEFAULTS.testMs),
     /** Of a hook that names none of its own. */
     hookMs: ms(DEFAULTS.hookMs),
+    /** US dollars of one attempt, as far as the provider's prices are known; left out: no limit. */
+    costBudgetUsd: decimal(z.number().positive()).optional(),
     /** Without progress of the agent, in one attempt; left out: 5 minutes. */
     stallMs: numeric(z.int().min(1).max(LIMITS.timeoutMs)).optional(),
     /** The agents' time and tokens over all attempts of a task; left out: `attempts` times those of one. */
@@ -177,6 +185,7 @@ const ENTRIES = [
   { key: 'limits.setupMs', env: 'CELLPOOL_SETUP_MS', file: true },
   { key: 'limits.testMs', env: 'CELLPOOL_TEST_MS', file: true },
   { key: 'limits.hookMs', env: 'CELLPOOL_HOOK_MS', file: true },
+  { key: 'limits.costBudgetUsd', env: 'CELLPOOL_COST_BUDGET_USD', file: true },
   { key: 'limits.stallMs', env: 'CELLPOOL_STALL_MS', file: true },
   { key: 'limits.totalTimeoutMs', env: 'CELLPOOL_TOTAL_TIMEOUT_MS', file: true },
   { key: 'limits.totalTokenBudget', env: 'CELLPOOL_TOTAL_TOKEN_BUDGET', file: true },

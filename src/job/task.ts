@@ -57,6 +57,8 @@ export const taskSchema = z.strictObject({
   /** Milliseconds. */
   timeoutMs: z.int().min(1).max(LIMITS.timeoutMs).default(TASK_DEFAULTS.timeoutMs),
   tokenBudget: z.int().min(1).default(TASK_DEFAULTS.tokenBudget),
+  /** US dollars, as far as the provider's prices are known. */
+  costBudgetUsd: z.number().positive().optional(),
   /** Milliseconds without progress of the agent; left out: 5 minutes. */
   stallMs: z.int().min(1).max(LIMITS.timeoutMs).optional(),
   attempts: z.int().min(1).max(LIMITS.attempts).default(TASK_DEFAULTS.attempts),

@@ -60,7 +60,7 @@ export async function runAttempt(run: Attempt): Promise<{ result: AttemptResult;
 /** What a cell of this job is spawned with. */
 export function spawnConfigOf({ job, token, data, attempt }: HeldJob): SpawnConfig {
   const { task, plan } = data;
-  const { test, title, model, agent, timeoutMs, tokenBudget, stallMs } = task;
+  const { test, title, model, agent, timeoutMs, tokenBudget, costBudgetUsd, stallMs } = task;
   return {
     agentId: task.id,
     taskId: task.id,
@@ -72,7 +72,17 @@ export function spawnConfigOf({ job, token, data, attempt }: HeldJob): SpawnConf
     opencode: plan.opencode,
     limits: { setupMs: plan.setupMs, testMs: plan.testMs },
     job: { token, enqueuedAt: job.timestamp },
-    ...defined({ test, title, model, agent, stallMs, setup: plan.setup, hooks: plan.hooks, hookMs: plan.hookMs }),
+    ...defined({
+      test,
+      title,
+      model,
+      agent,
+      costBudgetUsd,
+      stallMs,
+      setup: plan.setup,
+      hooks: plan.hooks,
+      hookMs: plan.hookMs,
+    }),
   };
 }
 

@@ -243,6 +243,20 @@ test('an agent that uses too many tokens is stopped, and its work is taken back'
   expect(result.filesModified).toEqual(['more.txt', 'src/greet.js']);
 });
 
+test('an agent that costs too much is stopped, when the prices of its model are known', async () => {
+  const models = { model: { cost: { input: 1_000, output: 1_000 } } };
+  const { result } = await attempt('expensive', {
+    steps: [...WORK, { tokens: { input: 100, output: 20 } }, { forever: 'date +%N >> more.txt' }],
+    config: { costBudgetUsd: 0.3, test: 'true', opencode: { provider: { scripted: { models } } } },
+  });
+  expect(result).toMatchObject({ outcome: 'over-budget', commit: null, tests: null, error: { code: 'OVER_BUDGET' } });
+  // A dollar for a thousand tokens.
+  const spent = result.tokensUsed / 1_000;
+  expect(spent).toBeGreaterThan(0.3);
+  const [all, over] = [spent, spent - 0.3].map(amount => `$${amount.toFixed(4)}`);
+  expect(result.error?.message).toBe(`${all} spent, ${over} over the budget of $0.3000`);
+});
+
 test('a provider that stays busy fails the attempt, and a listener that throws at the news changes nothing', async () => {
   const told: unknown[] = [];
   const result = await runCell(cells.spawner, {

@@ -57,6 +57,7 @@ test('every flag sets its setting when it is typed', () => {
     setup: ['--setup', 'npm ci'],
     timeoutMs: ['--timeout-ms', '1000'],
     tokenBudget: ['--token-budget', '2000'],
+    costBudgetUsd: ['--cost-budget-usd', '1.25'],
     stallMs: ['--stall-ms', '6000'],
     attempts: ['--attempts', '4'],
     totalTimeoutMs: ['--total-timeout-ms', '3000'],
@@ -78,6 +79,7 @@ test('every flag sets its setting when it is typed', () => {
     limits: {
       timeoutMs: 1000,
       tokenBudget: 2000,
+      costBudgetUsd: 1.25,
       stallMs: 6000,
       attempts: 4,
       totalTimeoutMs: 3000,
