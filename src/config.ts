@@ -14,7 +14,15 @@ import { flawsOf, sayIssue } from './config/wording.ts';
 import { type Fault, InvalidInput } from './errors.ts';
 
 export { isRecord, JSON_DEPTH_MAX, type Json, type JsonObject, jsonObject } from './config/json.ts';
-export { CONCURRENCY_CAP, DEFAULTS, HOOKS, LIMITS, type SettingKey, type Settings } from './config/schema.ts';
+export {
+  CONCURRENCY_CAP,
+  DEFAULTS,
+  HOOKS,
+  LIMITS,
+  loopRepeats,
+  type SettingKey,
+  type Settings,
+} from './config/schema.ts';
 export { sayIssue } from './config/wording.ts';
 
 export interface SettingsSources {

@@ -1,12 +1,13 @@
 /**
- * Execute: one session, prompted asynchronously, ended by the first of: idle, error, time limit, no progress, budget
- * of tokens or dollars, cancellation, lost lease, provider trouble that lasts, end of the server. The first reason wins and is kept.
+ * Execute: one session, prompted asynchronously, ended by the first of: idle, error, time limit, no progress, going
+ * in circles, budget of tokens or dollars, cancellation, lost lease, provider trouble that lasts, end of the server. The first reason wins and is kept.
  */
 
 import { CellpoolError } from '../errors.ts';
 import { ARTIFACTS, writeArtifact } from '../observe/artifacts.ts';
 import { within } from '../os/within.ts';
 import type { Cell } from './cell.ts';
+import { LoopWatch } from './loop-watch.ts';
 import { type ProviderListeners, ProviderWatch } from './provider-trouble.ts';
 import { StallWatch } from './stall-watch.ts';
 import { type Usage, type WatchHandlers, watchSession } from './watch.ts';
@@ -53,6 +54,7 @@ export async function execute(cell: Cell, prompt: string, options: ExecuteOption
       stall.close();
       resolve({ ended, error });
     };
+    const loop = new LoopWatch(cell.config.loopRepeats);
     const stall = new StallWatch(cell.config.stallMs, error => end('stalled', error));
     const provider = new ProviderWatch(options, error => end('provider-busy', error));
     const when = (signal: AbortSignal | undefined, act: () => void) => {
@@ -91,6 +93,10 @@ export async function execute(cell: Cell, prompt: string, options: ExecuteOption
         stall.suspend();
       },
       onProgress: progressed,
+      onCall: call => {
+        const circle = loop.ended(call);
+        if (circle !== null) end('stalled', circle);
+      },
       onUsage: usage => {
         // Seen after a break of the stream too, when the parts that brought them were missed.
         if (usage.tokens > cell.tokensUsed) progressed(() => 'the model had answered');

@@ -16,5 +16,6 @@ export function progressIn(event: Event): (() => string) | null {
   if (part.type === 'step-finish') return () => 'the model had answered';
   if (part.type !== 'tool') return null;
   const isOver = part.state.status === 'completed' || part.state.status === 'error';
-  return () => `${callInWords(part)} ${isOver ? 'had ended' : 'was at work'}`;
+  const { tool, state } = part;
+  return () => `${callInWords({ tool, input: state.input })} ${isOver ? 'had ended' : 'was at work'}`;
 }

@@ -1,6 +1,6 @@
 /** What `spawnAgent` is given, checked; every fault is named. */
 import { z } from 'zod';
-import { DEFAULTS, jsonObject, LIMITS, sayIssue } from '../config.ts';
+import { DEFAULTS, jsonObject, LIMITS, loopRepeats, sayIssue } from '../config.ts';
 import { InvalidInput } from '../errors.ts';
 import { hooksSchema } from '../job/hooks.ts';
 import { taskIdFault } from '../job/names.ts';
@@ -24,6 +24,8 @@ const spawnConfigSchema = z.strictObject({
   costBudgetUsd: taskSchema.shape.costBudgetUsd,
   /** The agent's time without progress, in milliseconds. */
   stallMs: z.int().min(1).max(LIMITS.timeoutMs).default(DEFAULTS.stallMs),
+  /** The same done this often with the same result ends the attempt; 0: never. */
+  loopRepeats: loopRepeats.default(DEFAULTS.loopRepeats),
   attempt: z.int().min(1).default(1),
   title: taskSchema.shape.title,
   /** `provider/model`. */

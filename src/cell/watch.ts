@@ -4,11 +4,12 @@
  * missed is asked for. Usage, notices and progress are those of every session of the server: an agent may start more.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { AssistantMessage, Event, Message, OpencodeClient, SessionStatus } from '@opencode-ai/sdk/v2/client';
+import type { AssistantMessage, Event, Message, OpencodeClient, Part, SessionStatus } from '@opencode-ai/sdk/v2/client';
 import { CellpoolError } from '../errors.ts';
 import { progressIn } from './progress.ts';
 import type { RetryNotice } from './provider-trouble.ts';
 import { sessionError } from './session-error.ts';
+import { type EndedCall, endedCall } from './tool-call.ts';
 
 export interface Usage {
   /** Input, output, reasoning and cache-write tokens of all the agent's sessions; cache reads are not counted. */
@@ -27,6 +28,8 @@ export interface WatchHandlers {
   onRetry(notice: RetryNotice): void;
   /** The model gave tokens, or a tool came forward; `what` says it in words. */
   onProgress(what: () => string): void;
+  /** A tool's call has ended; the same one may be told more than once. */
+  onCall(call: EndedCall): void;
 }
 
 const REOPEN_MS = 200;
@@ -78,6 +81,7 @@ function handleEvent(
 ): void {
   const progress = progressIn(event);
   if (progress !== null) handlers.onProgress(progress);
+  if (event.type === 'message.part.updated') tellCall(event.properties.part, handlers);
   if (event.type === 'message.updated') count(event.properties.info, usage, handlers);
   else if (event.type === 'session.status') tellRetry(event.properties.sessionID, event.properties.status, handlers);
   else if (event.type === 'permission.asked')
@@ -86,6 +90,11 @@ function handleEvent(
   else if (event.type === 'session.error' && event.properties.sessionID === sessionId) {
     handlers.onError(sessionError(event.properties.error));
   } else if (event.type === 'session.idle' && event.properties.sessionID === sessionId) handlers.onIdle();
+}
+
+function tellCall(part: Part, { onCall }: WatchHandlers): void {
+  const call = part.type === 'tool' ? endedCall(part) : null;
+  if (call !== null) onCall(call);
 }
 
 function tellRetry(sessionId: string, status: SessionStatus, { onRetry }: WatchHandlers): void {
@@ -110,7 +119,10 @@ async function catchUp(
   // The status first: of a session that is idle by then, the messages are complete.
   const statuses = await client.session.status({}, limit);
   const messages = await client.session.messages({ sessionID: sessionId }, limit);
-  for (const message of messages.data) count(message.info, usage, handlers);
+  for (const { info, parts } of messages.data) {
+    count(info, usage, handlers);
+    for (const part of parts) tellCall(part, handlers);
+  }
   // A notice of now comes after the progress that was missed.
   for (const [id, other] of Object.entries(statuses.data)) tellRetry(id, other, handlers);
   const status = statuses.data[sessionId];

@@ -43,8 +43,9 @@ export async function readTaskCall(file: string | undefined, flags: TaskFlags): 
   const source = await openSource(flags.repo);
   const settings = settingsOf(flags, source.bare ? undefined : source.path);
   const { limits, test, model, agent, opencode } = settings;
-  const { timeoutMs, tokenBudget, costBudgetUsd, stallMs, attempts, totalTimeoutMs, totalTokenBudget } = limits;
-  const ofOne = { timeoutMs, tokenBudget, costBudgetUsd, stallMs };
+  const { timeoutMs, tokenBudget, costBudgetUsd, stallMs, loopRepeats } = limits;
+  const { attempts, totalTimeoutMs, totalTokenBudget } = limits;
+  const ofOne = { timeoutMs, tokenBudget, costBudgetUsd, stallMs, loopRepeats };
   const ofAll = { attempts, totalTimeoutMs, totalTokenBudget };
   const defaults = { base: flags.base, test, model, agent, ...ofOne, ...ofAll };
   const given = Object.fromEntries(Object.entries(defaults).filter(([, value]) => value !== undefined));

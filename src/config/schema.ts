@@ -20,6 +20,7 @@ export const DEFAULTS = {
   testMs: 10 * MINUTE,
   hookMs: MINUTE,
   stallMs: 5 * MINUTE,
+  loopRepeats: 5,
   graceMs: 30 * SECOND,
   reserve: { memoryMb: 512, diskMb: 1024 },
   author: { name: 'cellpool', email: 'cellpool@localhost' },
@@ -29,6 +30,7 @@ export const LIMITS = {
   /** Longest time limit: JavaScript timers overflow at 24.8 days, and nobody watches an agent for a day. */
   timeoutMs: 24 * HOUR,
   attempts: 100,
+  loopRepeats: 1_000,
 } as const;
 
 /** A port below 32768, where the range begins from which the kernel hands out ports by itself. */
@@ -59,6 +61,13 @@ const text = z
   .refine(value => !value.includes('\0'), 'may not contain a NUL character');
 
 const ms = (fallback: number) => numeric(z.int().min(1).max(LIMITS.timeoutMs)).default(fallback);
+
+/** Twice is the least that can be called a repetition. */
+export const loopRepeats = z
+  .int()
+  .min(0)
+  .max(LIMITS.loopRepeats)
+  .refine(times => times !== 1, 'must be 0 or at least 2');
 
 const flag = z.preprocess(value => (value === 'true' ? true : value === 'false' ? false : value), z.boolean());
 
@@ -127,6 +136,8 @@ export const settingsSchema = z.strictObject({
     costBudgetUsd: decimal(z.number().positive()).optional(),
     /** Without progress of the agent, in one attempt; left out: 5 minutes. */
     stallMs: numeric(z.int().min(1).max(LIMITS.timeoutMs)).optional(),
+    /** How often an agent may do the same with the same result; 0: as often as it likes. Left out: 5. */
+    loopRepeats: numeric(loopRepeats).optional(),
     /** The agents' time and tokens over all attempts of a task; left out: `attempts` times those of one. */
     totalTimeoutMs: numeric(z.int().min(1)).optional(),
     totalTokenBudget: numeric(z.int().min(1)).optional(),
@@ -187,6 +198,7 @@ const ENTRIES = [
   { key: 'limits.hookMs', env: 'CELLPOOL_HOOK_MS', file: true },
   { key: 'limits.costBudgetUsd', env: 'CELLPOOL_COST_BUDGET_USD', file: true },
   { key: 'limits.stallMs', env: 'CELLPOOL_STALL_MS', file: true },
+  { key: 'limits.loopRepeats', env: 'CELLPOOL_LOOP_REPEATS', file: true },
   { key: 'limits.totalTimeoutMs', env: 'CELLPOOL_TOTAL_TIMEOUT_MS', file: true },
   { key: 'limits.totalTokenBudget', env: 'CELLPOOL_TOTAL_TOKEN_BUDGET', file: true },
   { key: 'retryOverBudget', env: 'CELLPOOL_RETRY_OVER_BUDGET', file: true },

@@ -1,6 +1,6 @@
 /** The task: what a producer asks for. Everything that reaches the queue has passed this schema. */
 import { z } from 'zod';
-import { DEFAULTS, isRecord, jsonObject, LIMITS, sayIssue } from '../config.ts';
+import { DEFAULTS, isRecord, jsonObject, LIMITS, loopRepeats, sayIssue } from '../config.ts';
 import type { Fault } from '../errors.ts';
 import { taskIdFault } from './names.ts';
 
@@ -61,6 +61,8 @@ export const taskSchema = z.strictObject({
   costBudgetUsd: z.number().positive().optional(),
   /** Milliseconds without progress of the agent; left out: 5 minutes. */
   stallMs: z.int().min(1).max(LIMITS.timeoutMs).optional(),
+  /** The same done this often with the same result ends the attempt; 0: never. Left out: 5. */
+  loopRepeats: loopRepeats.optional(),
   attempts: z.int().min(1).max(LIMITS.attempts).default(TASK_DEFAULTS.attempts),
   /** The agents' time and tokens over all attempts, uncounted ones too; left out: `attempts` times those of one. */
   totalTimeoutMs: z.int().min(1).optional(),

@@ -60,7 +60,7 @@ export async function runAttempt(run: Attempt): Promise<{ result: AttemptResult;
 /** What a cell of this job is spawned with. */
 export function spawnConfigOf({ job, token, data, attempt }: HeldJob): SpawnConfig {
   const { task, plan } = data;
-  const { test, title, model, agent, timeoutMs, tokenBudget, costBudgetUsd, stallMs } = task;
+  const { test, title, model, agent, timeoutMs, tokenBudget, costBudgetUsd, stallMs, loopRepeats } = task;
   return {
     agentId: task.id,
     taskId: task.id,
@@ -79,6 +79,7 @@ export function spawnConfigOf({ job, token, data, attempt }: HeldJob): SpawnConf
       agent,
       costBudgetUsd,
       stallMs,
+      loopRepeats,
       setup: plan.setup,
       hooks: plan.hooks,
       hookMs: plan.hookMs,

@@ -19,7 +19,7 @@ let agent: SpawnedAgent;
 beforeAll(async () => {
   cells = await startTestCells();
   const ids = { agentId: 'agent-1', taskId: 'task-1' };
-  agent = await cells.spawner.spawnAgent({ ...ids, model: SCRIPTED_MODEL, tokenBudget: BUDGET });
+  agent = await cells.spawner.spawnAgent({ ...ids, model: SCRIPTED_MODEL, tokenBudget: BUDGET, loopRepeats: 3 });
 });
 afterAll(async () => {
   await cells?.spawner.teardownAgent(agent);
@@ -151,6 +151,26 @@ test.each([429, 500, 529, 408])('a provider that answers %i three times in a row
   expect(cells.model.requests).toBe(asked + 3);
 });
 
+test('an agent that goes in circles is stopped, and what it did is the evidence', async () => {
+  const asked = cells.model.requests;
+  const result = await execute([{ tokens: { input: 1, output: 1 } }, { forever: 'echo "and again"; exit 3' }]);
+  expect(result).toMatchObject({ ended: 'stalled', error: { code: 'STALLED', facts: { times: 3 } } });
+  const call = JSON.stringify('echo "and again"; exit 3');
+  expect(result.error?.message).toBe(`the agent goes in circles: bash ${call} was called 3 times with the same result`);
+  // One more may have been on its way.
+  expect(cells.model.requests - asked).toBeLessThanOrEqual(4);
+});
+
+test('an agent that makes a change and takes it back is stopped, whatever else it does meanwhile', async () => {
+  const there = { write: { 'flip.txt': 'one\n' } };
+  const back = { write: { 'flip.txt': 'two\n' } };
+  const look = { run: 'date +%N' };
+  const rounds = Array.from({ length: 5 }, () => [there, look, back]).flat();
+  const result = await execute([{ tokens: { input: 1, output: 1 } }, ...rounds]);
+  expect(result).toMatchObject({ ended: 'stalled', error: { facts: { shape: 'back and forth', times: 3 } } });
+  expect(result.error?.message).toMatch(/^the agent goes in circles: write ".*flip\.txt" made a change/);
+});
+
 test('a cancellation ends it while the model is silent, and stops the agent before it returns', async () => {
   const cancel = new AbortController();
   const asked = cells.model.requests;
@@ -181,7 +201,7 @@ test('a cancellation that came before it leaves the model alone', async () => {
 test('a runaway agent is stopped by its budget, which goes on from one session to the next', async () => {
   const before = agent.tokensUsed;
   expect(before).toBeGreaterThan(1_000);
-  const result = await execute([{ tokens: { input: 900, output: 100 } }, { forever: 'echo again' }]);
+  const result = await execute([{ tokens: { input: 900, output: 100 } }, { forever: 'date +%N' }]);
   const total = before + result.tokensUsed;
   expect(total).toBeGreaterThan(BUDGET);
   // Stopped at the first answer over the budget; at most one more was on its way.

@@ -233,7 +233,7 @@ test('an agent that is not done in time is stopped', async () => {
 
 test('an agent that uses too many tokens is stopped, and its work is taken back', async () => {
   const { result, usage } = await attempt('spendthrift', {
-    steps: [...WORK, { forever: 'echo x >> more.txt' }],
+    steps: [...WORK, { forever: 'date +%N >> more.txt; cat more.txt' }],
     config: { tokenBudget: 400, test: 'true' },
   });
   expect(result).toMatchObject({ outcome: 'over-budget', commit: null, tests: null, error: { code: 'OVER_BUDGET' } });
@@ -246,7 +246,7 @@ test('an agent that uses too many tokens is stopped, and its work is taken back'
 test('an agent that costs too much is stopped, when the prices of its model are known', async () => {
   const models = { model: { cost: { input: 1_000, output: 1_000 } } };
   const { result } = await attempt('expensive', {
-    steps: [...WORK, { tokens: { input: 100, output: 20 } }, { forever: 'date +%N >> more.txt' }],
+    steps: [...WORK, { tokens: { input: 100, output: 20 } }, { forever: 'date +%N >> more.txt; cat more.txt' }],
     config: { costBudgetUsd: 0.3, test: 'true', opencode: { provider: { scripted: { models } } } },
   });
   expect(result).toMatchObject({ outcome: 'over-budget', commit: null, tests: null, error: { code: 'OVER_BUDGET' } });

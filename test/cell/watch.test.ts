@@ -9,6 +9,7 @@ import { authorization } from '../../src/cell/ready.ts';
 import { spawnCell } from '../../src/cell/spawn.ts';
 import { checkSpawnConfig } from '../../src/cell/spawn-config.ts';
 import { teardown } from '../../src/cell/teardown.ts';
+import type { EndedCall } from '../../src/cell/tool-call.ts';
 import { UsageCounter, type WatchHandlers, watchSession } from '../../src/cell/watch.ts';
 import { SCRIPTED_MODEL } from '../../src/cli/demo/scripted-model.ts';
 import type { CellpoolError } from '../../src/errors.ts';
@@ -33,7 +34,14 @@ afterAll(async () => {
 /** A session that is watched through `client` until the test ends, and what was told of it. */
 async function watched(client: OpencodeClient) {
   const session = (await cell.server.client.session.create({ title: 'a title' }, { throwOnError: true })).data;
-  const told = { opened: 0, idle: 0, errors: [] as CellpoolError[], notices: [] as RetryNotice[], progress: 0 };
+  const told = {
+    opened: 0,
+    idle: 0,
+    errors: [] as CellpoolError[],
+    notices: [] as RetryNotice[],
+    progress: 0,
+    calls: [] as EndedCall[],
+  };
   const handlers: WatchHandlers = {
     onOpen: () => {
       told.opened += 1;
@@ -44,6 +52,7 @@ async function watched(client: OpencodeClient) {
     onError: error => told.errors.push(error),
     onUsage: () => undefined,
     onRetry: notice => told.notices.push(notice),
+    onCall: call => told.calls.push(call),
     onProgress: () => {
       told.progress += 1;
     },

@@ -46,8 +46,8 @@ test('the limits over all attempts come from flags or cellpool.yaml', async () =
 });
 
 test('the limits of one attempt that nobody has to set come from flags or cellpool.yaml', async () => {
-  const yaml = 'limits: {stallMs: 1000, costBudgetUsd: 0.5}';
-  expect((await callWith(yaml)).task).toMatchObject({ stallMs: 1000, costBudgetUsd: 0.5 });
+  const yaml = 'limits: {stallMs: 1000, costBudgetUsd: 0.5, loopRepeats: 7}';
+  expect((await callWith(yaml)).task).toMatchObject({ stallMs: 1000, costBudgetUsd: 0.5, loopRepeats: 7 });
   const flags = { stallMs: '30', costBudgetUsd: '2' };
   expect((await callWith(yaml, flags)).task).toMatchObject({ stallMs: 30, costBudgetUsd: 2 });
 });
