@@ -105,6 +105,23 @@ export function cooldownKeys(prefix: string, name = ''): CooldownKeys {
   return { cooldown: `${base}:cooldown:${name}`, names: `${base}:cooldowns` };
 }
 
+export interface BudgetKeys {
+  /** Hash: the limits that are set. */
+  readonly limits: string;
+  /** Hash: what was used, of the day and of the fleet. */
+  readonly used: string;
+  /** String: what of an attempt's use was counted already; expires. */
+  readonly counted: string;
+}
+
+/** The keys of the budgets; of one attempt's share in them when it is named. Throws `InvalidInput` for a bad task id. */
+export function budgetKeys(prefix: string, attempt = { taskId: 'none', number: '' }): BudgetKeys {
+  const base = `${checked(prefix, 'prefix')}:budget`;
+  const fault = taskIdFault(attempt.taskId);
+  if (fault !== null) throw new InvalidInput([{ where: 'task id', what: fault }]);
+  return { limits: base, used: `${base}:used`, counted: `${base}:counted:${attempt.taskId}:${attempt.number}` };
+}
+
 function checked(value: string, where: string): string {
   if (/^[^\s{}\p{Cc}]{1,255}$/u.test(value)) return value;
   throw new InvalidInput([
