@@ -30,6 +30,8 @@ const CODES = {
   TIMED_OUT: { retryable: true, exit: 1 },
   STALLED: { retryable: true, exit: 1 },
   OVER_BUDGET: { retryable: false, exit: 1 },
+  /** A budget that all tasks share: no verdict on this one. */
+  BUDGET_USED_UP: { retryable: true, exit: 1 },
   CANCELLED: { retryable: false, exit: 1 },
   INTERRUPTED: { retryable: false, exit: 130 },
   TESTS_FAILED: { retryable: true, exit: 1 },

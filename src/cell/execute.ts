@@ -3,7 +3,7 @@
  * in circles, budget of tokens or dollars, cancellation, lost lease, provider trouble that lasts, end of the server. The first reason wins and is kept.
  */
 
-import { CellpoolError } from '../errors.ts';
+import { asCellpoolError, CellpoolError } from '../errors.ts';
 import { ARTIFACTS, writeArtifact } from '../observe/artifacts.ts';
 import { within } from '../os/within.ts';
 import type { Cell } from './cell.ts';
@@ -28,6 +28,8 @@ export interface ExecutionResult {
 export interface ExecuteOptions extends ProviderListeners {
   /** Cancels the session. */
   signal?: AbortSignal | undefined;
+  /** Ends the session as over budget; its reason is the error that says which budget is used up. */
+  usedUp?: AbortSignal | undefined;
   onUsage?: (usage: Usage) => void;
 }
 
@@ -69,6 +71,7 @@ export async function execute(cell: Cell, prompt: string, options: ExecuteOption
     const { timeoutMs } = cell.config;
     limit = setTimeout(() => end('timed-out', timedOut(timeoutMs)), timeoutMs);
     when(options.signal, () => end('cancelled', new CellpoolError('CANCELLED', 'the attempt was cancelled')));
+    when(options.usedUp, () => end('over-budget', asCellpoolError(options.usedUp?.reason)));
     when(cell.port.lost, () => end('error', new CellpoolError('LEASE_LOST', 'the port lease was lost')));
     void cell.server.process.exited.then(async () => end('error', await serverExited(cell)));
     startSession(cell, prompt, over.signal, {

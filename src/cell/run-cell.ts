@@ -29,7 +29,10 @@ export interface CellRun extends ProviderListeners {
   /** Called after the command of the same hook; its commands stand in `config`. */
   hooks?: HookCallbacks | undefined;
   onStage(stage: Stage, agent: SpawnedAgent | null): void;
-  onUsage(tokens: number): void;
+  /** Of the attempt so far, in all. */
+  onUsage(tokens: number, costUsd: number): void;
+  /** Ends the agent's session, and nothing else, when it is aborted; see `ExecuteOptions`. */
+  usedUp?: AbortSignal | undefined;
 }
 
 /** Runs one attempt to its outcome. Never throws: whatever went wrong is in the result. */
@@ -49,7 +52,8 @@ export async function runCell(spawner: AgentSpawner, run: CellRun): Promise<Atte
     tell(() => run.onStage('execute', agent));
     const execution = await spawner.executeTask(agent, run.prompt, {
       signal,
-      onUsage: usage => tell(() => run.onUsage(usage.tokens)),
+      onUsage: usage => tell(() => run.onUsage(usage.tokens, usage.costUsd)),
+      usedUp: run.usedUp,
       ...providerNews(run),
     });
     facts.executed(execution);

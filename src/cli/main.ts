@@ -3,6 +3,7 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { asCellpoolError, InvalidInput } from '../errors.ts';
+import { addBudgetCommand } from './budget.ts';
 import { addCancelCommand } from './cancel.ts';
 import { addDemoCommand } from './demo.ts';
 import { addDoctorCommand } from './doctor.ts';
@@ -25,7 +26,7 @@ Begin with:
 const COMMANDS = [
   ...[addRunCommand, addEnqueueCommand, addWorkerCommand],
   ...[addCancelCommand, addRetryCommand, addPauseCommand, addResumeCommand, addDrainCommand],
-  ...[addReapCommand, addDoctorCommand, addDemoCommand],
+  ...[addBudgetCommand, addReapCommand, addDoctorCommand, addDemoCommand],
 ];
 
 function buildProgram(exit: (code: number) => void): Command {

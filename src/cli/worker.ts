@@ -72,15 +72,15 @@ async function supervise(settings: Settings): Promise<number> {
   }
 }
 
-/** Every cell of a provider meets the same refusal; it is said once a minute. */
-const REFUSED_MS = 60_000;
+/** Every cell of a provider meets the same refusal, and every task the same budget; it is said once a minute. */
+const RARELY_MS = 60_000;
 
-function sayRefused(): (provider: string, reason: string) => void {
+function sayRarely(): (what: string, message: string) => void {
   const saidAt = new Map<string, number>();
-  return (provider, reason) => {
-    if (performance.now() - (saidAt.get(provider) ?? Number.NEGATIVE_INFINITY) < REFUSED_MS) return;
-    saidAt.set(provider, performance.now());
-    say(printable(`${reason} Tasks of ${provider} wait: put its key right, then start this worker anew.`));
+  return (what, message) => {
+    if (performance.now() - (saidAt.get(what) ?? Number.NEGATIVE_INFINITY) < RARELY_MS) return;
+    saidAt.set(what, performance.now());
+    say(printable(message));
   };
 }
 
@@ -100,13 +100,16 @@ async function workUntilStopped(
   stop: StopRequests,
 ): Promise<number> {
   const redactor = new Redactor(secretsOfWorker(settings));
+  const rarely = sayRarely();
   const pool = await WorkerPool.start({
     settings,
     redis: await connected.connection('worker'),
     // A person at a terminal reads the outcomes; the log's JSON is for files.
     log: createLogger(settings.logLevel ?? (process.stderr.isTTY ? 'warn' : 'info'), redactor),
     redactor,
-    onRefused: sayRefused(),
+    onRefused: (provider, reason) =>
+      rarely(provider, `${reason} Tasks of ${provider} wait: put its key right, then start this worker anew.`),
+    onUsedUp: reason => rarely(reason, `No more attempts for now: ${reason}.`),
     onHeld: why => say(why === null ? 'Cells are begun again.' : `No more cells for now: ${why}.`),
     onResult: result => {
       const { taskId, attempt, outcome, metrics } = result;

@@ -70,7 +70,10 @@ export async function retryFailed(context: RetryContext): Promise<Retried[]> {
   });
 }
 
-async function withQueue<T>({ redis, prefix }: RetryContext, work: (queue: TaskQueue) => Promise<T>): Promise<T> {
+export async function withQueue<T>(
+  { redis, prefix }: RetryContext,
+  work: (queue: TaskQueue) => Promise<T>,
+): Promise<T> {
   await checkRedis(redis);
   const queue = openQueue(redis, prefix);
   try {
@@ -141,7 +144,8 @@ async function requeue(redis: Redis, queue: TaskQueue, control: Control, id: str
   return isDone(job.retry('failed', { resetAttemptsMade: true, resetAttemptsStarted: true }));
 }
 
-async function promote(queue: TaskQueue, id: string): Promise<boolean> {
+/** False when the job is not delayed any more. */
+export async function promote(queue: TaskQueue, id: string): Promise<boolean> {
   const job = await queue.getJob(id);
   return job !== undefined && (await isDone(job.promote()));
 }

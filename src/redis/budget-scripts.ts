@@ -17,9 +17,13 @@ local function whole(text)
   if number and number >= 0 and number <= 9007199254740991 and number == math.floor(number) then return number end
   return nil
 end
+local function mustBe(kind, key)
+  local found = redis.call('TYPE', key).ok
+  if found ~= kind and found ~= 'none' then redis.call('DEL', key) end
+end
 local FIELDS = {'dayTokens', 'dayMicros', 'fleetTokens', 'fleetMicros'}
 local function fieldsOf(key)
-  if redis.call('TYPE', key).ok ~= 'hash' then redis.call('DEL', key) end
+  mustBe('hash', key)
   local found = {}
   for index, text in ipairs(redis.call('HMGET', key, unpack(FIELDS))) do found[FIELDS[index]] = whole(text) end
   return found
@@ -51,7 +55,7 @@ return state()
  * after its reply was lost, or one that is overtaken, changes nothing.
  */
 export const ADD = `${STATE}
-if redis.call('TYPE', KEYS[3]).ok ~= 'string' then redis.call('DEL', KEYS[3]) end
+mustBe('string', KEYS[3])
 local tokens, micros = string.match(redis.call('GET', KEYS[3]) or '', '^(%d+) (%d+)$')
 tokens, micros = whole(tokens) or 0, whole(micros) or 0
 local moreTokens = math.max(tonumber(ARGV[1]) - tokens, 0)

@@ -19,7 +19,7 @@ export interface Situation {
   cancelledBy: 'person' | 'worker';
   /** Whether going over the budget of one attempt is worth another one. */
   retryOverBudget: boolean;
-  /** Milliseconds until the provider may be asked again, or until a lack is looked at again. */
+  /** Milliseconds until the provider may be asked again, or until a lack or a budget is looked at again. */
   waitMs: number;
   /** Milliseconds for which the job has waited, uncounted, for what was lacking. */
   waitedMs: number;
@@ -41,6 +41,9 @@ export const LACKING: ReadonlySet<string> = new Set([
   'STATE_FOLDER',
 ]);
 
+/** What is waited for as long as it takes: the task has no part in it. */
+const ENDLESS: ReadonlySet<string> = new Set(['PROVIDER_BUSY', 'BUDGET_USED_UP', 'FENCED', 'LEASE_LOST']);
+
 /**
  * The first row that fits counts.
  *
@@ -51,6 +54,7 @@ export const LACKING: ReadonlySet<string> = new Set([
  * | cancelled by a person | give up |
  * | PROVIDER_BUSY: rate limit, overload, 5xx | requeue when the provider's cool-down is over |
  * | PROVIDER_REFUSED: 401, 403 | requeue when the provider is asked again; after a day of that give up |
+ * | BUDGET_USED_UP: of the day or of the fleet | requeue when the day is over, or somebody may have raised it |
  * | FENCED, LEASE_LOST: Redis does not know the attempt as ours any more | requeue at once |
  * | the worker lacks repository, opencode, git or state folder | requeue after a while; after an hour of that give up |
  * | DISK_FULL before the agent was asked anything | the same |
@@ -82,7 +86,7 @@ export function decide(result: JudgedResult, situation: Situation): Decision {
 /** How long a job may wait, uncounted, when its attempt ended with this error; 0: the attempt counts. */
 function patienceMs(code: string | null, executionMs: number): number {
   if (code === 'DISK_FULL' && executionMs === 0) return LACKING_MAX_MS;
-  if (code === 'PROVIDER_BUSY' || code === 'FENCED' || code === 'LEASE_LOST') return Number.POSITIVE_INFINITY;
+  if (code !== null && ENDLESS.has(code)) return Number.POSITIVE_INFINITY;
   if (code === 'PROVIDER_REFUSED') return REFUSED_MAX_MS;
   return code !== null && LACKING.has(code) ? LACKING_MAX_MS : 0;
 }

@@ -5,6 +5,7 @@ import type { TaskJob } from '../job/job.ts';
 import type { AttemptResult, Stage } from '../job/outcome.ts';
 import type { Logger } from '../observe/logger.ts';
 import type { Redactor } from '../observe/redact.ts';
+import type { Budgets } from '../redis/budget.ts';
 import type { Cooldowns } from '../redis/cooldown.ts';
 import type { Begun, Fence } from '../redis/fence.ts';
 import type { JobData } from '../redis/job-data.ts';
@@ -15,6 +16,7 @@ export interface JobContext {
   fence: Fence;
   jobData: JobData;
   cooldowns: Cooldowns;
+  budgets: Budgets;
   host: string;
   /** Called after the hooks of the repository, for every attempt. */
   hooks: HookCallbacks;
@@ -31,6 +33,8 @@ export interface JobContext {
   onResult(result: AttemptResult): void;
   /** A provider does not take our credentials. */
   onRefused(provider: string, reason: string): void;
+  /** A budget that all tasks share is used up. */
+  onUsedUp(reason: string): void;
   onHandedBack(): void;
 }
 

@@ -9,6 +9,7 @@ import { type TaskJob, taskJobSchema } from '../job/job.ts';
 import { branchOf } from '../job/names.ts';
 import { type AttemptResult, endedWell, type Outcome, resultWithoutCell } from '../job/outcome.ts';
 import { redactedResult } from '../job/redacted.ts';
+import { spentBudget } from './budget-report.ts';
 import { decide, LACKING } from './decide.ts';
 import { type BegunJob, type HeldJob, type JobContext, modelOf, REASONS } from './held-job.ts';
 import { conclude, isVerdict, requeue } from './job-ending.ts';
@@ -51,6 +52,8 @@ async function work(context: JobContext, job: Job, token: string, signal: AbortS
   if (known !== null) return known;
   const holdMs = context.holdMs();
   if (holdMs > 0) return requeue(held, holdMs, null);
+  const spent = await spentBudget(context);
+  if (spent !== null) return requeue(held, spent.waitMs, { reason: spent.reason, code: 'BUDGET_USED_UP' });
   const turn = await context.cooldowns.ask(modelOf(data));
   if (turn.waitMs > 0) {
     const reason = turn.reason ?? 'the provider is in a cool-down';

@@ -7,6 +7,7 @@ import { messageOf } from '../errors.ts';
 import type { AttemptResult } from '../job/outcome.ts';
 import { redactedResult } from '../job/redacted.ts';
 import { attemptPrompt } from './attempt-prompt.ts';
+import { BudgetReport } from './budget-report.ts';
 import { type BegunJob, type HeldJob, modelOf } from './held-job.ts';
 import { ProgressReport } from './progress-report.ts';
 import type { Usage } from './totals.ts';
@@ -21,7 +22,7 @@ export interface Attempt extends BegunJob {
 /** What fills a disk often goes away again soon, and admission keeps cells away from one that is nearly full. */
 const DISK_FULL_MS = 10_000;
 
-/** `waitMs`: how long to leave provider or disk alone, should the job be put back uncounted. */
+/** `waitMs`: how long to leave provider, disk or budget alone, should the job be put back uncounted. */
 export async function runAttempt(run: Attempt): Promise<{ result: AttemptResult; waitMs: number }> {
   const { context, job, token, data, attempt, begun, spawner, left, signal } = run;
   const { task } = data;
@@ -29,6 +30,7 @@ export async function runAttempt(run: Attempt): Promise<{ result: AttemptResult;
   const last = data.results.at(-1);
   const report = new ProgressReport(job, context.host, attempt);
   const provider = providerNews(run);
+  const budget = new BudgetReport(run);
   const cell = runCell(spawner, {
     config: {
       ...spawnConfigOf(run),
@@ -44,7 +46,11 @@ export async function runAttempt(run: Attempt): Promise<{ result: AttemptResult;
       context.onStage(task.id, stage);
       report.stage(stage, spawned?.cell ?? null);
     },
-    onUsage: tokens => report.usage(tokens),
+    usedUp: budget.usedUp,
+    onUsage: (tokens, costUsd) => {
+      report.usage(tokens);
+      budget.used(tokens, costUsd);
+    },
     onProviderTrouble: provider.trouble,
     onProviderWell: provider.well,
   });
@@ -53,8 +59,9 @@ export async function runAttempt(run: Attempt): Promise<{ result: AttemptResult;
   const result = await cell;
   if (result.error?.code === 'PROVIDER_BUSY') provider.lasts(result.error.message);
   await report.written();
-  const waitMs = result.error?.code === 'DISK_FULL' ? DISK_FULL_MS : await provider.waitMs();
-  return { result, waitMs };
+  const [ofProvider, ofBudget] = await Promise.all([provider.waitMs(), budget.ended()]);
+  const code = result.error?.code;
+  return { result, waitMs: code === 'DISK_FULL' ? DISK_FULL_MS : code === 'BUDGET_USED_UP' ? ofBudget : ofProvider };
 }
 
 /** What a cell of this job is spawned with. */

@@ -16,6 +16,7 @@ import { secretsOfWorker } from '../observe/secrets.ts';
 import { ownIdentity } from '../os/identity.ts';
 import { availableMemory, cellsThatFit } from '../os/memory.ts';
 import { makeStateFolder } from '../os/state-folder.ts';
+import { Budgets } from '../redis/budget.ts';
 import { Cooldowns } from '../redis/cooldown.ts';
 import { Fence } from '../redis/fence.ts';
 import { JobData } from '../redis/job-data.ts';
@@ -49,6 +50,8 @@ export interface PoolOptions {
   onResult?: (result: AttemptResult) => void;
   /** Told when a provider does not take our credentials; its tasks wait. */
   onRefused?: (provider: string, reason: string) => void;
+  /** Told when a budget that all tasks share is used up; they wait. */
+  onUsedUp?: (reason: string) => void;
   /** Told why no more cells are begun for now, and with null that they are again. */
   onHeld?: (why: string | null) => void;
 }
@@ -157,7 +160,7 @@ export class WorkerPool {
   }
 
   #contextOf(
-    { settings, redis, log, hooks = {}, onResult, onRefused }: PoolOptions,
+    { settings, redis, log, hooks = {}, onResult, onRefused, onUsedUp }: PoolOptions,
     spawners: SpawnerPool,
   ): Omit<JobContext, 'redactor'> {
     const { host, prefix } = settings;
@@ -166,6 +169,7 @@ export class WorkerPool {
       fence: new Fence(redis, { prefix }),
       jobData: new JobData(redis, { prefix }),
       cooldowns: this.#cooldowns,
+      budgets: new Budgets(redis, { prefix }),
       hooks,
       host,
       lockMs: LOCK_MS,
@@ -179,6 +183,7 @@ export class WorkerPool {
       onStage: (id, stage) => (stage === 'spawn' ? this.#spawning.add(id) : this.#spawning.delete(id)),
       onResult: result => onResult?.(result),
       onRefused: (provider, reason) => onRefused?.(provider, reason),
+      onUsedUp: reason => onUsedUp?.(reason),
       onHandedBack: () => {
         this.handedBack += 1;
       },

@@ -56,6 +56,7 @@ describe('what becomes of a job after an attempt', () => {
     ['cancelled', 'CANCELLED', 1, 'give-up'],
     ['failed', 'PROVIDER_BUSY', 3, 'requeue'],
     ['failed', 'PROVIDER_REFUSED', 3, 'requeue'],
+    ['over-budget', 'BUDGET_USED_UP', 3, 'requeue'],
     ['failed', 'NOT_A_REPOSITORY', 3, 'requeue'],
     ['failed', 'OPENCODE_MISSING', 3, 'requeue'],
     ['failed', 'STATE_FOLDER', 3, 'requeue'],

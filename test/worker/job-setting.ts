@@ -12,6 +12,7 @@ import { openQueue, type TaskQueue } from '../../src/job/queue.ts';
 import { silentLogger } from '../../src/observe/logger.ts';
 import { Redactor } from '../../src/observe/redact.ts';
 import { ownIdentity } from '../../src/os/identity.ts';
+import { Budgets } from '../../src/redis/budget.ts';
 import { Cooldowns } from '../../src/redis/cooldown.ts';
 import { Fence } from '../../src/redis/fence.ts';
 import { JobData } from '../../src/redis/job-data.ts';
@@ -73,6 +74,7 @@ export async function jobSetting(server: TestRedis, more: Partial<JobContext> = 
       fence: new Fence(redis, { prefix }),
       jobData: new JobData(redis, { prefix }),
       cooldowns: new Cooldowns(redis, { prefix }),
+      budgets: new Budgets(redis, { prefix }),
       host: 'test',
       hooks: {},
       lockMs: 9_000,
@@ -83,6 +85,7 @@ export async function jobSetting(server: TestRedis, more: Partial<JobContext> = 
       onStage: () => undefined,
       onResult: result => void results.push(result),
       onRefused: () => undefined,
+      onUsedUp: () => undefined,
       onHandedBack: () => undefined,
       ...more,
     },
