@@ -1,11 +1,8 @@
 /** The budgets that all workers share, as one attempt meets them: it tells what it uses, and hears when that is all. */
-import { setTimeout as sleep } from 'node:timers/promises';
 import { CellpoolError, messageOf } from '../errors.ts';
 import { type Amounts, type UsedUp, usedUp } from '../redis/budget.ts';
 import type { BegunJob, JobContext } from './held-job.ts';
 
-/** Between two reports of one attempt: what a worker that dies has not told yet. */
-const EVERY_MS = 1_000;
 /** A budget may be raised by somebody who wakes nobody, and a clock may be wrong. */
 const LOOK_AGAIN_MS = 10 * 60_000;
 
@@ -23,7 +20,6 @@ export async function spentBudget({
 export class BudgetReport {
   readonly #job: BegunJob;
   readonly #usedUp = new AbortController();
-  readonly #ending = new AbortController();
   #latest: Amounts = { tokens: 0, usd: 0 };
   #told = this.#latest;
   #sending: Promise<void> | null = null;
@@ -38,7 +34,10 @@ export class BudgetReport {
     return this.#usedUp.signal;
   }
 
-  /** What the attempt has used so far in all. */
+  /**
+   * What the attempt has used so far in all. Told at once, for a budget is over with one answer of a model, and those
+   * are seconds apart; while a report is on its way the next one waits, and holds all that came meanwhile.
+   */
   used(tokens: number, usd: number): void {
     if (tokens === this.#latest.tokens && usd === this.#latest.usd) return;
     this.#latest = { tokens, usd };
@@ -47,7 +46,6 @@ export class BudgetReport {
 
   /** Tells what is not told yet. Resolves with the milliseconds to wait, should a budget have ended the attempt. */
   async ended(): Promise<number> {
-    this.#ending.abort();
     await this.#sending;
     await this.#send();
     return this.#waitMs;
@@ -62,7 +60,6 @@ export class BudgetReport {
         this.#told = latest;
         const used = usedUp(state);
         if (used !== null) this.#end(used);
-        await sleep(EVERY_MS, undefined, { signal: this.#ending.signal }).catch(() => undefined);
       }
     } catch (error) {
       // The next report tells it too: each holds all that was used.

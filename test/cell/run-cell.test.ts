@@ -231,6 +231,15 @@ test('an agent that is not done in time is stopped', async () => {
   });
 });
 
+test('an agent that does not go on is stopped, with what the last was that was heard of it', async () => {
+  const { result } = await attempt('stands-still', {
+    steps: [{ hang: true }],
+    config: { stallMs: 4_000, test: 'true' },
+  });
+  expect(result).toMatchObject({ outcome: 'stalled', commit: null, tests: null, error: { code: 'STALLED' } });
+  expect(result.error?.message).toMatch(/^no progress for 4000 ms; at 20\d\d-\S+Z \w/);
+});
+
 test('an agent that uses too many tokens is stopped, and its work is taken back', async () => {
   const { result, usage } = await attempt('spendthrift', {
     steps: [...WORK, { forever: 'date +%N >> more.txt; cat more.txt' }],
