@@ -50,8 +50,7 @@ export interface PoolOptions {
   onResult?: (result: AttemptResult) => void;
   /** Told when a provider does not take our credentials; its tasks wait. */
   onRefused?: (provider: string, reason: string) => void;
-  /** Told when a budget that all tasks share is used up; they wait. */
-  onUsedUp?: (reason: string) => void;
+  onUsedUp?: JobContext['onUsedUp'];
   /** Told why no more cells are begun for now, and with null that they are again. */
   onHeld?: (why: string | null) => void;
 }
