@@ -24,6 +24,10 @@ const CODES = {
   UNKNOWN_MODEL: { retryable: false, exit: 1 },
   HOOK_FAILED: { retryable: true, exit: 1 },
   DISK_FULL: { retryable: true, exit: 1 },
+  /** A process of the cell was killed for want of memory. */
+  OUT_OF_MEMORY: { retryable: true, exit: 1 },
+  /** The cell's folder has grown beyond its limit. */
+  DISK_LIMIT: { retryable: true, exit: 1 },
   /** Worker after worker died while it worked on the task. */
   WORKER_DIED: { retryable: false, exit: 1 },
   NO_SUCH_JOB: { retryable: false, exit: 1 },

@@ -6,6 +6,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { groupsLeft, removeGroups } from './support/groups-left.ts';
 import {
   canListProcesses,
   describeLeaks,
@@ -28,11 +29,11 @@ export default function setup(): () => Promise<void> {
   return async () => {
     const scope = { marker: `${RUN_VARIABLE}=${run}`, folder: root };
     const leaked = await processesLeft(scope, isOfVitest);
-    const listing = describeLeaks(
-      leaked,
-      pathsIn(root).filter(path => path !== join(home, '/')),
-    );
+    const groups = groupsLeft(root);
+    const paths = pathsIn(root).filter(path => path !== join(home, '/'));
+    const listing = describeLeaks(leaked, [...paths, ...groups]);
     endProcesses(scope, leaked);
+    removeGroups(groups);
     rmSync(root, { recursive: true, force: true, maxRetries: 5 });
     if (!canListProcesses) {
       say(`Leak check: processes were not looked for, since ${process.platform} has no /proc to read them from.`);

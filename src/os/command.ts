@@ -1,7 +1,7 @@
 /** A shell command of the operator (setup, test): run in its own group, bounded in time and output, nothing left. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { BoundedLog, type ByteFilter } from './bounded-log.ts';
-import { killStrays, type OwnedProcess, startProcess } from './process.ts';
+import { killStrays, type OwnedProcess, type StartOptions, startProcess } from './process.ts';
 
 export interface CommandOptions {
   cwd: string;
@@ -13,6 +13,8 @@ export interface CommandOptions {
   signal?: AbortSignal | undefined;
   /** An entry of `env` that names what the command started and left behind. */
   marker: string;
+  /** As `startProcess` takes it. */
+  limits?: StartOptions['limits'];
 }
 
 export interface CommandResult {
@@ -44,6 +46,7 @@ export async function runCommand(command: string, options: CommandOptions): Prom
     env: options.env,
     log,
     leash: 'no-user-namespace',
+    limits: options.limits,
   });
   const ended = await endOf(child, options);
   try {

@@ -25,6 +25,11 @@ export interface StartOptions {
    * namespace, for a command that may need sudo or ssh; or not at all.
    */
   leash?: 'full' | 'no-user-namespace' | 'none';
+  /**
+   * Puts all that is started, what leads the leash included, under limits before anything of it runs. It may do that
+   * with a shell, which passes on no variables but those with plain names.
+   */
+  limits?: ((argv: Argv) => Argv) | undefined;
 }
 
 export interface Exit {
@@ -128,7 +133,7 @@ interface Started {
 
 async function start(argv: readonly [string, ...string[]], options: StartOptions): Promise<Started> {
   const leash = await onLeash(argv, options);
-  const [file, ...args] = leash.argv;
+  const [file, ...args] = options.limits?.(leash.argv) ?? leash.argv;
   const child = spawn(file, args, {
     cwd: options.cwd,
     env: options.env,

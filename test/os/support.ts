@@ -41,13 +41,13 @@ export function program(name: string, ...args: string[]): [string, ...string[]] 
 /** Starts `argv` in a fresh folder; whatever the test does, the group is gone after it. */
 export async function own(
   argv: readonly [string, ...string[]],
-  options: { cwd?: string; env?: Record<string, string>; headBytes?: number; leash?: StartOptions['leash'] } = {},
+  options: Partial<Pick<StartOptions, 'cwd' | 'env' | 'leash' | 'limits'>> & { headBytes?: number } = {},
 ): Promise<OwnedProcess & { folder: string; logPath: string; says(pattern: RegExp): Promise<string> }> {
   const folder = tempFolder();
   const logPath = join(folder, 'output.log');
   const log = new BoundedLog(logPath, options.headBytes);
-  const { cwd = folder, env = PLAIN, leash = 'full' } = options;
-  const owned = await startProcess(argv, { cwd, env, log, leash });
+  const { cwd = folder, env = PLAIN, leash = 'full', limits } = options;
+  const owned = await startProcess(argv, { cwd, env, log, leash, limits });
   onTestFinished(() => owned.stop(0));
   const says = async (pattern: RegExp) => {
     await vi.waitFor(() => expect(log.tail()).toMatch(pattern), BOUND);

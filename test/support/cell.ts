@@ -10,6 +10,7 @@ import { openSite, type SiteOptions, type SpawnerSite } from '../../src/cell/spa
 import { type ScriptedModel, startScriptedModel } from '../../src/cli/demo/scripted-model.ts';
 import { DEFAULTS } from '../../src/config.ts';
 import { type PortLease, PortLeases, type PortRange } from '../../src/redis/port-lease.ts';
+import { groupsLeft } from './groups-left.ts';
 import { type LeakedProcess, processesOf } from './leaks.ts';
 import { testRedis } from './redis.ts';
 import { type Files, git, makeRepository } from './repository.ts';
@@ -43,7 +44,7 @@ export interface TestCells {
   cellFolders(): string[];
   /** Processes that work in the state folder or name it. */
   processes(): LeakedProcess[];
-  /** Leases, cell folders, base pins and processes: none of them is left. */
+  /** Leases, cell folders, base pins, processes and control groups: none of them is left. */
   expectNothingLeft(): Promise<void>;
   close(): Promise<void>;
 }
@@ -106,6 +107,7 @@ export async function startTestCells(changes: Partial<SiteOptions> = {}): Promis
       expect(cellFolders()).toEqual([]);
       expect(git(site.mirror.path, 'for-each-ref', 'refs/cells')).toBe('');
       expect(processes()).toEqual([]);
+      expect(groupsLeft(home)).toEqual([]);
     },
     async close() {
       await model.close();

@@ -5,6 +5,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { basename, dirname, join, relative } from 'node:path';
 import { afterAll, expect } from 'vitest';
+import { groupsLeft, removeGroups } from './groups-left.ts';
 import { describeLeaks, endProcesses, FILE_VARIABLE, pathsIn, processesLeft, ROOT_VARIABLE } from './leaks.ts';
 
 const root = process.env[ROOT_VARIABLE];
@@ -25,8 +26,10 @@ process.env[FILE_VARIABLE] = marker;
 afterAll(async () => {
   const scope = { marker: `${FILE_VARIABLE}=${marker}`, folder };
   const leaked = await processesLeft(scope);
-  const listing = describeLeaks(leaked, pathsIn(folder));
+  const groups = groupsLeft(folder);
+  const listing = describeLeaks(leaked, [...pathsIn(folder), ...groups]);
   endProcesses(scope, leaked);
+  removeGroups(groups);
   rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
   if (listing !== null) throw new Error(`${file} left something behind.\n${listing}`);
 }, 30_000);
