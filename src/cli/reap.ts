@@ -24,7 +24,7 @@ Examples:
   $ cellpool reap
   $ cellpool reap --json | jq 'select(.result == "fault")'
 
-Removes the processes, workspaces, git pins and ports of cells whose worker on this host is proven dead, and gives
+Removes the processes, control groups, workspaces, git pins and ports of cells whose worker on this host is proven dead, and gives
 their jobs back. Cells of living workers and of other hosts are left alone. Workers do the same by themselves.
 
 Ends with 0 when nothing is left to remove, 1 when something could not be removed, 2 on bad usage, 3 without Redis.`;

@@ -41,6 +41,8 @@ export const cellRecordSchema = z.object({
   workspace: z.string(),
   port: z.object({ port: z.int(), token: z.string() }).nullable(),
   server: z.object({ pid: z.int().positive(), startTime: z.string() }).nullable(),
+  /** Folders of its control group. */
+  groups: z.array(z.string()).optional(),
   stage: z.enum(STAGES),
   /** Its worker could not remove all of it: the reaper may, though the worker lives. */
   abandoned: z.boolean(),
@@ -95,7 +97,10 @@ export class CellRegistry {
   }
 
   /** Enters what became known of a cell of this process. Harmless for one that is not. */
-  async update(cellId: string, changes: Partial<Pick<CellRecord, 'port' | 'server' | 'abandoned'>>): Promise<void> {
+  async update(
+    cellId: string,
+    changes: Partial<Pick<CellRecord, 'port' | 'server' | 'groups' | 'abandoned'>>,
+  ): Promise<void> {
     const before = this.#own.get(cellId);
     if (before === undefined) return;
     const record = { ...before, ...changes };

@@ -7,6 +7,8 @@ import { messageOf } from '../errors.ts';
 import { unpin } from '../git/mirror.ts';
 import { jobIdOf } from '../job/names.ts';
 import type { TaskQueue } from '../job/queue.ts';
+import { removeGroup } from '../os/cgroup.ts';
+import { isGroupOf } from '../os/resource-limits.ts';
 import { within } from '../os/within.ts';
 import type { JobData } from '../redis/job-data.ts';
 import type { PortLeases } from '../redis/port-lease.ts';
@@ -89,6 +91,7 @@ export async function reapCell(
     await step('onFailure hook', () => hook(context, record), null);
     clean = (await step('processes of the hook', async () => processes(cell, dryRun))) && clean;
   }
+  clean = (await step('control group', () => group(record, home, dryRun))) && clean;
   clean = (await step('folder', () => folder(join(home, 'cells', cellId), dryRun), FOLDER_MS)) && clean;
   clean = (await step('base pin', () => pin(home, record, dryRun))) && clean;
   clean = (await step('port', () => leases(context.ports, cellId, dryRun))) && clean;
@@ -111,6 +114,15 @@ const stays = (steps: readonly string[]) => `its entry stays until all of it is 
 async function processes(cell: ReapedCell, dryRun: boolean): Promise<string[]> {
   const count = dryRun ? (await findCellProcesses(cell)).entries.length : await killCellProcesses(cell);
   return count === 0 ? [] : [`${count} process${count === 1 ? '' : 'es'}`];
+}
+
+/** The paths come from a record, so they count only where the group of this very cell would be. */
+async function group({ groups = [], cellId }: CellRecord, home: string, dryRun: boolean): Promise<string[]> {
+  const ours: string[] = [];
+  for (const folder of groups) if (await isGroupOf(folder, home, cellId)) ours.push(folder);
+  // With whatever is left in it: there is no other way out of a group than its end.
+  if (!dryRun) await removeGroup(ours);
+  return ours.length === 0 ? [] : ['control group'];
 }
 
 async function hook({ onFailure }: ReapContext, record: CellRecord): Promise<string[]> {

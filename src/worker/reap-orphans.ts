@@ -1,9 +1,11 @@
-/** Leases, folders, pins and temporary files that belong to no cell in the registry. */
+/** Leases, folders, control groups, pins and temporary files that belong to no cell in the registry. */
 import { readdir, rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { isBindable } from '../cell/held-port.ts';
 import { removeWorkspace } from '../cell/workspace.ts';
 import { messageOf } from '../errors.ts';
+import { pidsIn, removeGroup } from '../os/cgroup.ts';
+import { groupFolders } from '../os/resource-limits.ts';
 import { UNFINISHED } from '../os/whole-file.ts';
 import { within } from '../os/within.ts';
 import type { HeldPortLease } from '../redis/port-lease.ts';
@@ -23,11 +25,13 @@ export interface Traces {
   /** Cell folders. */
   readonly folders: readonly string[];
   readonly pins: readonly { readonly mirror: string; readonly cellId: string }[];
+  /** Folders of control groups; outside of the state folder. */
+  readonly groups: readonly string[];
   /** Files of the registry that were not put in place. */
   readonly temporaries: readonly string[];
 }
 
-export const NO_TRACES: Traces = { folders: [], pins: [], temporaries: [] };
+export const NO_TRACES: Traces = { folders: [], pins: [], groups: [], temporaries: [] };
 
 /** Reads folders only. Call it before the registry is read: what is erased in between was removed before. */
 export async function findTraces(home: string): Promise<Traces> {
@@ -44,9 +48,11 @@ export async function findTraces(home: string): Promise<Traces> {
         return [...cells].map(cellId => ({ mirror, cellId }));
       }),
   );
+  const groups = (await groupFolders(home)).map(async above => (await foldersIn(above)).map(name => join(above, name)));
   return {
     folders: folders ?? [],
     pins: pins.flat(),
+    groups: (await Promise.all(groups)).flat(),
     temporaries: (registry ?? []).filter(isTemporary),
   };
 }
@@ -66,6 +72,9 @@ export async function reapOrphans(
   for (const name of traces.folders.filter(one => !known.has(one))) {
     if (isCellId(name)) await step(context, 'folder', `cells/${name}`, () => orphanFolder(context, name));
     else leave(context, 'folder', `cells/${name}`, 'no cell has such a name');
+  }
+  for (const folder of traces.groups.filter(one => !known.has(basename(one)))) {
+    await step(context, 'group', folder, () => orphanGroup(context, folder));
   }
   for (const { mirror, cellId } of traces.pins.filter(one => !known.has(one.cellId))) {
     const name = `${mirror.slice(home.length + 1)}/refs/cells/${cellId}`;
@@ -114,6 +123,16 @@ async function orphanFolder({ home, dryRun }: ReapContext, cellId: string): Prom
   return { removed: ['folder'] };
 }
 
+/** A cell has its folder before its group, and longer: without one nobody is about to use the group. */
+async function orphanGroup({ home, dryRun }: ReapContext, group: string): Promise<Result> {
+  if (await exists(join(home, 'cells', basename(group)))) return 'the folder of its cell is there';
+  const pids = await pidsIn([group]);
+  if (pids.length > 0) return `processes are in it: ${pids.join(', ')}`;
+  if (!(await exists(group))) return null;
+  if (!dryRun) await removeGroup([group]);
+  return { removed: ['control group'] };
+}
+
 async function orphanPin({ home, dryRun }: ReapContext, mirror: string, cellId: string): Promise<Result> {
   const ref = join(mirror, 'refs', 'cells', cellId);
   const age = (await ageOf(ref)) ?? (await ageOf(`${ref}.lock`));
@@ -144,4 +163,9 @@ async function namesIn(folder: string): Promise<string[]> {
     if (error.code === 'ENOENT') return [];
     throw error;
   });
+}
+
+async function foldersIn(folder: string): Promise<string[]> {
+  const entries = await readdir(folder, { withFileTypes: true }).catch(() => []);
+  return entries.filter(entry => entry.isDirectory()).map(entry => entry.name);
 }

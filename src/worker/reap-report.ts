@@ -1,7 +1,7 @@
 /** What a round of the reaper did, or would do. */
 
-/** `lease`, `folder`, `pin` and `temporary` are those that no registered cell has. */
-export type ReapKind = 'cell' | 'lease' | 'folder' | 'pin' | 'temporary' | 'round';
+/** `lease`, `folder`, `group`, `pin` and `temporary` are those that no registered cell has. */
+export type ReapKind = 'cell' | 'lease' | 'folder' | 'group' | 'pin' | 'temporary' | 'round';
 
 export interface Reaped {
   readonly kind: ReapKind;
@@ -10,7 +10,7 @@ export interface Reaped {
   readonly taskId: string | null;
   /** Why it was taken for dead. */
   readonly why: string;
-  /** `3 processes`, `folder`, `base pin`, `port 9000`, `registry entry`. */
+  /** `3 processes`, `control group`, `folder`, `base pin`, `port 9000`, `registry entry`. */
   readonly removed: readonly string[];
   /** Whether its job waits again because of us. */
   readonly jobGivenBack: boolean;

@@ -3,6 +3,7 @@
  * last. It touches nothing of a worker that is not proven dead (see is-dead.ts), and nothing that cellpool did not make. Any
  * number of reapers may run at once.
  */
+import { basename } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pLimit from 'p-limit';
 import type { Logger } from '../observe/logger.ts';
@@ -101,7 +102,9 @@ export class Reaper {
 
   async #hasWork({ entries, traces, expired }: View): Promise<boolean> {
     const known = new Set(entries.map(({ cellId }) => cellId));
-    const names = [...traces.folders, ...traces.pins.map(({ cellId }) => cellId), ...expired.map(({ owner }) => owner)];
+    const groups = traces.groups.map(folder => basename(folder));
+    const pins = traces.pins.map(({ cellId }) => cellId);
+    const names = [...traces.folders, ...groups, ...pins, ...expired.map(({ owner }) => owner)];
     if (traces.temporaries.length > 0 || names.some(name => !known.has(name))) return true;
     return (await this.#sort(entries, new ReapNotes())).length > 0;
   }
