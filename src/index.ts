@@ -28,6 +28,7 @@ export { createLogger, type Logger } from './observe/logger.ts';
 export { Redactor } from './observe/redact.ts';
 export { secretsOfWorker } from './observe/secrets.ts';
 export { ownIdentity } from './os/identity.ts';
+export type { LimitLevels, LimitWay, ResourceLimits } from './os/resource-limits.ts';
 export { type Cancelled, type CancelOptions, cancelTasks } from './producer/cancel.ts';
 export { TaskFollower } from './producer/follow.ts';
 export { type Enqueued, Producer } from './producer/producer.ts';

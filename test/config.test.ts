@@ -83,6 +83,15 @@ describe('where a value comes from', () => {
     });
   });
 
+  test('a limit of the host is a number, or none; a variable that a shell unset is neither', () => {
+    expect(load().limits).toMatchObject({ memoryMb: 4096, pids: 1024, cpus: null, diskMb: 10_240 });
+    const env = { CELLPOOL_MEMORY_MB: '0', CELLPOOL_PIDS: 'none', CELLPOOL_CPUS: '1.5', CELLPOOL_DISK_MB: '' };
+    expect(load({ env }).limits).toMatchObject({ memoryMb: null, pids: null, cpus: 1.5, diskMb: 10_240 });
+    expect(() => load({ env: { CELLPOOL_MEMORY_MB: '5', CELLPOOL_CPUS: 'all' } })).toThrow(
+      /CELLPOOL_MEMORY_MB: .*256[\s\S]*CELLPOOL_CPUS: /,
+    );
+  });
+
   test('the state folder follows XDG, is absolute, and ignores a relative XDG folder', () => {
     expect(load({ env: { HOME: '/h', XDG_STATE_HOME: '/state' } }).home).toBe('/state/cellpool');
     expect(load({ env: { HOME: '/h', XDG_STATE_HOME: 'state' } }).home).toBe('/h/.local/state/cellpool');
@@ -145,6 +154,12 @@ describe('what is refused', () => {
   test('the repository may not say which secrets a cell sees', () => {
     expect(faultsOf({ repository: repository('env: {server: [AWS_SECRET_ACCESS_KEY]}') })).toEqual([
       'cellpool.yaml:1: key "env.server" belongs to the operator: set it by a flag or CELLPOOL_SERVER_ENV',
+    ]);
+  });
+
+  test('the repository may not say how much of the host a cell may use', () => {
+    expect(faultsOf({ repository: repository('limits: {memoryMb: 64000}') })).toEqual([
+      'cellpool.yaml:1: key "limits.memoryMb" belongs to the operator: set it by a flag or CELLPOOL_MEMORY_MB',
     ]);
   });
 

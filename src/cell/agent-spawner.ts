@@ -10,13 +10,15 @@ import type { HookName } from '../job/hooks.ts';
 import type { LifecycleMetrics, Stage } from '../job/outcome.ts';
 import { ARTIFACTS } from '../observe/artifacts.ts';
 import type { Redactor } from '../observe/redact.ts';
+import { DiskWatch } from '../os/disk-watch.ts';
 import type { PortLeases } from '../redis/port-lease.ts';
 import type { Cell } from './cell.ts';
 import { type ExecuteOptions, type ExecutionResult, execute } from './execute.ts';
 import { type HookOptions, runHook, runSpawnFailureHook } from './hooks.ts';
+import { namingOutOfMemory, serverOutOfMemory } from './out-of-memory.ts';
 import { askHealth } from './ready.ts';
 import { commit, revert, type Snapshot, saveDiff, snapshot, summaryOf } from './settle.ts';
-import { type Registration, spawnCell, stopProcesses } from './spawn.ts';
+import { type Registration, spawnCell } from './spawn.ts';
 import { checkSpawnConfig, type SpawnConfig } from './spawn-config.ts';
 import {
   agentOf,
@@ -27,6 +29,7 @@ import {
   type SpawnedAgent,
 } from './spawned-agent.ts';
 import type { SpawnerSite } from './spawner-site.ts';
+import { stopProcesses } from './stop-processes.ts';
 import { teardown } from './teardown.ts';
 import { runTests, setUp, type TestResult } from './verify.ts';
 import { addsSecret } from './work-secrets.ts';
@@ -47,6 +50,7 @@ export class AgentSpawner {
   readonly #ports: PortLeases;
   readonly #boots: LimitFunction;
   readonly #registry: Registration | null;
+  readonly #disks = new DiskWatch();
   /** A cell is forgotten when its agent is; until then its metrics can be asked for. */
   readonly #cells = new WeakMap<SpawnedAgent, { cell: Cell; ended: Promise<LifecycleMetrics> | null }>();
 
@@ -69,8 +73,8 @@ export class AgentSpawner {
    */
   async spawnAgent(config: SpawnConfig, signal?: AbortSignal): Promise<SpawnedAgent> {
     const checked = checkSpawnConfig(config);
-    const context = { site: this.#site, ports: this.#ports, registry: this.#registry, boots: this.#boots };
-    const cell = await spawnCell(context, checked, signal);
+    const shared = { site: this.#site, ports: this.#ports, registry: this.#registry, boots: this.#boots };
+    const cell = await spawnCell({ ...shared, disks: this.#disks }, checked, signal);
     const agent = agentOf(cell);
     this.#cells.set(agent, { cell, ended: null });
     return agent;
@@ -78,7 +82,8 @@ export class AgentSpawner {
 
   /** Runs the setup command in the fresh workspace, if the cell has one. @throws {CellpoolError} SETUP_FAILED */
   async setUp(agent: SpawnedAgent, signal?: AbortSignal): Promise<void> {
-    await setUp(this.#site, this.#live(agent), signal);
+    const cell = this.#live(agent);
+    await namingOutOfMemory(cell, () => setUp(this.#site, cell, signal));
   }
 
   /**
@@ -87,7 +92,8 @@ export class AgentSpawner {
    * CANCELLED
    */
   async runHook(agent: SpawnedAgent, name: HookName, options: HookOptions = {}): Promise<void> {
-    await runHook(this.#site, this.#live(agent), name, options);
+    const cell = this.#live(agent);
+    await namingOutOfMemory(cell, () => runHook(this.#site, cell, name, options));
   }
 
   /** Runs `onFailure` for an agent that could not be spawned; `error` is what `spawnAgent` threw. @throws as `runHook` */
@@ -101,7 +107,8 @@ export class AgentSpawner {
 
   /** One session to its end, whatever ends it; how it ended is in the result, not thrown. */
   async executeTask(agent: SpawnedAgent, prompt: string, options?: ExecuteOptions): Promise<ExecutionResult> {
-    return execute(this.#at(agent, 'execute'), prompt, options);
+    const cell = this.#at(agent, 'execute');
+    return serverOutOfMemory(cell, () => execute(cell, prompt, options));
   }
 
   /**
@@ -203,6 +210,8 @@ export class AgentSpawner {
 
   /** The work as judged, or as it is now; its patch is kept among the artifacts whatever becomes of it. */
   async #keepWork(cell: Cell): Promise<{ work: Snapshot; secretInWork: boolean }> {
+    // A copy of what was too much already would take as much again.
+    cell.disk.over.throwIfAborted();
     cell.snapshot ??= await snapshot(cell.workspace);
     const work = cell.snapshot;
     const patch = join(cell.artifacts, ARTIFACTS.diff);

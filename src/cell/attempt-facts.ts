@@ -5,10 +5,11 @@ import type { AttemptResult, LifecycleMetrics, Outcome, TestsVerdict } from '../
 import { redactedResult } from '../job/redacted.ts';
 import type { Redactor } from '../observe/redact.ts';
 import { namingFullDisk } from '../os/disk.ts';
+import type { LimitLevels } from '../os/resource-limits.ts';
 import type { ExecutionResult } from './execute.ts';
 import type { AttemptSoFar } from './hook-facts.ts';
 import type { SpawnConfig } from './spawn-config.ts';
-import type { CommitResult, RevertResult } from './spawned-agent.ts';
+import type { CellInfo, CommitResult, RevertResult } from './spawned-agent.ts';
 import type { TestResult } from './verify.ts';
 
 /** How an execution that did not end by itself is called. */
@@ -34,6 +35,7 @@ export class AttemptFacts {
   readonly #redactor: Redactor;
   readonly #hookFaults: NonNullable<AttemptResult['hookFaults']> = [];
   artifacts = '';
+  limits: LimitLevels | null = null;
   metrics: LifecycleMetrics = { spawnMs: 0, executionMs: 0, teardownMs: 0, totalMs: 0 };
 
   constructor(config: SpawnConfig, redactor: Redactor) {
@@ -57,15 +59,25 @@ export class AttemptFacts {
     return { tests: this.#tests, outcome: this.#outcome, error, commit: this.#commit?.commit ?? null };
   }
 
+  spawned(cell: CellInfo | null): void {
+    this.artifacts = cell?.artifacts ?? '';
+    this.limits = cell?.limits ?? null;
+  }
+
   executed({ ended, error }: ExecutionResult): void {
     if (ended === 'idle') return;
     this.#outcome = OUTCOME_OF[ended];
     this.#error = error;
   }
 
-  tested({ passed, exitCode, durationMs, timedOut, tail }: TestResult): void {
+  tested({ passed, exitCode, durationMs, timedOut, tail, outOfMemory }: TestResult): void {
     this.#tests = { passed, exitCode, durationMs };
     if (passed) return;
+    if (outOfMemory !== null) {
+      this.#outcome = 'failed';
+      this.#error = outOfMemory;
+      return;
+    }
     this.#outcome = 'reverted';
     const how = timedOut ? `not done after ${durationMs} ms` : `exit code ${exitCode}`;
     this.#error = new CellpoolError('TESTS_FAILED', `the tests failed (${how}): ${tail.trim()}`);
@@ -126,6 +138,7 @@ export class AttemptFacts {
       tests,
       metrics: this.metrics,
       error,
+      ...(this.limits === null ? {} : { limits: this.limits }),
       ...(this.#hookFaults.length === 0 ? {} : { hookFaults: this.#hookFaults }),
       ...(this.#secretInWork ? { secretInWork: true } : {}),
       artifacts: this.artifacts,

@@ -3,7 +3,9 @@ import type { OpencodeClient } from '@opencode-ai/sdk/v2/client';
 import type { Logger } from '../observe/logger.ts';
 import type { Redactor } from '../observe/redact.ts';
 import type { CleanupStack } from '../os/cleanup.ts';
+import type { WatchedFolder } from '../os/disk-watch.ts';
 import type { OwnedProcess } from '../os/process.ts';
+import type { Bounds } from '../os/resource-limits.ts';
 import type { CellRegistry } from '../redis/registry.ts';
 import type { CellFolders } from './environment.ts';
 import type { HeldPort } from './held-port.ts';
@@ -32,6 +34,9 @@ export interface Cell {
   readonly branch: string;
   branchBefore: string | null;
   readonly port: HeldPort;
+  /** What all of its processes may use together. */
+  readonly bounds: Bounds;
+  readonly disk: WatchedFolder;
   readonly workspace: Workspace;
   readonly server: CellServer;
   /** Where the cell is entered; null when it is not. */

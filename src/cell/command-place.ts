@@ -3,6 +3,7 @@ import { devNull } from 'node:os';
 import { join } from 'node:path';
 import type { Redactor } from '../observe/redact.ts';
 import { type CommandResult, runCommand } from '../os/command.ts';
+import type { StartOptions } from '../os/process.ts';
 import { type CellFolders, cellMarker, commandEnvironment } from './environment.ts';
 
 export interface CommandPlace {
@@ -13,6 +14,8 @@ export interface CommandPlace {
   artifacts: string | null;
   /** What it prints is redacted before anybody reads it. */
   redactor: Redactor;
+  /** The bounds of its cell; left out where there is no cell any more. */
+  limits?: StartOptions['limits'];
 }
 
 export interface CommandAtOptions {
@@ -40,5 +43,6 @@ export function runAt(place: CommandPlace, command: string, options: CommandAtOp
     timeoutMs: options.timeoutMs,
     signal: options.signal,
     marker: cellMarker(commandId),
+    limits: place.limits,
   });
 }

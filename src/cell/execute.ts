@@ -73,6 +73,7 @@ export async function execute(cell: Cell, prompt: string, options: ExecuteOption
     when(options.signal, () => end('cancelled', new CellpoolError('CANCELLED', 'the attempt was cancelled')));
     when(options.usedUp, () => end('over-budget', asCellpoolError(options.usedUp?.reason)));
     when(cell.port.lost, () => end('error', new CellpoolError('LEASE_LOST', 'the port lease was lost')));
+    when(cell.disk.over, () => end('error', cell.disk.over.reason));
     void cell.server.process.exited.then(async () => end('error', await serverExited(cell)));
     startSession(cell, prompt, over.signal, {
       onSession: id => {

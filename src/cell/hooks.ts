@@ -38,7 +38,7 @@ export async function runHook(site: SpawnerSite, cell: Cell, name: HookName, opt
   const command = config.hooks[name];
   if (command === undefined && options.callback === undefined) return;
   // The patch of what is reverted holds the agent's work, not what this hook does with it.
-  if (name === 'onFailure') cell.snapshot ??= await snapshot(workspace).catch(() => null);
+  if (name === 'onFailure' && !cell.disk.over.aborted) cell.snapshot ??= await snapshot(workspace).catch(() => null);
   // Where an agent has put a link in its place, a command would be let loose on somebody else's files.
   const inPlace = await isInPlace(workspace);
   const facts: HookFacts = {
@@ -55,8 +55,9 @@ export async function runHook(site: SpawnerSite, cell: Cell, name: HookName, opt
     artifacts: cell.artifacts,
     tokens: cell.tokensUsed,
   };
-  const { id: cellId, folders, artifacts, log, redactor } = cell;
-  const place = { cellId, cwd: facts.workspace ?? artifacts, folders, artifacts, redactor };
+  const { id: cellId, folders, artifacts, log, redactor, bounds } = cell;
+  const cwd = facts.workspace ?? artifacts;
+  const place = { cellId, cwd, folders, artifacts, redactor, limits: bounds.ofCommand };
   await runOne({ command, place, facts, site, log, defaultMs: config.hookMs, ...options });
   if (PREPARING.has(name)) await markSetupDone(workspace);
 }

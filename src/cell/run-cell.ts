@@ -44,7 +44,7 @@ export async function runCell(spawner: AgentSpawner, run: CellRun): Promise<Atte
   try {
     tell(() => run.onStage('spawn', null));
     agent = await spawner.spawnAgent(config, signal);
-    facts.artifacts = spawner.getCellInfo(agent)?.artifacts ?? '';
+    facts.spawned(spawner.getCellInfo(agent));
     await hooks.mustPass('afterSpawn', agent);
     await spawner.setUp(agent, signal);
     await hooks.mustPass('beforeExecute', agent);

@@ -6,7 +6,7 @@ import { mergeConfig } from '../config.ts';
 import { ARTIFACTS } from '../observe/artifacts.ts';
 import type { Redactor } from '../observe/redact.ts';
 import { BoundedLog } from '../os/bounded-log.ts';
-import { startProcess } from '../os/process.ts';
+import { type StartOptions, startProcess } from '../os/process.ts';
 import { readProcess } from '../os/process-table.ts';
 import type { CellServer } from './cell.ts';
 import { LOOPBACK } from './held-port.ts';
@@ -22,6 +22,7 @@ export interface BootOptions {
   /** Stands before the server's log. */
   redactor: Redactor;
   bootMs: number;
+  limits?: StartOptions['limits'];
   signal?: AbortSignal | undefined;
   /** Told of the process as soon as it exists, and waited for. */
   onStart?(process: { pid: number; startTime: string }): Promise<unknown> | undefined;
@@ -37,6 +38,7 @@ export async function bootServer(options: BootOptions): Promise<CellServer> {
     cwd: options.workspacePath,
     env: options.env,
     log: new BoundedLog(join(options.artifacts, ARTIFACTS.serverLog), undefined, options.redactor.stream()),
+    limits: options.limits,
   });
   const baseUrl = `http://${LOOPBACK}:${options.port}`;
   try {

@@ -13,22 +13,22 @@ import { branchOf } from '../job/names.ts';
 import { makeArtifactFolder } from '../observe/artifacts.ts';
 import { CleanupStack } from '../os/cleanup.ts';
 import { namingFullDisk } from '../os/disk.ts';
-import { killStrays } from '../os/process.ts';
+import type { DiskWatch } from '../os/disk-watch.ts';
+import { Bounds } from '../os/resource-limits.ts';
 import { whileWanted } from '../os/within.ts';
 import type { PortLeases } from '../redis/port-lease.ts';
 import type { CellRecord, CellRegistry } from '../redis/registry.ts';
 import type { Cell, CellServer } from './cell.ts';
-import { cellMarker, makeCellFolders, secretsOfServer, serverEnvironment } from './environment.ts';
+import { makeCellFolders, secretsOfServer, serverEnvironment } from './environment.ts';
 import { HeldPort, isBindable } from './held-port.ts';
 import { bootServer, opencodeConfig } from './server.ts';
 import type { CheckedSpawnConfig } from './spawn-config.ts';
 import type { SpawnerSite } from './spawner-site.ts';
+import { stopProcesses } from './stop-processes.ts';
 import { removeAll } from './teardown.ts';
 import { UsageCounter } from './watch.ts';
 import { makeWorkspace, removeWorkspace } from './workspace.ts';
 
-/** A server needs no time to say goodbye: all it could save belongs to a cell that ends with it. */
-const STOP_GRACE_MS = 1_000;
 /** Servers that found their port taken after all, one after another, before it is called a failure. */
 const BOOT_TRIES = 5;
 
@@ -36,6 +36,7 @@ export interface SpawnContext {
   site: SpawnerSite;
   ports: PortLeases;
   registry: Registration | null;
+  disks: DiskWatch;
   /** Starting a server costs 2.5 CPU seconds; started all at once they would all run into their time limit. */
   boots: LimitFunction;
 }
@@ -65,6 +66,7 @@ export async function spawnCell(
     whileWanted(signal, Promise.resolve(registry?.update(id, changes)));
   let step = 'artifact folder';
   let artifacts = '';
+  let bounds: Bounds | null = null;
   try {
     artifacts = await makeArtifactFolder(site.home, config.taskId, `${config.attempt}-${id.slice(-8)}`);
 
@@ -83,6 +85,15 @@ export async function spawnCell(
     await mkdir(dir, { recursive: true, mode: 0o700 });
     const folders = await makeCellFolders(dir);
 
+    step = 'limits';
+    const limits = await Bounds.plan(site.home, id, site.limits);
+    if (limits.groups.length > 0) await enter({ groups: [...limits.groups] });
+    cleanup.add(step, () => limits.remove());
+    await limits.make();
+    bounds = limits;
+    const disk = context.disks.watch(dir, site.limits.diskMb);
+    cleanup.add('disk watch', async () => disk.stop());
+
     step = 'workspace';
     cleanup.add('base pin', () => unpin(site.mirror, id));
     // Not beside the pinning: were it refused, the pin would still be set after it had been undone.
@@ -92,7 +103,7 @@ export async function spawnCell(
 
     step = 'server';
     let server: CellServer | null = null;
-    cleanup.add(step, () => stopProcesses({ id, dir, server }));
+    cleanup.add(step, () => stopProcesses({ id, dir, server, bounds: limits }));
     const password = randomBytes(24).toString('base64url');
     const { redactor } = site;
     const opencode = opencodeConfig(workspace.workspacePath, config.model, site.opencode, config.opencode);
@@ -121,6 +132,7 @@ export async function spawnCell(
             redactor,
             signal,
             port: port.lease.port,
+            limits: limits.ofServer,
             onStart: process => enter({ server: process }),
           });
         } catch (error) {
@@ -143,6 +155,8 @@ export async function spawnCell(
       branch,
       branchBefore,
       port,
+      bounds: limits,
+      disk,
       workspace,
       server,
       registry,
@@ -160,12 +174,14 @@ export async function spawnCell(
       snapshot: null,
     };
   } catch (error) {
+    // Asked before the cell's group, which counts that, is removed.
+    const outOfMemory = (await bounds?.outOfMemorySince(0)) ?? null;
     await removeAll({ id, cleanup, registry, log });
     if (signal?.aborted) {
       const facts = { step, artifacts, cellId: id };
       throw new CellpoolError('CANCELLED', `cancelled during spawn, at step "${step}"`, { facts });
     }
-    throw atStep({ step, artifacts, cellId: id }, error);
+    throw atStep({ step, artifacts, cellId: id }, outOfMemory ?? error);
   }
 }
 
@@ -206,19 +222,6 @@ function inTurn<T>(boots: LimitFunction, signal: AbortSignal | undefined, work: 
       return await work();
     }).then(resolve, reject);
   });
-}
-
-/** Ends the server, if there is one yet, with all that it or the agent started. Harmless when repeated. */
-export async function stopProcesses({
-  id,
-  dir,
-  server,
-}: Pick<Cell, 'id' | 'dir'> & { server: CellServer | null }): Promise<void> {
-  try {
-    await server?.process.stop(STOP_GRACE_MS);
-  } finally {
-    await killStrays(cellMarker(id), dir);
-  }
 }
 
 /** Found out now rather than after the agent's work: git would refuse, or leave somebody's working copy behind. */

@@ -1,4 +1,5 @@
 /** What others see of a cell and its agent, and what its steps return. */
+import type { LimitLevels } from '../os/resource-limits.ts';
 import type { Cell } from './cell.ts';
 
 /** What anybody may know of a cell. */
@@ -16,6 +17,8 @@ export interface CellInfo {
   pid: number;
   opencodeVersion: string;
   artifacts: string;
+  /** How its limits are held on this machine. */
+  limits: LimitLevels;
   createdAt: Date;
   tokensUsed: number;
   costUsd: number;
@@ -85,6 +88,7 @@ export function infoOf(cell: Cell): CellInfo {
     pid: cell.server.process.pid,
     opencodeVersion: cell.server.version,
     artifacts: cell.artifacts,
+    limits: cell.bounds.levels,
     createdAt: cell.createdAt,
     tokensUsed: cell.tokensUsed,
     costUsd: cell.costUsd,

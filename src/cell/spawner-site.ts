@@ -10,6 +10,7 @@ import type { Logger } from '../observe/logger.ts';
 import { silentLogger } from '../observe/logger.ts';
 import { Redactor } from '../observe/redact.ts';
 import { secretsOfEnvironment, secretsOfTree } from '../observe/secrets.ts';
+import type { ResourceLimits } from '../os/resource-limits.ts';
 import { run } from '../os/run.ts';
 import { makeStateFolder } from '../os/state-folder.ts';
 import { prepareConfigFolder } from './config-folder.ts';
@@ -28,6 +29,8 @@ export interface SiteOptions {
   bootMs?: number;
   setupMs?: number;
   testMs?: number;
+  /** What a cell may use; left out, the defaults; null in it: no limit. */
+  limits?: Partial<ResourceLimits>;
   /** Names of environment variables that reach the server, and the setup and test commands. */
   env?: { server: readonly string[]; commands: readonly string[] };
   log?: Logger;
@@ -35,7 +38,8 @@ export interface SiteOptions {
   redactor?: Redactor;
 }
 
-export interface SpawnerSite extends Required<Omit<SiteOptions, 'opencodeBin' | 'repository'>> {
+export interface SpawnerSite extends Required<Omit<SiteOptions, 'opencodeBin' | 'repository' | 'limits'>> {
+  readonly limits: ResourceLimits;
   readonly source: Source;
   readonly mirror: Mirror;
   readonly binary: string;
@@ -62,6 +66,7 @@ export async function openSite(options: SiteOptions): Promise<SpawnerSite> {
     bootMs: options.bootMs ?? DEFAULTS.bootMs,
     setupMs: options.setupMs ?? DEFAULTS.setupMs,
     testMs: options.testMs ?? DEFAULTS.testMs,
+    limits: { ...DEFAULTS.limits, ...options.limits },
     env,
     log: options.log ?? silentLogger,
     redactor,

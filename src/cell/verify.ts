@@ -6,6 +6,7 @@ import type { CommandResult } from '../os/command.ts';
 import { isDiskFull } from '../os/disk.ts';
 import type { Cell } from './cell.ts';
 import { runAt } from './command-place.ts';
+import { outOfMemory } from './out-of-memory.ts';
 import { markSetupDone, snapshot } from './settle.ts';
 import type { SpawnerSite } from './spawner-site.ts';
 
@@ -13,9 +14,11 @@ export interface TestResult extends TestsVerdict {
   /** The end of what the command printed. */
   tail: string;
   timedOut: boolean;
+  /** Why the tests failed, when a process of theirs was killed for want of memory. */
+  outOfMemory: CellpoolError | null;
 }
 
-/** Runs the setup command, if there is one. @throws {CellpoolError} SETUP_FAILED, CANCELLED */
+/** Runs the setup command, if there is one. @throws {CellpoolError} SETUP_FAILED, DISK_LIMIT, CANCELLED */
 export async function setUp(site: SpawnerSite, cell: Cell, signal?: AbortSignal): Promise<void> {
   const { setup, limits } = cell.config;
   if (setup === undefined) return;
@@ -37,13 +40,14 @@ export async function setUp(site: SpawnerSite, cell: Cell, signal?: AbortSignal)
 /**
  * Runs the test command on the work as it is now, and keeps a snapshot of it: what is committed later is exactly what
  * was judged, without the files that the tests themselves left behind.
- * @throws {CellpoolError} INVALID_INPUT when the cell has no test command, DISK_FULL, CANCELLED
+ * @throws {CellpoolError} INVALID_INPUT when the cell has no test command, DISK_FULL, DISK_LIMIT, CANCELLED
  */
 export async function runTests(site: SpawnerSite, cell: Cell, signal?: AbortSignal): Promise<TestResult> {
   const { test, limits } = cell.config;
   if (test === undefined) throw new CellpoolError('INVALID_INPUT', `task ${cell.config.taskId} has no test command`);
   cell.snapshot = await snapshot(cell.workspace);
   const timeoutMs = limits.testMs ?? site.testMs;
+  const killsBefore = await cell.bounds.memoryKills();
   const result = await inCell(site, cell, test, { log: ARTIFACTS.testLog, timeoutMs, signal });
   if (signal?.aborted) throw new CellpoolError('CANCELLED', 'cancelled during the tests');
   const { exitCode, durationMs, timedOut, logProblem } = result;
@@ -52,16 +56,30 @@ export async function runTests(site: SpawnerSite, cell: Cell, signal?: AbortSign
     throw new CellpoolError('DISK_FULL', `the disk was full during the tests: ${result.tail.trim().slice(-1_000)}`);
   }
   cell.log.info({ exitCode, durationMs, timedOut }, 'tests ended');
-  return { passed: exitCode === 0, exitCode, durationMs, timedOut, tail: result.tail };
+  const passed = exitCode === 0;
+  const lackedMemory = passed ? null : await outOfMemory(cell, killsBefore);
+  return { passed, exitCode, durationMs, timedOut, tail: result.tail, outOfMemory: lackedMemory };
 }
 
-function inCell(
+/** @throws {CellpoolError} DISK_LIMIT when the cell outgrew its limit meanwhile */
+async function inCell(
   site: SpawnerSite,
   cell: Cell,
   command: string,
   options: { log: string; timeoutMs: number; signal?: AbortSignal | undefined },
 ): Promise<CommandResult> {
-  const { id, config, folders, artifacts, workspace, redactor } = cell;
-  const place = { cellId: id, cwd: workspace.workspacePath, folders, artifacts, redactor };
-  return runAt(place, command, { ...options, ids: config, passed: site.env.commands });
+  const { id, config, folders, artifacts, workspace, redactor, bounds, disk } = cell;
+  const bounded = { artifacts, redactor, limits: bounds.ofCommand };
+  const place = { cellId: id, cwd: workspace.workspacePath, folders, ...bounded };
+  const [unwanted, over] = [new AbortController(), new AbortController()];
+  for (const signal of [disk.over, options.signal]) {
+    if (signal?.aborted) unwanted.abort();
+    signal?.addEventListener('abort', () => unwanted.abort(), { once: true, signal: over.signal });
+  }
+  const { signal } = unwanted;
+  const ended = await runAt(place, command, { ...options, signal, ids: config, passed: site.env.commands }).finally(
+    () => over.abort(),
+  );
+  if (!options.signal?.aborted) disk.over.throwIfAborted();
+  return ended;
 }

@@ -10,12 +10,13 @@ import { CONCURRENCY_CAP, type Settings } from '../config.ts';
 import { asCellpoolError } from '../errors.ts';
 import { type LeashLevel, leashLevel } from '../os/leash.ts';
 import { availableMemory, CELL_MEMORY_BYTES, cellsThatFit, RESERVE_BYTES } from '../os/memory.ts';
+import { achievedLevels } from '../os/resource-limits.ts';
 import { run } from '../os/run.ts';
 import { checkRedis } from '../redis/connection.ts';
 import { PortLeases } from '../redis/port-lease.ts';
 import { type Connected, withRedis } from './connected.ts';
 import { interruptible } from './interrupts.ts';
-import { addFlags, type CommonFlags, SITE_FLAGS, settingsOf } from './options.ts';
+import { addFlags, type CommonFlags, LIMIT_FLAGS, SITE_FLAGS, settingsOf } from './options.ts';
 import { printable, table } from './words.ts';
 
 const EXAMPLES = `
@@ -43,8 +44,8 @@ const GIB = 1024 ** 3;
 const PORTS_PROBED = 50;
 
 export function addDoctorCommand(program: Command, exit: (code: number) => void): void {
-  const command = program.command('doctor').description('check git, opencode, Redis, ports and memory');
-  addFlags(command, ['concurrency', 'ports', ...SITE_FLAGS])
+  const command = program.command('doctor').description('check git, opencode, Redis, ports, memory and limits');
+  addFlags(command, ['concurrency', 'ports', ...LIMIT_FLAGS, ...SITE_FLAGS])
     .option('--json', 'one JSON object a line on stdout for every check')
     .addHelpText('after', EXAMPLES)
     .action(async (flags: CommonFlags & { json?: boolean }) => exit(await doctor(flags)));
@@ -68,6 +69,7 @@ async function checkAll(settings: Settings, asked: AbortSignal): Promise<Check[]
     ...(await checkRedisAndPorts(settings, asked)),
     await attempt('memory', () => checkMemory(settings)),
     await attempt('leash', checkLeash),
+    await attempt('limits', () => checkLimits(settings)),
   ];
   asked.throwIfAborted();
   return checks;
@@ -203,6 +205,22 @@ async function checkLeash(): Promise<Finding> {
   const found = `${level}: ${LEASHES[level]}`;
   if (level === 'pid-namespace' || process.platform !== 'linux') return ok(found);
   return { state: 'warning', found, advice: 'Allow pid namespaces (root, or user namespaces) and install util-linux.' };
+}
+
+async function checkLimits({ limits }: Settings): Promise<Finding> {
+  const levels = await achievedLevels(limits);
+  const { memoryMb, pids, cpus, diskMb } = limits;
+  const told = [
+    `memory ${memoryMb === null ? '' : `${memoryMb} MB `}${levels.memory}`,
+    `processes ${pids === null ? '' : `${pids} `}${levels.pids}`,
+    `cpu ${cpus === null ? '' : `${cpus} `}${levels.cpu}`,
+    `disk ${diskMb === null ? '' : `${diskMb} MB `}${levels.disk}`,
+  ].join(', ');
+  const { memory, ...others } = levels;
+  if (memory !== 'prlimit' && ![memory, ...Object.values(others)].includes('absent')) return ok(told);
+  const advice =
+    'Let the worker make control groups: as root, or under systemd with Delegate=yes and DelegateSubgroup=worker.';
+  return { state: 'warning', found: told, advice };
 }
 
 function isAtLeast(version: string, [major, minor]: readonly [number, number]): boolean {

@@ -36,6 +36,10 @@ const FLAGS = {
     'tokens over all attempts of a task (default: attempts times those of one)',
   ],
   grace: ['--grace <seconds>', 'graceMs', 'how long running attempts may go on once it is stopped (default: 30)'],
+  memoryMb: ['--memory-mb <n>', 'limits.memoryMb', 'memory of one cell in MiB, 0 for no limit (default: 4096)'],
+  pids: ['--pids <n>', 'limits.pids', 'processes and threads of one cell, 0 for no limit (default: 1024)'],
+  cpus: ['--cpus <n>', 'limits.cpus', 'processors of one cell, such as 1.5 (default: no limit)'],
+  diskMb: ['--disk-mb <n>', 'limits.diskMb', 'disk of one cell in MiB, 0 for no limit (default: 10240)'],
   logLevel: ['--log-level <level>', 'logLevel', 'fatal, error, warn, info, debug, trace or silent'],
 } as const satisfies Record<string, readonly [string, SettingKey, string]>;
 
@@ -55,7 +59,8 @@ export const TASK_FLAGS = [
   'totalTimeoutMs',
   'totalTokenBudget',
 ] as const;
-export const WORKER_FLAGS = ['concurrency', 'ports', 'grace', 'logLevel'] as const;
+export const LIMIT_FLAGS = ['memoryMb', 'pids', 'cpus', 'diskMb'] as const;
+export const WORKER_FLAGS = ['concurrency', 'ports', 'grace', ...LIMIT_FLAGS, 'logLevel'] as const;
 
 export function addFlags(command: Command, names: readonly FlagName[]): Command {
   for (const name of names) {

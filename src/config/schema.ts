@@ -23,6 +23,8 @@ export const DEFAULTS = {
   loopRepeats: 5,
   graceMs: 30 * SECOND,
   reserve: { memoryMb: 512, diskMb: 1024 },
+  /** Of one cell; a server takes 300 to 600 MiB, compilers and test runners far more. */
+  limits: { memoryMb: 4096, pids: 1024, cpus: null, diskMb: 10_240 },
   author: { name: 'cellpool', email: 'cellpool@localhost' },
 } as const;
 
@@ -40,6 +42,12 @@ const PORT_MAX = 32_767;
 const numeric = <T extends z.ZodType>(schema: T) =>
   z.preprocess(value => (typeof value === 'string' && /^\s*\d+\s*$/.test(value) ? Number(value) : value), schema);
 
+/** 0 is how "no limit" is written: an empty variable counts as none at all. */
+const orNone = <T extends z.ZodType>(schema: T) =>
+  z.preprocess(
+    value => (value === 0 || (typeof value === 'string' && /^\s*(0|none)\s*$/.test(value)) ? null : value),
+    schema,
+  );
 const decimal = <T extends z.ZodType>(schema: T) =>
   z.preprocess(
     value => (typeof value === 'string' && /^\s*\d+(\.\d+)?\s*$/.test(value) ? Number(value) : value),
@@ -141,6 +149,14 @@ export const settingsSchema = z.strictObject({
     /** The agents' time and tokens over all attempts of a task; left out: `attempts` times those of one. */
     totalTimeoutMs: numeric(z.int().min(1)).optional(),
     totalTokenBudget: numeric(z.int().min(1)).optional(),
+    /** What all processes of one cell may use together, in MiB; a server alone needs more than the least. */
+    memoryMb: orNone(numeric(z.int().min(256).nullable())).default(DEFAULTS.limits.memoryMb),
+    /** Processes and threads of one cell. */
+    pids: orNone(numeric(z.int().min(64).nullable())).default(DEFAULTS.limits.pids),
+    /** Processors' worth of time of one cell. */
+    cpus: orNone(decimal(z.number().min(0.1).max(1024).nullable())).default(DEFAULTS.limits.cpus),
+    /** Workspace, home and tmp of one cell, in MiB. */
+    diskMb: orNone(numeric(z.int().min(64).nullable())).default(DEFAULTS.limits.diskMb),
   }),
   /** Whether a task that went over its budget of tokens is tried again. */
   retryOverBudget: flag.default(false),
@@ -201,6 +217,11 @@ const ENTRIES = [
   { key: 'limits.loopRepeats', env: 'CELLPOOL_LOOP_REPEATS', file: true },
   { key: 'limits.totalTimeoutMs', env: 'CELLPOOL_TOTAL_TIMEOUT_MS', file: true },
   { key: 'limits.totalTokenBudget', env: 'CELLPOOL_TOTAL_TOKEN_BUDGET', file: true },
+  // Of the host, so not for a repository, which agents change, to raise.
+  { key: 'limits.memoryMb', env: 'CELLPOOL_MEMORY_MB', file: false },
+  { key: 'limits.pids', env: 'CELLPOOL_PIDS', file: false },
+  { key: 'limits.cpus', env: 'CELLPOOL_CPUS', file: false },
+  { key: 'limits.diskMb', env: 'CELLPOOL_DISK_MB', file: false },
   { key: 'retryOverBudget', env: 'CELLPOOL_RETRY_OVER_BUDGET', file: true },
   { key: 'hooks', file: true },
   { key: 'graceMs', env: 'CELLPOOL_GRACE_MS', file: false },

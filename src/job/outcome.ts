@@ -1,5 +1,6 @@
 /** How an attempt ended, and everything that is told about it. This is the shape `cellpool run --json` prints. */
 import { z } from 'zod';
+import { LIMIT_WAYS } from '../os/resource-limits.ts';
 import { HOOKS } from './hooks.ts';
 
 export const OUTCOMES = [
@@ -38,6 +39,14 @@ export const metricsSchema = z.object({
 });
 export type LifecycleMetrics = z.infer<typeof metricsSchema>;
 
+/** How the limits of a cell were held: see `docs/limits.md`. */
+const limitsSchema = z.object({
+  memory: z.enum(LIMIT_WAYS),
+  pids: z.enum(LIMIT_WAYS),
+  cpu: z.enum(LIMIT_WAYS),
+  disk: z.enum(['watched', 'off']),
+});
+
 export const attemptResultSchema = z.object({
   taskId: z.string(),
   outcome: z.enum(OUTCOMES),
@@ -55,6 +64,8 @@ export const attemptResultSchema = z.object({
   tests: testsSchema.nullable(),
   metrics: metricsSchema,
   error: z.object({ code: z.string(), message: z.string() }).nullable(),
+  /** Left out when there was no cell. */
+  limits: limitsSchema.optional(),
   /** Hooks that failed without changing the outcome; left out when none did. */
   hookFaults: z.array(z.object({ hook: z.enum(HOOKS), message: z.string() })).optional(),
   /** What the agent added holds a secret that its worker knows; left out when it does not. */

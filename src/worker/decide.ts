@@ -62,6 +62,7 @@ const ENDLESS: ReadonlySet<string> = new Set(['PROVIDER_BUSY', 'BUDGET_USED_UP',
  * | an error that no new attempt mends: invalid task, unknown base or model, branch checked out, ... | give up |
  * | the task's tokens or time over all attempts are used up | give up |
  * | the task's attempts are used up | give up |
+ * | OUT_OF_MEMORY, DISK_LIMIT: more than a cell may use | retry after a back-off: it counts, an agent may do better |
  * | anything else: tests failed, spawn failed, server exited, stalled, timed out, disk full, ... | retry after a back-off |
  *
  * The back-off grows exponentially, has jitter and a cap (`backoffMs`).

@@ -245,6 +245,7 @@ export class WorkerPool {
 
 function siteOf({ settings, log }: PoolOptions): ConstructorParameters<typeof SpawnerPool>[0] {
   const { home, opencodeBin, opencode, author, env, limits } = settings;
-  const { bootMs, setupMs, testMs } = limits;
-  return { home, opencodeBin, opencode, author, bootMs, setupMs, testMs, env, log };
+  const { bootMs, setupMs, testMs, memoryMb, pids, cpus, diskMb } = limits;
+  const perCell = { memoryMb, pids, cpus, diskMb };
+  return { home, opencodeBin, opencode, author, bootMs, setupMs, testMs, limits: perCell, env, log };
 }

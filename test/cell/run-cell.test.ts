@@ -458,7 +458,14 @@ describe('what is known of an attempt', () => {
 
   test('is told without secrets, to hooks and in the result, while names stay what they are', () => {
     const one = facts(new Redactor(['t0ken-of-the-worker']));
-    one.tested({ passed: false, exitCode: 1, durationMs: 1, timedOut: false, tail: 'used t0ken-of-the-worker' });
+    one.tested({
+      passed: false,
+      exitCode: 1,
+      durationMs: 1,
+      timedOut: false,
+      tail: 'used t0ken-of-the-worker',
+      outOfMemory: null,
+    });
     one.hookFailed('afterTests', new CellpoolError('HOOK_FAILED', 'said t0ken-of-the-worker'));
     one.reverted({
       tree: 't',

@@ -128,7 +128,9 @@ describe('a spawn that is cancelled leaves nothing', () => {
   test('while its server starts', async () => {
     const cancel = new AbortController();
     const failing = failureOf(cells.spawnerWith({ binary: fake('never-answers') }), {}, cancel.signal);
-    await expect.poll(() => cells.processes().some(one => one.command.includes('never-answers'))).toBe(true);
+    await expect
+      .poll(() => cells.processes().some(one => one.command.includes('never-answers')), { timeout: 60_000 })
+      .toBe(true);
     cancel.abort();
     expect(await failing).toMatchObject({ code: 'CANCELLED', facts: { step: 'server' } });
   });

@@ -13,6 +13,7 @@ import type { EndedCall } from '../../src/cell/tool-call.ts';
 import { UsageCounter, type WatchHandlers, watchSession } from '../../src/cell/watch.ts';
 import { SCRIPTED_MODEL } from '../../src/cli/demo/scripted-model.ts';
 import type { CellpoolError } from '../../src/errors.ts';
+import { DiskWatch } from '../../src/os/disk-watch.ts';
 import { startTestCells, type TestCells } from '../support/cell.ts';
 
 // Real servers share few cores with other tests: a boot of 3 s may take 30.
@@ -23,7 +24,7 @@ let cells: TestCells;
 let cell: Cell;
 beforeAll(async () => {
   cells = await startTestCells();
-  const context = { site: cells.site, ports: cells.ports, registry: null, boots: pLimit(1) };
+  const context = { site: cells.site, ports: cells.ports, registry: null, disks: new DiskWatch(), boots: pLimit(1) };
   cell = await spawnCell(context, checkSpawnConfig({ agentId: 'agent-1', taskId: 'task-1', model: SCRIPTED_MODEL }));
 });
 afterAll(async () => {

@@ -63,6 +63,10 @@ test('every flag sets its setting when it is typed', () => {
     totalTimeoutMs: ['--total-timeout-ms', '3000'],
     totalTokenBudget: ['--total-token-budget', '5000'],
     grace: ['--grace', '90'],
+    memoryMb: ['--memory-mb', '2048'],
+    pids: ['--pids', '0'],
+    cpus: ['--cpus', '1.5'],
+    diskMb: ['--disk-mb', '4096'],
     logLevel: ['--log-level', 'debug'],
   };
   const command = addFlags(new Command(), [...SITE_FLAGS, ...TASK_FLAGS, ...WORKER_FLAGS]);
@@ -84,6 +88,10 @@ test('every flag sets its setting when it is typed', () => {
       attempts: 4,
       totalTimeoutMs: 3000,
       totalTokenBudget: 5000,
+      memoryMb: 2048,
+      pids: null,
+      cpus: 1.5,
+      diskMb: 4096,
     },
     graceMs: 90_000,
     logLevel: 'debug',
