@@ -124,7 +124,7 @@ describe('with everything there', () => {
   test('doctor finds no fault, and says a line a check', async () => {
     const { exitCode, stdout } = await cli.run(['doctor', '--concurrency', '1']);
     expect(exitCode).toBe(0);
-    for (const check of ['git', 'opencode', 'state folder', 'redis', 'ports', 'memory']) {
+    for (const check of ['git', 'opencode', 'state folder', 'redis', 'ports', 'memory', 'limits']) {
       expect(stdout).toMatch(new RegExp(`^${check} +(ok|warning) `, 'm'));
     }
   });

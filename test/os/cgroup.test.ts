@@ -1,15 +1,18 @@
 /** Real control groups, where this machine lets us make them. */
+import { spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { execa } from 'execa';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { killGroup, makeGroup, pidsIn, removeGroup } from '../../src/os/cgroup.ts';
 import { candidates, cgroupMounts, groupFolder } from '../../src/os/cgroup-places.ts';
 import { usableHierarchies } from '../../src/os/cgroup-probe.ts';
 import { achievedLevels, Bounds, groupFolders, isGroupOf } from '../../src/os/resource-limits.ts';
+import { compiledRooms } from '../support/compiled.ts';
 import { noControlGroups } from '../support/control-groups.ts';
 import { groupsLeft } from '../support/groups-left.ts';
-import { BOUND, isAlive, own, PLAIN, tempFolder } from './support.ts';
+import { BOUND, isAlive, own, PLAIN, program, tempFolder } from './support.ts';
 
 const NO_LIMITS = { memoryMb: null, pids: null, cpus: null, diskMb: null };
 
@@ -184,4 +187,20 @@ test('what this machine does not offer is said, not claimed', async () => {
   const ways = without === null ? ['cgroup'] : ['cgroup', 'prlimit', 'absent'];
   expect([levels.memory, levels.pids, levels.cpu].filter(way => !ways.includes(way))).toEqual([]);
   expect(levels.disk).toBe('watched');
+});
+
+const WITHOUT = ['--mount', '/bin/sh', '-c', 'umount -R -l /sys/fs/cgroup && exec "$@"', 'sh'] as const;
+const cannotHide = spawnSync('unshare', [...WITHOUT, 'prlimit', '--version']).status !== 0;
+
+test.skipIf(cannotHide)('without groups memory is bounded a process, and the rest is said to be absent', async () => {
+  const compiled = await compiledRooms('os', 'observe');
+  onTestFinished(() => rmSync(compiled, { recursive: true }));
+  const told = await execa('unshare', [...WITHOUT, ...program('without-groups.mjs', compiled)]);
+  expect(JSON.parse(told.stdout)).toEqual({
+    levels: { memory: 'prlimit', pids: 'absent', cpu: 'absent', disk: 'watched' },
+    groups: [],
+    status: 1,
+    stderr: expect.stringMatching(/memory exhausted/),
+    outOfMemory: null,
+  });
 });
