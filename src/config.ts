@@ -18,6 +18,7 @@ export {
   CONCURRENCY_CAP,
   DEFAULTS,
   HOOKS,
+  ISOLATION_LEVELS,
   LIMITS,
   loopRepeats,
   type SettingKey,
@@ -66,7 +67,7 @@ export function loadSettings(sources: SettingsSources = {}): Settings {
 function merge(sources: SettingsSources, file: ProjectFile) {
   const env = sources.env ?? process.env;
   const origins = new Map<string, string | ProjectFile>();
-  const merged: Record<string, unknown> = { limits: {}, author: {}, env: {}, reserve: {} };
+  const merged: Record<string, unknown> = { limits: {}, author: {}, env: {}, reserve: {}, isolation: {} };
   for (const { key, env: variable, file: mayHold } of LEAVES) {
     const candidates: [string | ProjectFile, unknown][] = [
       [sources.flagNames?.[key] ?? key, sources.flags?.[key]],

@@ -11,6 +11,8 @@ const CODES = {
   REDIS_UNAVAILABLE: { retryable: true, exit: 3 },
   OPENCODE_MISSING: { retryable: false, exit: 3 },
   GIT_MISSING: { retryable: false, exit: 3 },
+  /** The isolation that was asked for does not work on this machine. */
+  ISOLATION_MISSING: { retryable: false, exit: 3 },
   STATE_FOLDER: { retryable: false, exit: 3 },
   SPAWN_FAILED: { retryable: true, exit: 1 },
   NO_FREE_PORT: { retryable: true, exit: 1 },

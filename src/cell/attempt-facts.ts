@@ -5,6 +5,7 @@ import type { AttemptResult, LifecycleMetrics, Outcome, TestsVerdict } from '../
 import { redactedResult } from '../job/redacted.ts';
 import type { Redactor } from '../observe/redact.ts';
 import { namingFullDisk } from '../os/disk.ts';
+import type { IsolationLevel } from '../os/isolation.ts';
 import type { LimitLevels } from '../os/resource-limits.ts';
 import type { ExecutionResult } from './execute.ts';
 import type { AttemptSoFar } from './hook-facts.ts';
@@ -36,6 +37,7 @@ export class AttemptFacts {
   readonly #hookFaults: NonNullable<AttemptResult['hookFaults']> = [];
   artifacts = '';
   limits: LimitLevels | null = null;
+  isolation: IsolationLevel | null = null;
   metrics: LifecycleMetrics = { spawnMs: 0, executionMs: 0, teardownMs: 0, totalMs: 0 };
 
   constructor(config: SpawnConfig, redactor: Redactor) {
@@ -62,6 +64,7 @@ export class AttemptFacts {
   spawned(cell: CellInfo | null): void {
     this.artifacts = cell?.artifacts ?? '';
     this.limits = cell?.limits ?? null;
+    this.isolation = cell?.isolation ?? null;
   }
 
   executed({ ended, error }: ExecutionResult): void {
@@ -141,6 +144,7 @@ export class AttemptFacts {
       ...(this.limits === null ? {} : { limits: this.limits }),
       ...(this.#hookFaults.length === 0 ? {} : { hookFaults: this.#hookFaults }),
       ...(this.#secretInWork ? { secretInWork: true } : {}),
+      ...(this.isolation === null ? {} : { isolation: this.isolation }),
       artifacts: this.artifacts,
     };
     return redactedResult(result, this.#redactor);

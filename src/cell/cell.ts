@@ -4,6 +4,7 @@ import type { Logger } from '../observe/logger.ts';
 import type { Redactor } from '../observe/redact.ts';
 import type { CleanupStack } from '../os/cleanup.ts';
 import type { WatchedFolder } from '../os/disk-watch.ts';
+import type { IsolationLevel } from '../os/isolation.ts';
 import type { OwnedProcess } from '../os/process.ts';
 import type { Bounds } from '../os/resource-limits.ts';
 import type { CellRegistry } from '../redis/registry.ts';
@@ -17,6 +18,8 @@ import type { Workspace } from './workspace.ts';
 /** A running opencode server that is proven to be the one we started. */
 export interface CellServer {
   readonly process: OwnedProcess;
+  /** Ends the process group as `process.stop` does, and closes the way to it. Harmless when repeated. */
+  stop(graceMs: number): Promise<void>;
   readonly baseUrl: string;
   readonly version: string;
   readonly client: OpencodeClient;
@@ -30,6 +33,8 @@ export interface Cell {
   readonly folders: CellFolders;
   /** Folder that outlives the cell: transcript, diff, logs. */
   readonly artifacts: string;
+  /** How far it is kept apart from the machine. */
+  readonly isolation: IsolationLevel;
   /** Where a commit goes, and the commit it stands at: the one at spawn, later the cell's own. */
   readonly branch: string;
   branchBefore: string | null;

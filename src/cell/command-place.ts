@@ -1,21 +1,24 @@
 /** Where a command of the operator (setup, test, hook) works for a cell, and with what environment. */
 import { devNull } from 'node:os';
 import { join } from 'node:path';
+import type { Logger } from '../observe/logger.ts';
 import type { Redactor } from '../observe/redact.ts';
 import { type CommandResult, runCommand } from '../os/command.ts';
 import type { StartOptions } from '../os/process.ts';
-import { type CellFolders, cellMarker, commandEnvironment } from './environment.ts';
+import type { Cell } from './cell.ts';
+import { type EnclosedCell, type Grounds, openEnclosure } from './enclosure.ts';
+import { cellMarker, commandEnvironment } from './environment.ts';
+import type { SpawnerSite } from './spawner-site.ts';
 
-export interface CommandPlace {
-  cellId: string;
-  cwd: string;
-  folders: CellFolders;
+export interface CommandPlace extends Omit<EnclosedCell, 'port' | 'readable'> {
+  grounds: Grounds;
   /** Where its output is kept; null: nowhere. */
   artifacts: string | null;
   /** What it prints is redacted before anybody reads it. */
   redactor: Redactor;
   /** The bounds of its cell; left out where there is no cell any more. */
   limits?: StartOptions['limits'];
+  log: Logger;
 }
 
 export interface CommandAtOptions {
@@ -28,21 +31,38 @@ export interface CommandAtOptions {
   passed: readonly string[];
   /** More variables, which outrank all others. */
   env?: Record<string, string>;
+  /** Further files and folders that it may read. */
+  readable?: readonly string[];
+}
+
+/** The workspace of a cell. */
+export function placeIn({ grounds }: SpawnerSite, cell: Cell): CommandPlace {
+  const { id: cellId, dir, workspace, folders, artifacts, config, log, redactor, bounds } = cell;
+  const cwd = workspace.workspacePath;
+  const own = { folders, artifacts, redactor, limits: bounds.ofCommand, log };
+  return { cellId, dir, cwd, grounds, allowed: config.allow, ...own };
 }
 
 /** Runs `command` to its end; what it leaves running is killed. Its exit code is the answer, not an error. */
-export function runAt(place: CommandPlace, command: string, options: CommandAtOptions): Promise<CommandResult> {
+export async function runAt(place: CommandPlace, command: string, options: CommandAtOptions): Promise<CommandResult> {
   // A marker of its own: what this command leaves behind is killed, the cell's server is not.
   const commandId = `${place.cellId}/command`;
   const env = commandEnvironment(commandId, place.folders, options.ids, options.passed);
-  return runCommand(command, {
-    cwd: place.cwd,
-    env: { ...env, ...options.env },
-    logPath: place.artifacts === null ? devNull : join(place.artifacts, options.log),
-    filter: place.redactor.stream(),
-    timeoutMs: options.timeoutMs,
-    signal: options.signal,
-    marker: cellMarker(commandId),
-    limits: place.limits,
-  });
+  const { readable = [] } = options;
+  const enclosure = await openEnclosure(place.grounds, { ...place, readable }, place.log);
+  try {
+    return await runCommand(command, {
+      wrap: enclosure.wrap,
+      cwd: place.cwd,
+      env: { ...env, ...enclosure.env, ...options.env },
+      logPath: place.artifacts === null ? devNull : join(place.artifacts, options.log),
+      filter: place.redactor.stream(),
+      timeoutMs: options.timeoutMs,
+      signal: options.signal,
+      marker: cellMarker(commandId),
+      limits: place.limits,
+    });
+  } finally {
+    await enclosure.close();
+  }
 }

@@ -179,7 +179,7 @@ async function quieten(cell: Cell, sessionId: string, wentIdle: Promise<void>): 
     () => wentIdle,
     () => 'late' as const,
   );
-  if ((await Promise.race([aborted, late])) === 'late') await cell.server.process.stop(0);
+  if ((await Promise.race([aborted, late])) === 'late') await cell.server.stop(0);
 }
 
 async function saveTranscript(cell: Cell, sessionId: string): Promise<void> {

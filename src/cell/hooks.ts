@@ -4,7 +4,7 @@
  */
 import { lstat, realpath } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join, relative } from 'node:path';
+import { dirname, join, relative } from 'node:path';
 import { DEFAULTS } from '../config.ts';
 import { CellpoolError, messageOf } from '../errors.ts';
 import type { Hook, HookName, Hooks } from '../job/hooks.ts';
@@ -12,10 +12,13 @@ import { branchOf } from '../job/names.ts';
 import { hookLogOf } from '../observe/artifacts.ts';
 import type { Logger } from '../observe/logger.ts';
 import type { Redactor } from '../observe/redact.ts';
+import type { Isolation } from '../os/isolation.ts';
+import type { Allowed } from '../os/passage/egress.ts';
 import { TooLate, within } from '../os/within.ts';
 import type { CellRecord } from '../redis/registry.ts';
 import type { Cell } from './cell.ts';
-import { type CommandPlace, runAt } from './command-place.ts';
+import { type CommandPlace, placeIn, runAt } from './command-place.ts';
+import { groundsOf } from './enclosure.ts';
 import { type AttemptSoFar, type HookCallback, type HookFacts, hookEnvironment } from './hook-facts.ts';
 import { markSetupDone, snapshot } from './settle.ts';
 import { checkSpawnConfig, type SpawnConfig } from './spawn-config.ts';
@@ -55,10 +58,8 @@ export async function runHook(site: SpawnerSite, cell: Cell, name: HookName, opt
     artifacts: cell.artifacts,
     tokens: cell.tokensUsed,
   };
-  const { id: cellId, folders, artifacts, log, redactor, bounds } = cell;
-  const cwd = facts.workspace ?? artifacts;
-  const place = { cellId, cwd, folders, artifacts, redactor, limits: bounds.ofCommand };
-  await runOne({ command, place, facts, site, log, defaultMs: config.hookMs, ...options });
+  const place = { ...placeIn(site, cell), cwd: facts.workspace ?? cell.artifacts };
+  await runOne({ command, place, facts, site, log: cell.log, defaultMs: config.hookMs, ...options });
   if (PREPARING.has(name)) await markSetupDone(workspace);
 }
 
@@ -83,14 +84,19 @@ export async function runSpawnFailureHook(
   // Without a cell id the config itself was refused, and nothing of it is run.
   const checked = cellId === null ? null : checkSpawnConfig(config);
   const cwd = artifacts ?? tmpdir();
-  const { redactor } = site;
-  const place = { cellId: cellId ?? '', cwd, folders: { home: cwd, temp: cwd }, artifacts, redactor };
+  const folders = { home: cwd, temp: cwd };
   const log = site.log.child({ task: taskId, attempt, cell: cellId });
+  const { grounds, redactor } = site;
+  const place = { cellId: cellId ?? '', dir: null, cwd, folders, artifacts, grounds, allowed: [], log, redactor };
   await runOne({ command: checked?.hooks.onFailure, place, facts, site, log, defaultMs: checked?.hookMs, ...options });
 }
 
 export interface DeadCell {
   record: CellRecord;
+  isolation: Isolation;
+  /** Hosts its commands may call, where the isolation restricts it. */
+  allowed: readonly Allowed[];
+  log: Logger;
   /** Of the task's plan. */
   hooks: Hooks | undefined;
   hookMs: number | undefined;
@@ -106,7 +112,7 @@ export interface DeadCell {
  * cell's processes have ended. Never throws: returns what went wrong, or null.
  */
 export async function runFailureHookOfDead(dead: DeadCell): Promise<string | null> {
-  const { record, hooks, hookMs, env, callback, redactor } = dead;
+  const { record, isolation, allowed, hooks, hookMs, env, log, redactor, callback } = dead;
   const command = hooks?.onFailure;
   if (command === undefined && callback === undefined) return null;
   try {
@@ -129,7 +135,10 @@ export async function runFailureHookOfDead(dead: DeadCell): Promise<string | nul
     const faults: string[] = [];
     if (command !== undefined) {
       const folders = { home: ownHome ?? other, temp: temp ?? other };
-      const place = { cellId, cwd: workspace ?? other, folders, artifacts: facts.artifacts, redactor };
+      const grounds = groundsOf(isolation, groundsOfRecord(record), []);
+      const dir = ownHome == null ? null : dirname(ownHome);
+      const inside = { cellId, cwd: workspace ?? other, folders, dir, allowed };
+      const place = { ...inside, artifacts: facts.artifacts, grounds, log, redactor };
       const ids = { taskId, agentId: taskId };
       const fault = await commandFault(command, { place, facts, ids, passed: env.commands, timeoutMs });
       if (fault !== null) faults.push(`hook onFailure ${fault}`);
@@ -142,6 +151,10 @@ export async function runFailureHookOfDead(dead: DeadCell): Promise<string | nul
   } catch (error) {
     return `hook onFailure could not be run: ${messageOf(error)}`;
   }
+}
+
+function groundsOfRecord({ home, repository, mirror }: CellRecord) {
+  return { home, source: { path: repository, gitDir: repository }, objects: join(mirror, 'objects') };
 }
 
 /** The path, if it is a folder below `root` and no link on the way leads elsewhere; else null. */
@@ -203,7 +216,8 @@ async function commandFault(hook: Hook, { place, facts, ...options }: CommandHoo
   const env = hookEnvironment(facts);
   const command = typeof hook === 'string' ? hook : hook.run;
   try {
-    const ended = await runAt(place, command, { ...options, log: hookLogOf(facts.hook), env });
+    const readable = place.artifacts === null ? [] : [place.artifacts];
+    const ended = await runAt(place, command, { ...options, readable, log: hookLogOf(facts.hook), env });
     if (ended.exitCode === 0) return null;
     const how = ended.exitCode === null ? `was ended by ${ended.signal}` : `ended with code ${ended.exitCode}`;
     const said = ended.tail.trim().slice(-1_000);

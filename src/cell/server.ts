@@ -4,11 +4,13 @@ import { isAbsolute, join } from 'node:path';
 import { createOpencodeClient } from '@opencode-ai/sdk/v2/client';
 import { mergeConfig } from '../config.ts';
 import { ARTIFACTS } from '../observe/artifacts.ts';
+import type { Logger } from '../observe/logger.ts';
 import type { Redactor } from '../observe/redact.ts';
 import { BoundedLog } from '../os/bounded-log.ts';
-import { type StartOptions, startProcess } from '../os/process.ts';
+import { type OwnedProcess, type StartOptions, startProcess } from '../os/process.ts';
 import { readProcess } from '../os/process-table.ts';
 import type { CellServer } from './cell.ts';
+import { type EnclosedCell, type Grounds, openEnclosure } from './enclosure.ts';
 import { LOOPBACK } from './held-port.ts';
 import { authorization, waitUntilReady } from './ready.ts';
 
@@ -23,6 +25,10 @@ export interface BootOptions {
   redactor: Redactor;
   bootMs: number;
   limits?: StartOptions['limits'];
+  grounds: Grounds;
+  /** The cell as its enclosure needs it. */
+  cell: Omit<EnclosedCell, 'cwd' | 'port'>;
+  log: Logger;
   signal?: AbortSignal | undefined;
   /** Told of the process as soon as it exists, and waited for. */
   onStart?(process: { pid: number; startTime: string }): Promise<unknown> | undefined;
@@ -33,25 +39,33 @@ export interface BootOptions {
  * @throws {CellpoolError} SERVER_EXITED, SPAWN_FAILED, CANCELLED
  */
 export async function bootServer(options: BootOptions): Promise<CellServer> {
-  const argv = ['serve', '--port', String(options.port), '--hostname', LOOPBACK, '--pure'] as const;
-  const process = await startProcess([options.binary, ...argv], {
-    cwd: options.workspacePath,
-    env: options.env,
-    log: new BoundedLog(join(options.artifacts, ARTIFACTS.serverLog), undefined, options.redactor.stream()),
-    limits: options.limits,
-  });
-  const baseUrl = `http://${LOOPBACK}:${options.port}`;
+  const { port, workspacePath: cwd } = options;
+  const enclosure = await openEnclosure(options.grounds, { ...options.cell, cwd, port }, options.log);
+  let process: OwnedProcess | null = null;
+  const stop = async (graceMs: number) => {
+    await process?.stop(graceMs);
+    await enclosure.close();
+  };
   try {
+    process = await startProcess(enclosure.wrap([options.binary, 'serve', ...listenOn(port), '--pure']), {
+      cwd,
+      env: { ...options.env, ...enclosure.env },
+      limits: options.limits,
+      log: new BoundedLog(join(options.artifacts, ARTIFACTS.serverLog), undefined, options.redactor.stream()),
+    });
+    const baseUrl = `http://${LOOPBACK}:${port}`;
     const entry = await readProcess(process.pid);
     await options.onStart?.({ pid: process.pid, startTime: entry?.startTime ?? '' });
     const version = await waitUntilReady(process, { ...options, baseUrl });
     const headers = { Authorization: authorization(options.password) };
-    return { process, baseUrl, version, client: createOpencodeClient({ baseUrl, headers }) };
+    return { process, stop, baseUrl, version, client: createOpencodeClient({ baseUrl, headers }) };
   } catch (error) {
-    await process.stop(0);
+    await stop(0);
     throw error;
   }
 }
+
+const listenOn = (port: number) => ['--port', String(port), '--hostname', LOOPBACK];
 
 /** Rules for agents that repositories keep, as opencode knows them; the first that is there counts. */
 const RULES = ['AGENTS.md', 'CLAUDE.md'];

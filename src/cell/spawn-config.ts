@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { DEFAULTS, jsonObject, LIMITS, loopRepeats, sayIssue } from '../config.ts';
 import { InvalidInput } from '../errors.ts';
 import { hooksSchema } from '../job/hooks.ts';
+import { hostsSchema } from '../job/hosts.ts';
 import { taskIdFault } from '../job/names.ts';
 import { faultsOf, taskSchema } from '../job/task.ts';
 
@@ -42,6 +43,8 @@ const spawnConfigSchema = z.strictObject({
   hooks: hooksSchema.default({}),
   /** Milliseconds for a hook that names no limit of its own. */
   hookMs: z.int().min(1).max(LIMITS.timeoutMs).optional(),
+  /** Hosts and ports that the cell may call, where its isolation restricts it. */
+  allow: hostsSchema.default([]),
   author: z.strictObject({ name: text, email: text }).optional(),
   /** Of a job on the queue: what holds its lock, and when it was put there (epoch ms). */
   job: z.strictObject({ token: text, enqueuedAt: z.number() }).optional(),

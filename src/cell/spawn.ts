@@ -21,6 +21,7 @@ import type { CellRecord, CellRegistry } from '../redis/registry.ts';
 import type { Cell, CellServer } from './cell.ts';
 import { makeCellFolders, secretsOfServer, serverEnvironment } from './environment.ts';
 import { HeldPort, isBindable } from './held-port.ts';
+import { modelHosts } from './model-hosts.ts';
 import { bootServer, opencodeConfig } from './server.ts';
 import type { CheckedSpawnConfig } from './spawn-config.ts';
 import type { SpawnerSite } from './spawner-site.ts';
@@ -118,7 +119,10 @@ export async function spawnCell(
     });
     const giveUpSecrets = redactor.add(secretsOfServer(env, opencode));
     cleanup.add('secrets', async () => giveUpSecrets());
-    const boot = { binary: site.binary, workspacePath: workspace.workspacePath, bootMs: site.bootMs };
+    const { workspacePath } = workspace;
+    const allowed = [...modelHosts(opencode), ...config.allow];
+    const { grounds, binary, bootMs } = site;
+    const boot = { grounds, binary, bootMs, workspacePath, cell: { cellId: id, dir, folders, allowed }, log };
     server = await inTurn(context.boots, signal, async () => {
       for (let tries = 1; ; tries += 1) {
         // It may have waited long for its turn.
@@ -152,6 +156,7 @@ export async function spawnCell(
       dir,
       folders,
       artifacts,
+      isolation: site.grounds.isolation.level,
       branch,
       branchBefore,
       port,
@@ -201,6 +206,7 @@ function register(
     repository: site.source.path,
     mirror: site.mirror.path,
     artifacts,
+    isolation: site.grounds.isolation.level,
     workspace: join(site.home, 'cells', id, 'workspace'),
     port: null,
     server: null,

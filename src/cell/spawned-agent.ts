@@ -1,4 +1,6 @@
 /** What others see of a cell and its agent, and what its steps return. */
+
+import type { IsolationLevel } from '../os/isolation.ts';
 import type { LimitLevels } from '../os/resource-limits.ts';
 import type { Cell } from './cell.ts';
 
@@ -16,6 +18,7 @@ export interface CellInfo {
   /** Of the server. */
   pid: number;
   opencodeVersion: string;
+  isolation: IsolationLevel;
   artifacts: string;
   /** How its limits are held on this machine. */
   limits: LimitLevels;
@@ -87,6 +90,7 @@ export function infoOf(cell: Cell): CellInfo {
     baseCommit: cell.workspace.baseCommit,
     pid: cell.server.process.pid,
     opencodeVersion: cell.server.version,
+    isolation: cell.isolation,
     artifacts: cell.artifacts,
     limits: cell.bounds.levels,
     createdAt: cell.createdAt,

@@ -1,5 +1,5 @@
 /** The site: what all cells on one repository share, prepared once. */
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, realpath, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DEFAULTS } from '../config.ts';
@@ -10,10 +10,12 @@ import type { Logger } from '../observe/logger.ts';
 import { silentLogger } from '../observe/logger.ts';
 import { Redactor } from '../observe/redact.ts';
 import { secretsOfEnvironment, secretsOfTree } from '../observe/secrets.ts';
+import { type AskedIsolation, chooseIsolation } from '../os/isolation.ts';
 import type { ResourceLimits } from '../os/resource-limits.ts';
 import { run } from '../os/run.ts';
 import { makeStateFolder } from '../os/state-folder.ts';
 import { prepareConfigFolder } from './config-folder.ts';
+import { type Grounds, groundsOf } from './enclosure.ts';
 import { findOpencode } from './opencode-binary.ts';
 
 export interface SiteOptions {
@@ -31,6 +33,10 @@ export interface SiteOptions {
   testMs?: number;
   /** What a cell may use; left out, the defaults; null in it: no limit. */
   limits?: Partial<ResourceLimits>;
+  /** How cells are kept apart from the machine; left out: as far as the machine allows. */
+  isolation?: AskedIsolation;
+  /** Further files and folders of the machine that cells may read. */
+  readable?: readonly string[];
   /** Names of environment variables that reach the server, and the setup and test commands. */
   env?: { server: readonly string[]; commands: readonly string[] };
   log?: Logger;
@@ -38,19 +44,27 @@ export interface SiteOptions {
   redactor?: Redactor;
 }
 
-export interface SpawnerSite extends Required<Omit<SiteOptions, 'opencodeBin' | 'repository' | 'limits'>> {
+export interface SpawnerSite
+  extends Required<Omit<SiteOptions, 'opencodeBin' | 'repository' | 'limits' | 'isolation' | 'readable'>> {
   readonly limits: ResourceLimits;
+  readonly grounds: Grounds;
   readonly source: Source;
   readonly mirror: Mirror;
   readonly binary: string;
   readonly configFolder: string;
 }
 
-/** @throws {CellpoolError} NOT_A_REPOSITORY, OPENCODE_MISSING, GIT_MISSING, STATE_FOLDER */
+/** @throws {CellpoolError} NOT_A_REPOSITORY, OPENCODE_MISSING, GIT_MISSING, STATE_FOLDER, ISOLATION_MISSING */
 export async function openSite(options: SiteOptions): Promise<SpawnerSite> {
-  const [source, binary] = await Promise.all([openSource(options.repository), findOpencode(options.opencodeBin)]);
+  const [source, binary, isolation] = await Promise.all([
+    openSource(options.repository),
+    findOpencode(options.opencodeBin),
+    chooseIsolation(options.isolation ?? 'auto', options.readable),
+  ]);
   await makeStateFolder(options.home);
-  const [mirror, version] = await Promise.all([openMirror(options.home, source), opencodeVersion(binary)]);
+  const home = await realpath(options.home);
+  const [mirror, version] = await Promise.all([openMirror(home, source), opencodeVersion(binary)]);
+  const configFolder = await prepareConfigFolder(home, version);
   const env = options.env ?? { server: [], commands: [] };
   const redactor =
     options.redactor ?? new Redactor(secretsOfEnvironment(process.env, [...env.server, ...env.commands]));
@@ -59,8 +73,9 @@ export async function openSite(options: SiteOptions): Promise<SpawnerSite> {
     source,
     mirror,
     binary,
-    configFolder: await prepareConfigFolder(options.home, version),
-    home: options.home,
+    configFolder,
+    grounds: groundsOf(isolation, { home, source, objects: mirror.objects }, [configFolder, await realpath(binary)]),
+    home,
     opencode: options.opencode ?? {},
     author: options.author ?? DEFAULTS.author,
     bootMs: options.bootMs ?? DEFAULTS.bootMs,

@@ -14,7 +14,7 @@ export async function stopProcesses({
   bounds,
 }: Pick<Cell, 'id' | 'dir' | 'bounds'> & { server: CellServer | null }): Promise<void> {
   try {
-    await server?.process.stop(STOP_GRACE_MS);
+    await server?.stop(STOP_GRACE_MS);
   } finally {
     // Where there is a group it holds all of them, also those that hide from the search.
     await bounds.kill();

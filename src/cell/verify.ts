@@ -5,7 +5,7 @@ import { ARTIFACTS } from '../observe/artifacts.ts';
 import type { CommandResult } from '../os/command.ts';
 import { isDiskFull } from '../os/disk.ts';
 import type { Cell } from './cell.ts';
-import { runAt } from './command-place.ts';
+import { placeIn, runAt } from './command-place.ts';
 import { outOfMemory } from './out-of-memory.ts';
 import { markSetupDone, snapshot } from './settle.ts';
 import type { SpawnerSite } from './spawner-site.ts';
@@ -68,18 +68,14 @@ async function inCell(
   command: string,
   options: { log: string; timeoutMs: number; signal?: AbortSignal | undefined },
 ): Promise<CommandResult> {
-  const { id, config, folders, artifacts, workspace, redactor, bounds, disk } = cell;
-  const bounded = { artifacts, redactor, limits: bounds.ofCommand };
-  const place = { cellId: id, cwd: workspace.workspacePath, folders, ...bounded };
   const [unwanted, over] = [new AbortController(), new AbortController()];
-  for (const signal of [disk.over, options.signal]) {
+  for (const signal of [cell.disk.over, options.signal]) {
     if (signal?.aborted) unwanted.abort();
     signal?.addEventListener('abort', () => unwanted.abort(), { once: true, signal: over.signal });
   }
   const { signal } = unwanted;
-  const ended = await runAt(place, command, { ...options, signal, ids: config, passed: site.env.commands }).finally(
-    () => over.abort(),
-  );
-  if (!options.signal?.aborted) disk.over.throwIfAborted();
+  const how = { ...options, signal, ids: cell.config, passed: site.env.commands };
+  const ended = await runAt(placeIn(site, cell), command, how).finally(() => over.abort());
+  if (!options.signal?.aborted) cell.disk.over.throwIfAborted();
   return ended;
 }

@@ -8,6 +8,7 @@ import { findOpencode } from '../cell/opencode-binary.ts';
 import { opencodeVersion } from '../cell/spawner-site.ts';
 import { CONCURRENCY_CAP, type Settings } from '../config.ts';
 import { asCellpoolError } from '../errors.ts';
+import { chooseIsolation, ISOLATION_HINT } from '../os/isolation.ts';
 import { type LeashLevel, leashLevel } from '../os/leash.ts';
 import { availableMemory, CELL_MEMORY_BYTES, cellsThatFit, RESERVE_BYTES } from '../os/memory.ts';
 import { achievedLevels } from '../os/resource-limits.ts';
@@ -70,6 +71,7 @@ async function checkAll(settings: Settings, asked: AbortSignal): Promise<Check[]
     await attempt('memory', () => checkMemory(settings)),
     await attempt('leash', checkLeash),
     await attempt('limits', () => checkLimits(settings)),
+    await attempt('isolation', () => checkIsolation(settings)),
   ];
   asked.throwIfAborted();
   return checks;
@@ -221,6 +223,12 @@ async function checkLimits({ limits }: Settings): Promise<Finding> {
   const advice =
     'Let the worker make control groups: as root, or under systemd with Delegate=yes and DelegateSubgroup=worker.';
   return { state: 'warning', found: told, advice };
+}
+
+async function checkIsolation({ isolation: { level: asked, readable } }: Settings): Promise<Finding> {
+  const { level, lacking } = await chooseIsolation(asked, readable);
+  if (lacking === null) return ok(level);
+  return { state: 'warning', found: `${level}: ${lacking}`, advice: ISOLATION_HINT };
 }
 
 function isAtLeast(version: string, [major, minor]: readonly [number, number]): boolean {

@@ -40,6 +40,11 @@ const FLAGS = {
   pids: ['--pids <n>', 'limits.pids', 'processes and threads of one cell, 0 for no limit (default: 1024)'],
   cpus: ['--cpus <n>', 'limits.cpus', 'processors of one cell, such as 1.5 (default: no limit)'],
   diskMb: ['--disk-mb <n>', 'limits.diskMb', 'disk of one cell in MiB, 0 for no limit (default: 10240)'],
+  isolation: [
+    '--isolation <level>',
+    'isolation.level',
+    'auto, strict, sandbox or process: how far cells are kept from this machine (default: auto, as far as it allows)',
+  ],
   logLevel: ['--log-level <level>', 'logLevel', 'fatal, error, warn, info, debug, trace or silent'],
 } as const satisfies Record<string, readonly [string, SettingKey, string]>;
 
@@ -60,7 +65,7 @@ export const TASK_FLAGS = [
   'totalTokenBudget',
 ] as const;
 export const LIMIT_FLAGS = ['memoryMb', 'pids', 'cpus', 'diskMb'] as const;
-export const WORKER_FLAGS = ['concurrency', 'ports', 'grace', ...LIMIT_FLAGS, 'logLevel'] as const;
+export const WORKER_FLAGS = ['concurrency', 'ports', 'isolation', 'grace', ...LIMIT_FLAGS, 'logLevel'] as const;
 
 export function addFlags(command: Command, names: readonly FlagName[]): Command {
   for (const name of names) {

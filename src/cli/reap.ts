@@ -75,7 +75,7 @@ export async function reapRound(settings: Settings, dryRun: boolean, connected: 
       host,
       log,
       identity: await ownIdentity(),
-      onFailure: failureHookOfDead(queue, { env: settings.env, log, redactor }),
+      onFailure: failureHookOfDead(queue, { settings, log, redactor }),
     });
     return await reaper.run({ dryRun, waitMs: TURN_MS });
   } finally {

@@ -8,6 +8,7 @@ import { openQueue } from '../job/queue.ts';
 import { createLogger } from '../observe/logger.ts';
 import { Redactor } from '../observe/redact.ts';
 import { secretsOfWorker } from '../observe/secrets.ts';
+import { chooseIsolation } from '../os/isolation.ts';
 import { within } from '../os/within.ts';
 import { TaskFollower } from '../producer/follow.ts';
 import { type Enqueued, Producer } from '../producer/producer.ts';
@@ -21,7 +22,7 @@ import { addFlags, WORKER_FLAGS } from './options.ts';
 import { drainOthers, sayWhatElseIsQueued } from './others.ts';
 import { endInWords, endWhenAsked } from './stopping.ts';
 import { addTaskFlags, readTaskCall, type TaskCall, type TaskFlags } from './task-input.ts';
-import { CHANGED, summary } from './words.ts';
+import { CHANGED, isolationInWords, summary } from './words.ts';
 
 const EXAMPLES = `
 Examples:
@@ -68,6 +69,8 @@ function hasGoneWell(result: AttemptResult | undefined): boolean {
 export async function runCall(call: TaskCall, flags: TaskFlags, stop: StopRequests): Promise<RunEnd> {
   // Without it every task would fail, and stand on the queue as failed.
   await findOpencode(call.settings.opencodeBin);
+  const { level, readable } = call.settings.isolation;
+  await chooseIsolation(level, readable);
   const terminal = process.stdout.isTTY === true && process.stderr.isTTY === true && flags.json !== true;
   const view = openLiveView(call.tasks.length, terminal);
   try {
@@ -211,6 +214,7 @@ async function workOff(
     await queue.close();
     throw error;
   });
+  view.say(isolationInWords(pool.isolation));
   void endWhenAsked(pool, stop, settings.graceMs, message => view.say(message)).then(
     end => {
       if (end.ended + end.handedBack > 0) view.say(endInWords(end));

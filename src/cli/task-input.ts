@@ -62,7 +62,7 @@ export async function readTaskCall(file: string | undefined, flags: TaskFlags): 
 }
 
 /** What nobody asked for is left out: a plan that says nothing new is equal to the one stored before. */
-export function planOf({ limits, setup, author, opencode, hooks, retryOverBudget }: Settings): Plan {
+export function planOf({ limits, setup, author, opencode, hooks, retryOverBudget, isolation }: Settings): Plan {
   const { setupMs, testMs, hookMs } = limits;
   return {
     setupMs,
@@ -72,6 +72,7 @@ export function planOf({ limits, setup, author, opencode, hooks, retryOverBudget
     ...(setup === undefined ? {} : { setup }),
     ...(Object.keys(hooks).length === 0 ? {} : { hooks, hookMs }),
     ...(retryOverBudget ? { retryOverBudget } : {}),
+    ...(isolation.allow.length === 0 ? {} : { allow: isolation.allow }),
   };
 }
 

@@ -1,5 +1,7 @@
 /** Figures and tables for people. */
+
 import type { AttemptResult } from '../job/outcome.ts';
+import type { Isolation } from '../os/isolation.ts';
 
 /** `850 ms`, `12.3 s`, `4 min 05 s`. */
 export function duration(ms: number): string {
@@ -92,4 +94,11 @@ export function summary(results: readonly AttemptResult[], queued = 0): string {
     ...(problems.length === 0 ? [] : ['', ...problems]),
     ...(leaks.length === 0 ? [] : ['', ...leaks]),
   ].join('\n');
+}
+
+/** What keeps the cells from this machine, as one sentence. */
+export function isolationInWords({ level, lacking }: Pick<Isolation, 'level' | 'lacking'>): string {
+  const why = lacking === null ? '' : `: ${lacking.replace(/\.$/, '')}`;
+  if (level === 'process') return `Cells are not isolated from this machine${why || ', as was asked'}.`;
+  return `Cells are isolated: ${level}${why === '' ? '' : ` (not strict${why})`}.`;
 }

@@ -5,6 +5,7 @@ import type { Settings } from '../config.ts';
 import { createLogger } from '../observe/logger.ts';
 import { Redactor } from '../observe/redact.ts';
 import { secretsOfWorker } from '../observe/secrets.ts';
+import { chooseIsolation } from '../os/isolation.ts';
 import { isSupervised, onInterrupt } from '../os/shutdown.ts';
 import { Supervisor } from '../worker/supervisor.ts';
 import { WorkerPool } from '../worker/worker.ts';
@@ -14,7 +15,7 @@ import { addFlags, type CommonFlags, SITE_FLAGS, settingsOf, WORKER_FLAGS } from
 import { say } from './outputs.ts';
 import { reapRound } from './reap.ts';
 import { endInWords, endWhenAsked } from './stopping.ts';
-import { counted, duration, printable } from './words.ts';
+import { counted, duration, isolationInWords, printable } from './words.ts';
 
 const EXAMPLES = `
 Examples:
@@ -50,6 +51,7 @@ export async function worker(flags: WorkerFlags): Promise<number> {
   if (flags.supervisor !== false && !isSupervised()) return supervise(settings);
   // A worker without it would take jobs from workers that have it, and fail them.
   await findOpencode(settings.opencodeBin);
+  await chooseIsolation(settings.isolation.level, settings.isolation.readable);
   return interruptible(stop =>
     withRedis(settings, say, connected => workUntilStopped(settings, flags.json === true, connected, stop), stop.asked),
   );
@@ -118,6 +120,7 @@ async function workUntilStopped(
     },
   });
   say(`Working with up to ${pool.concurrency} cells (${connected.origin} Redis). Ctrl-C to stop.`);
+  say(printable(isolationInWords(pool.isolation)));
   const end = await endWhenAsked(pool, stop, settings.graceMs, say);
   say(endInWords(end));
   return end.handedBack > 0 ? 130 : 0;

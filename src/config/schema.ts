@@ -63,6 +63,30 @@ const names = z.preprocess(
   z.array(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'must be a list of environment variable names')),
 );
 
+/** Strongest first; what they mean stands in `os/isolation.ts`. */
+export const ISOLATION_LEVELS = ['strict', 'sandbox', 'process'] as const;
+
+const paths = z.preprocess(
+  value => (typeof value === 'string' ? value.split(':').filter(path => path !== '') : value),
+  z.array(z.string().regex(/^\/[^\0]+$/, 'must be a list of absolute paths')),
+);
+
+/** What follows the host is its port; that of https when there is none. */
+const HOST = /^(?:\[([0-9a-f:.]+)\]|((?:\*\.)?[a-z0-9]([a-z0-9._-]*[a-z0-9])?))(?::(\d{1,5}))?$/i;
+const hosts = z.preprocess(
+  value => (typeof value === 'string' ? value.split(',').map(one => one.trim()) : value),
+  z.array(
+    z
+      .string()
+      .regex(HOST, 'must be a list of hosts such as registry.npmjs.org, *.example.com:8443 or localhost:5432')
+      .transform(text => {
+        const [, v6, name, , port = '443'] = HOST.exec(text) ?? [];
+        return { host: (v6 ?? name ?? '').toLowerCase(), port: Number(port) };
+      })
+      .refine(({ port }) => port >= 1 && port <= 65_535, 'must have ports from 1 to 65535'),
+  ),
+);
+
 const text = z
   .string()
   .refine(value => value.trim() !== '', 'may not be empty')
@@ -178,6 +202,14 @@ export const settingsSchema = z.strictObject({
   }),
   /** Merged into the opencode config of every cell. */
   opencode: jsonObject.default({}),
+  isolation: z.strictObject({
+    /** How far cells are kept apart from the machine; `auto` is as far as it allows. */
+    level: z.enum(['auto', ...ISOLATION_LEVELS]).default('auto'),
+    /** Further files and folders of the machine that cells may read. */
+    readable: paths.default([]),
+    /** Hosts that cells may call where their network is their own; the model's need not be named. */
+    allow: hosts.default([]),
+  }),
   /** Names of environment variables that reach the cell's server, and its setup and test commands. */
   env: z.strictObject({ server: names.default([]), commands: names.default([]) }),
   logLevel: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).optional(),
@@ -230,6 +262,9 @@ const ENTRIES = [
   { key: 'author.name', env: 'CELLPOOL_AUTHOR_NAME', file: true },
   { key: 'author.email', env: 'CELLPOOL_AUTHOR_EMAIL', file: true },
   { key: 'opencode', file: true },
+  { key: 'isolation.level', env: 'CELLPOOL_ISOLATION', file: false },
+  { key: 'isolation.readable', env: 'CELLPOOL_READABLE', file: false },
+  { key: 'isolation.allow', env: 'CELLPOOL_ALLOW', file: true },
   { key: 'env.server', env: 'CELLPOOL_SERVER_ENV', file: false },
   { key: 'env.commands', env: 'CELLPOOL_COMMAND_ENV', file: false },
   { key: 'logLevel', env: 'CELLPOOL_LOG_LEVEL', file: false },

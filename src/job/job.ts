@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { jsonObject } from '../config.ts';
 import { hooksSchema } from './hooks.ts';
+import { hostsSchema } from './hosts.ts';
 import { attemptResultSchema } from './outcome.ts';
 import { taskSchema } from './task.ts';
 
@@ -16,6 +17,8 @@ export const planSchema = z.strictObject({
   hookMs: z.int().positive().optional(),
   /** Whether a task that went over its budget of tokens is tried again. */
   retryOverBudget: z.boolean().optional(),
+  /** Hosts that the task's cells may call, where their isolation restricts it. */
+  allow: hostsSchema.optional(),
   author: z.strictObject({ name: z.string().min(1), email: z.string().min(1) }),
   /** Merged into the opencode config of the cell. */
   opencode: jsonObject,

@@ -1,5 +1,6 @@
 /** How an attempt ended, and everything that is told about it. This is the shape `cellpool run --json` prints. */
 import { z } from 'zod';
+import { ISOLATION_LEVELS } from '../config.ts';
 import { LIMIT_WAYS } from '../os/resource-limits.ts';
 import { HOOKS } from './hooks.ts';
 
@@ -70,6 +71,8 @@ export const attemptResultSchema = z.object({
   hookFaults: z.array(z.object({ hook: z.enum(HOOKS), message: z.string() })).optional(),
   /** What the agent added holds a secret that its worker knows; left out when it does not. */
   secretInWork: z.boolean().optional(),
+  /** How far the cell was kept apart from the machine; left out when there was none. */
+  isolation: z.enum(ISOLATION_LEVELS).optional(),
   /** Folder on the worker's host with transcript, diff, test log and server log. */
   artifacts: z.string(),
 });

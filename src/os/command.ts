@@ -1,10 +1,13 @@
 /** A shell command of the operator (setup, test): run in its own group, bounded in time and output, nothing left. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { BoundedLog, type ByteFilter } from './bounded-log.ts';
+import type { Argv } from './leash.ts';
 import { killStrays, type OwnedProcess, type StartOptions, startProcess } from './process.ts';
 
 export interface CommandOptions {
   cwd: string;
+  /** The argv that is started for the shell's. */
+  wrap?: (argv: Argv) => Argv;
   env: Record<string, string>;
   logPath: string;
   /** Stands before the log and the tail. */
@@ -41,7 +44,8 @@ export async function runCommand(command: string, options: CommandOptions): Prom
   if (options.signal?.aborted)
     return { exitCode: null, signal: null, timedOut: false, durationMs: 0, tail: '', logProblem: null };
   const log = new BoundedLog(options.logPath, undefined, options.filter);
-  const child = await startProcess(['/bin/sh', '-c', command], {
+  const shell: Argv = ['/bin/sh', '-c', command];
+  const child = await startProcess(options.wrap?.(shell) ?? shell, {
     cwd: options.cwd,
     env: options.env,
     log,

@@ -7,6 +7,7 @@ import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Redis } from 'ioredis';
 import { z } from 'zod';
+import { ISOLATION_LEVELS } from '../config.ts';
 import { messageOf } from '../errors.ts';
 import { taskIdFault } from '../job/names.ts';
 import { STAGES, type Stage } from '../job/outcome.ts';
@@ -37,6 +38,7 @@ export const cellRecordSchema = z.object({
   repository: z.string().startsWith('/'),
   mirror: z.string().startsWith('/'),
   artifacts: z.string(),
+  isolation: z.enum(ISOLATION_LEVELS),
   /** The agent's working tree; for people, since the reaper goes by the cell's id. */
   workspace: z.string(),
   port: z.object({ port: z.int(), token: z.string() }).nullable(),

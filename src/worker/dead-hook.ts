@@ -6,10 +6,11 @@ import type { TaskQueue } from '../job/queue.ts';
 import { readJob } from '../job/stored-job.ts';
 import type { Logger } from '../observe/logger.ts';
 import type { Redactor } from '../observe/redact.ts';
+import { chooseIsolation } from '../os/isolation.ts';
 import type { CellRecord } from '../redis/registry.ts';
 
 export interface DeadHookOptions {
-  env: Settings['env'];
+  settings: Pick<Settings, 'env' | 'isolation'>;
   log: Logger;
   redactor: Redactor;
   callback?: HookCallback | undefined;
@@ -18,13 +19,18 @@ export interface DeadHookOptions {
 /** A function that runs the hook in what is left of the cell, if the task has one. It does not throw for the hook. */
 export function failureHookOfDead(
   queue: TaskQueue,
-  { env, log, redactor, callback }: DeadHookOptions,
+  { settings, log, redactor, callback }: DeadHookOptions,
 ): (record: CellRecord) => Promise<void> {
   return async record => {
     if (record.job === null) return;
     const stored = await readJob(queue, record.taskId);
-    const { hooks, hookMs } = stored?.data?.plan ?? {};
-    const fault = await runFailureHookOfDead({ record, hooks, hookMs, env, redactor, callback });
+    const { level, readable } = settings.isolation;
+    const isolation = await chooseIsolation(level, readable);
+    const { hooks, hookMs, allow: allowed = [] } = stored?.data?.plan ?? {};
+    const fault = await runFailureHookOfDead({
+      ...{ record, isolation, allowed, hooks, hookMs, log, redactor, callback },
+      env: settings.env,
+    });
     if (fault !== null) log.warn({ task: record.taskId, cell: record.cellId, problem: fault }, 'onFailure failed');
   };
 }

@@ -79,18 +79,8 @@ export function spawnConfigOf({ job, token, data, attempt }: HeldJob): SpawnConf
     opencode: plan.opencode,
     limits: { setupMs: plan.setupMs, testMs: plan.testMs },
     job: { token, enqueuedAt: job.timestamp },
-    ...defined({
-      test,
-      title,
-      model,
-      agent,
-      costBudgetUsd,
-      stallMs,
-      loopRepeats,
-      setup: plan.setup,
-      hooks: plan.hooks,
-      hookMs: plan.hookMs,
-    }),
+    ...defined({ test, title, model, agent, costBudgetUsd, stallMs, loopRepeats }),
+    ...defined({ setup: plan.setup, hooks: plan.hooks, hookMs: plan.hookMs, allow: plan.allow }),
   };
 }
 

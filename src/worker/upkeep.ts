@@ -57,12 +57,12 @@ export class Upkeep {
 
   constructor(options: UpkeepOptions) {
     const { settings, redis, log, redactor, worker, registry, ports } = options;
-    const { prefix, host, home, env } = settings;
+    const { prefix, host, home } = settings;
     this.#options = options;
     this.#workers = new WorkerList(redis, { prefix });
     this.#marks = new Control(redis, { prefix });
     this.#queue = openQueue(redis, prefix);
-    const onFailure = failureHookOfDead(this.#queue, { env, log, redactor, callback: options.onFailure });
+    const onFailure = failureHookOfDead(this.#queue, { settings, log, redactor, callback: options.onFailure });
     this.#reaper = new Reaper({
       registry,
       ports,

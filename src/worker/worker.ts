@@ -14,6 +14,7 @@ import type { Logger } from '../observe/logger.ts';
 import { Redactor } from '../observe/redact.ts';
 import { secretsOfWorker } from '../observe/secrets.ts';
 import { ownIdentity } from '../os/identity.ts';
+import { chooseIsolation, type Isolation } from '../os/isolation.ts';
 import { availableMemory, cellsThatFit } from '../os/memory.ts';
 import { makeStateFolder } from '../os/state-folder.ts';
 import { Budgets } from '../redis/budget.ts';
@@ -55,8 +56,12 @@ export interface PoolOptions {
   onHeld?: (why: string | null) => void;
 }
 
+type Own = Pick<WorkerPool, 'concurrency' | 'isolation'>;
+
 export class WorkerPool {
   readonly concurrency: number;
+  /** How far its cells are kept from this machine. */
+  readonly isolation: Isolation;
   /** Jobs that were given back because the worker stops. */
   handedBack = 0;
   readonly #worker: Worker;
@@ -77,10 +82,11 @@ export class WorkerPool {
     this.#tellStopped = resolve;
   });
 
-  private constructor(options: PoolOptions, worker: CellRecord['worker'], concurrency: number) {
+  private constructor(options: PoolOptions, worker: CellRecord['worker'], { concurrency, isolation }: Own) {
     const { settings, redis, log } = options;
     const { home, host, prefix } = settings;
     this.concurrency = concurrency;
+    this.isolation = isolation;
     this.#allowed = concurrency;
     this.#cooldowns = new Cooldowns(redis, { prefix });
     const registry = new CellRegistry(redis, { prefix, host, home });
@@ -110,16 +116,22 @@ export class WorkerPool {
     });
   }
 
-  /** Starts taking jobs. The cap is what was asked, else what memory allows, and never over 50. */
+  /**
+   * Starts taking jobs. The cap is what was asked, else what memory allows, and never over 50.
+   * @throws {CellpoolError} ISOLATION_MISSING when the level that was asked for does not work here
+   */
   static async start(options: PoolOptions): Promise<WorkerPool> {
     const wanted = options.settings.concurrency ?? cellsThatFit(await availableMemory());
     const worker = { id: `${options.settings.host}.${randomBytes(4).toString('hex')}`, ...(await ownIdentity()) };
-    const pool = new WorkerPool(options, worker, Math.min(CONCURRENCY_CAP, wanted));
+    const { level, readable } = options.settings.isolation;
+    const isolation = await chooseIsolation(level, readable);
+    const pool = new WorkerPool(options, worker, { concurrency: Math.min(CONCURRENCY_CAP, wanted), isolation });
     await pool.#begin(options).catch(async error => {
       await pool.stop();
       throw error;
     });
-    options.log.info({ worker: worker.id, concurrency: pool.concurrency }, 'worker started');
+    const facts = { worker: worker.id, concurrency: pool.concurrency, isolation: isolation.level };
+    options.log.info(facts, 'worker started');
     return pool;
   }
 
@@ -244,8 +256,9 @@ export class WorkerPool {
 }
 
 function siteOf({ settings, log }: PoolOptions): ConstructorParameters<typeof SpawnerPool>[0] {
-  const { home, opencodeBin, opencode, author, env, limits } = settings;
-  const { bootMs, setupMs, testMs, memoryMb, pids, cpus, diskMb } = limits;
-  const perCell = { memoryMb, pids, cpus, diskMb };
-  return { home, opencodeBin, opencode, author, bootMs, setupMs, testMs, limits: perCell, env, log };
+  const { home, opencodeBin, opencode, author, env, isolation } = settings;
+  const { bootMs, setupMs, testMs, ...limits } = settings.limits;
+  const { level, readable } = isolation;
+  const times = { bootMs, setupMs, testMs };
+  return { home, opencodeBin, opencode, author, ...times, limits, isolation: level, readable, env, log };
 }

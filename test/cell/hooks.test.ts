@@ -7,7 +7,9 @@ import { type HookOptions, runFailureHookOfDead } from '../../src/cell/hooks.ts'
 import type { CellInfo, SpawnedAgent } from '../../src/cell/spawned-agent.ts';
 import { CellpoolError } from '../../src/errors.ts';
 import { HOOKS, type HookName, type Hooks } from '../../src/job/hooks.ts';
+import { silentLogger } from '../../src/observe/logger.ts';
 import { Redactor } from '../../src/observe/redact.ts';
+import { chooseIsolation } from '../../src/os/isolation.ts';
 import type { CellRecord } from '../../src/redis/registry.ts';
 import { startTestCells, type TestCells } from '../support/cell.ts';
 import { leftBehind } from '../support/dead-cell.ts';
@@ -214,9 +216,12 @@ describe('the variables of a hook', () => {
 });
 
 describe('onFailure for a cell whose worker died', () => {
-  const runFor = (record: CellRecord, onFailure: Hooks['onFailure'], hookMs = 20_000) =>
+  const runFor = async (record: CellRecord, onFailure: Hooks['onFailure'], hookMs = 20_000) =>
     runFailureHookOfDead({
       record,
+      isolation: await chooseIsolation('process'),
+      allowed: [],
+      log: silentLogger,
       hooks: onFailure === undefined ? {} : { onFailure },
       hookMs,
       env: { commands: [] },

@@ -4,7 +4,9 @@ import { fileURLToPath } from 'node:url';
 import getPort from 'get-port';
 import { describe, expect, test } from 'vitest';
 import { bootServer, opencodeConfig } from '../../src/cell/server.ts';
+import { silentLogger } from '../../src/observe/logger.ts';
 import { Redactor } from '../../src/observe/redact.ts';
+import { chooseIsolation } from '../../src/os/isolation.ts';
 import { processesOf } from '../support/leaks.ts';
 import { tempFolder, writeFiles } from '../support/repository.ts';
 
@@ -66,6 +68,9 @@ describe('a server that does not come up', () => {
       artifacts: join(folder, 'artifacts'),
       redactor: new Redactor(),
       bootMs,
+      grounds: { isolation: await chooseIsolation('process'), hidden: [], readable: [] },
+      cell: { cellId: 'boot', dir: folder, folders: { home: folder, temp: folder }, allowed: [] },
+      log: silentLogger,
     });
     const error: unknown = await booting.then(
       () => new Error('it came up'),

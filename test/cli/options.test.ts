@@ -67,6 +67,7 @@ test('every flag sets its setting when it is typed', () => {
     pids: ['--pids', '0'],
     cpus: ['--cpus', '1.5'],
     diskMb: ['--disk-mb', '4096'],
+    isolation: ['--isolation', 'sandbox'],
     logLevel: ['--log-level', 'debug'],
   };
   const command = addFlags(new Command(), [...SITE_FLAGS, ...TASK_FLAGS, ...WORKER_FLAGS]);
@@ -76,6 +77,7 @@ test('every flag sets its setting when it is typed', () => {
     redisUrl: 'redis://127.0.0.1:1',
     concurrency: 7,
     ports: { from: 9100, to: 9200 },
+    isolation: { level: 'sandbox' },
     model: 'a/b',
     agent: 'build',
     test: 'npm test',

@@ -33,6 +33,7 @@ function fresh() {
     mirror: '/mirror',
     artifacts: '/artifacts',
     workspace: '/workspace',
+    isolation: 'process',
     port: null,
     server: null,
     stage: 'spawn',

@@ -75,6 +75,8 @@ export async function startTestCells(changes: Partial<SiteOptions> = {}): Promis
     setupMs: 20_000,
     testMs: 20_000,
     env: { server: [], commands: [] },
+    // What is isolated is tested by name; here it would differ from machine to machine.
+    isolation: 'process',
     log,
     ...changes,
   });

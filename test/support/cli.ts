@@ -92,6 +92,8 @@ export class CliHome {
   environment(): Record<string, string> {
     return {
       PATH: process.env.PATH ?? '',
+      // What is isolated is tested by name; here it would differ from machine to machine.
+      CELLPOOL_ISOLATION: 'process',
       HOME: join(this.folder, 'user'),
       TMPDIR: tmpdir(),
       LC_ALL: 'C',

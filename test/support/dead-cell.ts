@@ -26,6 +26,7 @@ export function leftBehind(more: Partial<CellRecord> = {}) {
     mirror: '/nowhere',
     artifacts,
     workspace,
+    isolation: 'process',
     port: { port: 9001, token: 't' },
     server: null,
     stage: 'execute',

@@ -27,7 +27,9 @@ async function prepare(onFailure?: string) {
   if (onFailure !== undefined) await addJob(queue, { ...data, plan: { ...data.plan, hooks: { onFailure } } });
   const told: HookFacts[] = [];
   const callback = (facts: HookFacts) => void told.push(facts);
-  return { queue, told, callback, env: { server: [], commands: [] }, redactor: new Redactor() };
+  const isolation = { level: 'process' as const, readable: [], allow: [] };
+  const settings = { env: { server: [], commands: [] }, isolation };
+  return { queue, told, callback, settings, redactor: new Redactor() };
 }
 
 const JOB = { job: { token: 't', enqueuedAt: 1 } } satisfies Partial<CellRecord>;

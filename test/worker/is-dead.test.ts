@@ -17,6 +17,7 @@ const record: CellRecord = {
   mirror: '/state/mirrors/x',
   artifacts: '/state/artifacts',
   workspace: '/workspace',
+  isolation: 'process',
   port: null,
   server: null,
   stage: 'spawn',

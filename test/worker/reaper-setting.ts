@@ -119,7 +119,16 @@ export async function prepare(server: TestRedis): Promise<Setting> {
     },
     record: (cellId, more = {}) => ({
       ...{ version: 1, cellId, host: HOST, home, worker: gone, taskId: cellId.slice(0, -9), attempt: 1, job: null },
-      ...{ repository, mirror: mirror.path, artifacts: '', workspace: '', port: null, server: null, stage: 'execute' },
+      ...{
+        repository,
+        mirror: mirror.path,
+        artifacts: '',
+        workspace: '',
+        isolation: 'process',
+        port: null,
+        server: null,
+        stage: 'execute',
+      },
       ...{ abandoned: false, createdAt: Date.now() },
       ...more,
     }),

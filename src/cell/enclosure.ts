@@ -1,0 +1,80 @@
+/**
+ * What a cell's programs are kept in: the host as the site's isolation shows it, the cell's own folders, and where the
+ * level says so a network of their own with one port in and a short list of hosts out.
+ */
+import { randomBytes } from 'node:crypto';
+import { join } from 'node:path';
+import type { Source } from '../git/source.ts';
+import type { Logger } from '../observe/logger.ts';
+import { TEMPORARY } from '../os/bubblewrap.ts';
+import type { Isolation } from '../os/isolation.ts';
+import type { Argv } from '../os/leash.ts';
+import type { Allowed } from '../os/passage/egress.ts';
+import { openPassage, RELAY } from '../os/passage/passage.ts';
+import type { CellFolders } from './environment.ts';
+
+/** What all cells of a site have in common. Absolute paths without symbolic links. */
+export interface Grounds {
+  readonly isolation: Isolation;
+  readonly hidden: readonly string[];
+  readonly readable: readonly string[];
+}
+
+/** Of the pool and of the user's repository cells see nothing; they borrow the objects of the pool's mirror. */
+export function groundsOf(
+  isolation: Isolation,
+  { home, source, objects }: { home: string; source: Pick<Source, 'path' | 'gitDir'>; objects: string },
+  readable: readonly string[],
+): Grounds {
+  return { isolation, hidden: [home, source.path, source.gitDir], readable: [objects, ...readable] };
+}
+
+export interface EnclosedCell {
+  cellId: string;
+  cwd: string;
+  folders: CellFolders;
+  /** The cell's own folder, for what is needed while something runs in it; null when it has none. */
+  dir: string | null;
+  /** Hosts that may be called, where the level restricts it. */
+  allowed: readonly Allowed[];
+  /** Further files and folders that may be read. */
+  readable?: readonly string[];
+  /** On which a server is to be reached from outside; left out: there is none. */
+  port?: number;
+}
+
+export interface Enclosure {
+  /** `argv` as it is to be started. */
+  wrap(argv: Argv): Argv;
+  /** Variables that programs need to find their way out. */
+  readonly env: Readonly<Record<string, string>>;
+  close(): Promise<void>;
+}
+
+/** Opens an enclosure; the caller closes it when all that runs in it has ended. @throws when the port cannot be bound */
+export async function openEnclosure(grounds: Grounds, cell: EnclosedCell, log: Logger): Promise<Enclosure> {
+  const { isolation } = grounds;
+  const { cellId, cwd, folders, dir, allowed, port = null } = cell;
+  // Without folders of its own a command works where everybody's temporary files are, and is to see none of them.
+  const isOwn = (path: string) => !TEMPORARY.includes(path);
+  const place = {
+    id: cellId,
+    cwd,
+    hidden: grounds.hidden,
+    readable: [...grounds.readable, ...(cell.readable ?? [])],
+    writable: [...new Set([cwd, folders.home, folders.temp])].filter(isOwn),
+    temp: isOwn(folders.temp) ? folders.temp : null,
+    sockets: [],
+  };
+  if (isolation.level !== 'strict' || dir === null || (allowed.length === 0 && port === null)) {
+    return { wrap: argv => isolation.enclose(argv, place), env: {}, close: async () => undefined };
+  }
+  const { sockets, argv, env, close } = await openPassage({
+    folder: join(dir, `passage-${randomBytes(4).toString('hex')}`),
+    allowed,
+    port,
+    onRefused: target => log.warn({ target }, 'the cell called a host that it may not call'),
+  });
+  const inside = { ...place, sockets, readable: [...place.readable, RELAY] };
+  return { wrap: program => isolation.enclose([...argv, ...program], inside), env, close };
+}
