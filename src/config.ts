@@ -9,11 +9,13 @@ import { homedir, hostname } from 'node:os';
 import { isAbsolute, join, resolve } from 'node:path';
 import { NO_PROJECT_FILE, type ProjectFile, readConfigFile, readProjectFile } from './config/files.ts';
 import { isRecord } from './config/json.ts';
-import { DEFAULTS, LEAVES, type SettingKey, type Settings, settingsSchema } from './config/schema.ts';
+import { LEAVES, type SettingKey } from './config/leaves.ts';
+import { DEFAULTS, type Settings, settingsSchema } from './config/schema.ts';
 import { flawsOf, sayIssue } from './config/wording.ts';
 import { type Fault, InvalidInput } from './errors.ts';
 
 export { isRecord, JSON_DEPTH_MAX, type Json, type JsonObject, jsonObject } from './config/json.ts';
+export type { SettingKey } from './config/leaves.ts';
 export {
   CONCURRENCY_CAP,
   DEFAULTS,
@@ -21,7 +23,6 @@ export {
   ISOLATION_LEVELS,
   LIMITS,
   loopRepeats,
-  type SettingKey,
   type Settings,
 } from './config/schema.ts';
 export { sayIssue } from './config/wording.ts';

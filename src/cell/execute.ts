@@ -76,6 +76,8 @@ export async function execute(cell: Cell, prompt: string, options: ExecuteOption
     when(cell.disk.over, () => end('error', cell.disk.over.reason));
     void cell.server.process.exited.then(async () => end('error', await serverExited(cell)));
     startSession(cell, prompt, over.signal, {
+      // Where nothing but its config bounds it, what that leaves open is refused.
+      permission: cell.isolation === 'process' ? 'reject' : 'once',
       onSession: id => {
         sessionId = id;
       },

@@ -1,24 +1,13 @@
-/**
- * Hooks: what the operator wants done at fixed moments of a cell's life. One hook is a command, then a callback of
- * the program that runs the pool; both have a time limit and get the facts. `run-cell.ts` knows when they happen.
- */
-import { lstat, realpath } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { dirname, join, relative } from 'node:path';
 import { DEFAULTS } from '../config.ts';
 import { CellpoolError, messageOf } from '../errors.ts';
-import type { Hook, HookName, Hooks } from '../job/hooks.ts';
+import type { Hook, HookName } from '../job/hooks.ts';
 import { branchOf } from '../job/names.ts';
 import { hookLogOf } from '../observe/artifacts.ts';
 import type { Logger } from '../observe/logger.ts';
-import type { Redactor } from '../observe/redact.ts';
-import type { Isolation } from '../os/isolation.ts';
-import type { Allowed } from '../os/passage/egress.ts';
 import { TooLate, within } from '../os/within.ts';
-import type { CellRecord } from '../redis/registry.ts';
 import type { Cell } from './cell.ts';
 import { type CommandPlace, placeIn, runAt } from './command-place.ts';
-import { groundsOf } from './enclosure.ts';
 import { type AttemptSoFar, type HookCallback, type HookFacts, hookEnvironment } from './hook-facts.ts';
 import { markSetupDone, snapshot } from './settle.ts';
 import { checkSpawnConfig, type SpawnConfig } from './spawn-config.ts';
@@ -91,85 +80,6 @@ export async function runSpawnFailureHook(
   await runOne({ command: checked?.hooks.onFailure, place, facts, site, log, defaultMs: checked?.hookMs, ...options });
 }
 
-export interface DeadCell {
-  record: CellRecord;
-  isolation: Isolation;
-  /** Hosts its commands may call, where the isolation restricts it. */
-  allowed: readonly Allowed[];
-  log: Logger;
-  /** Of the task's plan. */
-  hooks: Hooks | undefined;
-  hookMs: number | undefined;
-  /** Names of the worker's variables that commands get. */
-  env: { commands: readonly string[] };
-  redactor: Redactor;
-  /** Called after the command, also when that failed. */
-  callback?: HookCallback | undefined;
-}
-
-/**
- * Runs `onFailure` for a cell whose worker died, in its workspace if that is still there. Call it when all of the
- * cell's processes have ended. Never throws: returns what went wrong, or null.
- */
-export async function runFailureHookOfDead(dead: DeadCell): Promise<string | null> {
-  const { record, isolation, allowed, hooks, hookMs, env, log, redactor, callback } = dead;
-  const command = hooks?.onFailure;
-  if (command === undefined && callback === undefined) return null;
-  try {
-    const { home, cellId, taskId, attempt } = record;
-    const folder = (path: string) => folderBelow(home, path);
-    const ofCell = (name: string) => folder(join(home, 'cells', cellId, name));
-    const [workspace, ownHome, temp, artifacts] = await Promise.all([
-      ...['workspace', 'home', 'tmp'].map(ofCell),
-      folder(record.artifacts),
-    ]);
-    const other = artifacts ?? tmpdir();
-    const error = { code: 'WORKER_DIED', message: 'the worker died during the attempt' };
-    const facts: HookFacts = {
-      ...soFar({ outcome: 'failed', error }),
-      ...{ hook: 'onFailure', taskId, agentId: taskId, attempt, cellId, branch: branchOf(taskId) },
-      ...{ port: record.port?.port ?? null, baseCommit: null, tokens: 0 },
-      ...{ workspace: workspace ?? null, artifacts: artifacts ?? null },
-    };
-    const timeoutMs = limitOf(command, hookMs);
-    const faults: string[] = [];
-    if (command !== undefined) {
-      const folders = { home: ownHome ?? other, temp: temp ?? other };
-      const grounds = groundsOf(isolation, groundsOfRecord(record), []);
-      const dir = ownHome == null ? null : dirname(ownHome);
-      const inside = { cellId, cwd: workspace ?? other, folders, dir, allowed };
-      const place = { ...inside, artifacts: facts.artifacts, grounds, log, redactor };
-      const ids = { taskId, agentId: taskId };
-      const fault = await commandFault(command, { place, facts, ids, passed: env.commands, timeoutMs });
-      if (fault !== null) faults.push(`hook onFailure ${fault}`);
-    }
-    if (callback !== undefined) {
-      const fault = await callbackFault(callback, facts, timeoutMs, undefined);
-      if (fault !== null) faults.push(`the callback of hook onFailure ${fault}`);
-    }
-    return faults.length === 0 ? null : faults.join('; ');
-  } catch (error) {
-    return `hook onFailure could not be run: ${messageOf(error)}`;
-  }
-}
-
-function groundsOfRecord({ home, repository, mirror }: CellRecord) {
-  return { home, source: { path: repository, gitDir: repository }, objects: join(mirror, 'objects') };
-}
-
-/** The path, if it is a folder below `root` and no link on the way leads elsewhere; else null. */
-async function folderBelow(root: string, path: string): Promise<string | null> {
-  const inner = relative(root, path);
-  if (inner === '' || inner.startsWith('..')) return null;
-  try {
-    const [realRoot, real] = await Promise.all([realpath(root), realpath(path)]);
-    return real === join(realRoot, inner) && (await lstat(real)).isDirectory() ? real : null;
-  } catch {
-    // Whatever it is, it is no folder to work in.
-    return null;
-  }
-}
-
 interface OneHook extends HookOptions {
   command: Hook | undefined;
   place: CommandPlace;
@@ -203,7 +113,7 @@ async function runOne({ command, callback, place, facts, site, log, defaultMs, s
   throw new CellpoolError('HOOK_FAILED', faults.join('; '), { facts: { hook } });
 }
 
-interface CommandHook {
+export interface CommandHook {
   place: CommandPlace;
   facts: Partial<HookFacts> & Pick<HookFacts, 'hook'>;
   ids: { taskId: string; agentId: string };
@@ -212,7 +122,7 @@ interface CommandHook {
   signal?: AbortSignal | undefined;
 }
 
-async function commandFault(hook: Hook, { place, facts, ...options }: CommandHook): Promise<string | null> {
+export async function commandFault(hook: Hook, { place, facts, ...options }: CommandHook): Promise<string | null> {
   const env = hookEnvironment(facts);
   const command = typeof hook === 'string' ? hook : hook.run;
   try {
@@ -227,7 +137,7 @@ async function commandFault(hook: Hook, { place, facts, ...options }: CommandHoo
   }
 }
 
-async function callbackFault(
+export async function callbackFault(
   callback: HookCallback,
   facts: HookFacts,
   timeoutMs: number,
@@ -243,10 +153,10 @@ async function callbackFault(
 
 const notDone = (timeoutMs: number) => `was not done after ${timeoutMs} ms`;
 
-function limitOf(hook: Hook | undefined, defaultMs: number | undefined): number {
+export function limitOf(hook: Hook | undefined, defaultMs: number | undefined): number {
   return (typeof hook === 'object' ? hook.timeoutMs : undefined) ?? defaultMs ?? DEFAULTS.hookMs;
 }
 
-function soFar({ tests, outcome, error, commit }: HookOptions): AttemptSoFar {
+export function soFar({ tests, outcome, error, commit }: HookOptions): AttemptSoFar {
   return { tests: tests ?? null, outcome: outcome ?? null, error: error ?? null, commit: commit ?? null };
 }

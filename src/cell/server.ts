@@ -7,6 +7,7 @@ import { ARTIFACTS } from '../observe/artifacts.ts';
 import type { Logger } from '../observe/logger.ts';
 import type { Redactor } from '../observe/redact.ts';
 import { BoundedLog } from '../os/bounded-log.ts';
+import type { IsolationLevel } from '../os/isolation.ts';
 import { type OwnedProcess, type StartOptions, startProcess } from '../os/process.ts';
 import { readProcess } from '../os/process-table.ts';
 import type { CellServer } from './cell.ts';
@@ -76,13 +77,13 @@ const RULES = ['AGENTS.md', 'CLAUDE.md'];
  * that opencode would read beside it are named here.
  */
 export function opencodeConfig(
-  workspacePath: string,
-  model: string | undefined,
+  { workspacePath, model, isolation }: { workspacePath: string; model?: string | undefined; isolation: IsolationLevel },
   ...sections: Record<string, unknown>[]
 ): Record<string, unknown> {
   const ours = {
-    // Nobody is there to answer; what an agent may do is bounded by its cell, not by questions.
-    permission: { '*': 'allow' },
+    // Nobody is there to answer; what an agent may do is bounded by its cell, not by questions. Where nothing bounds
+    // it, its tools at least refuse files outside the workspace.
+    permission: { '*': 'allow', ...(isolation === 'process' ? { external_directory: 'deny' } : {}) },
     share: 'disabled',
     autoupdate: false,
     ...(model === undefined ? {} : { model }),

@@ -107,7 +107,11 @@ export async function spawnCell(
     cleanup.add(step, () => stopProcesses({ id, dir, server, bounds: limits }));
     const password = randomBytes(24).toString('base64url');
     const { redactor } = site;
-    const opencode = opencodeConfig(workspace.workspacePath, config.model, site.opencode, config.opencode);
+    const opencode = opencodeConfig(
+      { workspacePath: workspace.workspacePath, model: config.model, isolation: site.grounds.isolation.level },
+      site.opencode,
+      config.opencode,
+    );
     const env = await serverEnvironment({
       cellId: id,
       folders,

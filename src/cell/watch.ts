@@ -19,6 +19,8 @@ export interface Usage {
 }
 
 export interface WatchHandlers {
+  /** What the agent is told when it asks whether it may do something that its config leaves open. */
+  permission: 'once' | 'reject';
   /** The stream is open: what happens from now on is seen. Called again after a break. */
   onOpen(): void;
   onIdle(): void;
@@ -85,8 +87,8 @@ function handleEvent(
   if (event.type === 'message.updated') count(event.properties.info, usage, handlers);
   else if (event.type === 'session.status') tellRetry(event.properties.sessionID, event.properties.status, handlers);
   else if (event.type === 'permission.asked')
-    reject(client.permission.reply({ requestID: event.properties.id, reply: 'reject' }));
-  else if (event.type === 'question.asked') reject(client.question.reject({ requestID: event.properties.id }));
+    answer(client.permission.reply({ requestID: event.properties.id, reply: handlers.permission }));
+  else if (event.type === 'question.asked') answer(client.question.reject({ requestID: event.properties.id }));
   else if (event.type === 'session.error' && event.properties.sessionID === sessionId) {
     handlers.onError(sessionError(event.properties.error));
   } else if (event.type === 'session.idle' && event.properties.sessionID === sessionId) handlers.onIdle();
@@ -103,9 +105,9 @@ function tellRetry(sessionId: string, status: SessionStatus, { onRetry }: WatchH
   onRetry({ sessionId, attempt, message, next });
 }
 
-/** Nobody is there to answer. If the refusal does not get through, the agent waits and its time limit ends it. */
-function reject(answer: Promise<unknown>): void {
-  answer.catch(() => undefined);
+/** Nobody else is there to answer. If it does not get through, the agent waits, and is ended for making no progress. */
+function answer(sent: Promise<unknown>): void {
+  sent.catch(() => undefined);
 }
 
 async function catchUp(

@@ -2,8 +2,8 @@
 import { readFileSync, statSync } from 'node:fs';
 import { type Fault, messageOf } from '../errors.ts';
 import { isRecord, jsonObjectFault } from './json.ts';
+import { LEAVES } from './leaves.ts';
 import { type Located, lineOf } from './located.ts';
-import { LEAVES } from './schema.ts';
 import { readYaml } from './yaml.ts';
 
 /** A settings file is written by hand; a larger one is something else. */

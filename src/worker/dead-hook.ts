@@ -1,6 +1,7 @@
 /** The `onFailure` hook of an attempt whose worker died; what it is stands in the task's job. */
+
+import { runFailureHookOfDead } from '../cell/dead-cell-hook.ts';
 import type { HookCallback } from '../cell/hook-facts.ts';
-import { runFailureHookOfDead } from '../cell/hooks.ts';
 import type { Settings } from '../config.ts';
 import type { TaskQueue } from '../job/queue.ts';
 import { readJob } from '../job/stored-job.ts';

@@ -5,6 +5,8 @@ import pLimit from 'p-limit';
 import { AgentSpawner } from '../cell/agent-spawner.ts';
 import type { Registration } from '../cell/spawn.ts';
 import { openSite, type SiteOptions, type SpawnerSite } from '../cell/spawner-site.ts';
+import type { Settings } from '../config.ts';
+import type { Logger } from '../observe/logger.ts';
 import type { PortLeases } from '../redis/port-lease.ts';
 
 export interface PooledSpawner {
@@ -12,14 +14,16 @@ export interface PooledSpawner {
   site: SpawnerSite;
 }
 
+type PoolSite = Omit<SiteOptions, 'repository'>;
+
 export class SpawnerPool {
-  readonly #options: Omit<SiteOptions, 'repository'>;
+  readonly #options: PoolSite;
   readonly #ports: PortLeases;
   readonly #registry: Registration;
   readonly #boots = pLimit(Math.max(2, availableParallelism()));
   readonly #spawners = new Map<string, Promise<PooledSpawner>>();
 
-  constructor(options: Omit<SiteOptions, 'repository'>, ports: PortLeases, registry: Registration) {
+  constructor(options: PoolSite, ports: PortLeases, registry: Registration) {
     this.#options = options;
     this.#ports = ports;
     this.#registry = registry;
@@ -53,4 +57,13 @@ function isThere({ site }: PooledSpawner): Promise<boolean> {
     () => true,
     () => false,
   );
+}
+
+/** What all sites of a worker have in common. */
+export function siteOptionsOf(settings: Settings, log: Logger): PoolSite {
+  const { home, opencodeBin, opencode, author, env, isolation } = settings;
+  const { bootMs, setupMs, testMs, memoryMb, pids, cpus, diskMb } = settings.limits;
+  const bounds = { bootMs, setupMs, testMs, limits: { memoryMb, pids, cpus, diskMb } };
+  const { level, readable } = isolation;
+  return { home, opencodeBin, opencode, author, ...bounds, isolation: level, readable, env, log };
 }

@@ -28,7 +28,7 @@ import { type JobContext, REASONS } from './held-job.ts';
 import type { JobLocks } from './job-locks.ts';
 import { LOCK_MS, openJobQueue } from './job-queue.ts';
 import { processJob } from './process-job.ts';
-import { SpawnerPool } from './spawner-pool.ts';
+import { SpawnerPool, siteOptionsOf } from './spawner-pool.ts';
 import { Upkeep } from './upkeep.ts';
 
 /** For handing jobs back once the cells are gone; after that their locks run out by themselves. */
@@ -92,7 +92,7 @@ export class WorkerPool {
     const registry = new CellRegistry(redis, { prefix, host, home });
     const ports = new PortLeases(redis, { prefix, host, range: settings.ports });
     const redactor = options.redactor ?? new Redactor(secretsOfWorker(settings));
-    const site = { ...siteOf(options), redactor };
+    const site = { ...siteOptionsOf(options.settings, options.log), redactor };
     const context = {
       ...this.#contextOf(options, new SpawnerPool(site, ports, { cells: registry, worker })),
       redactor,
@@ -253,12 +253,4 @@ export class WorkerPool {
     this.#worker.concurrency = cells;
     if (this.#worker.isPaused()) this.#worker.resume();
   }
-}
-
-function siteOf({ settings, log }: PoolOptions): ConstructorParameters<typeof SpawnerPool>[0] {
-  const { home, opencodeBin, opencode, author, env, isolation } = settings;
-  const { bootMs, setupMs, testMs, ...limits } = settings.limits;
-  const { level, readable } = isolation;
-  const times = { bootMs, setupMs, testMs };
-  return { home, opencodeBin, opencode, author, ...times, limits, isolation: level, readable, env, log };
 }

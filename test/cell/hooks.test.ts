@@ -2,8 +2,9 @@
 import { existsSync, readFileSync, renameSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { runFailureHookOfDead } from '../../src/cell/dead-cell-hook.ts';
 import { type HookFacts, hookEnvironment } from '../../src/cell/hook-facts.ts';
-import { type HookOptions, runFailureHookOfDead } from '../../src/cell/hooks.ts';
+import type { HookOptions } from '../../src/cell/hooks.ts';
 import type { CellInfo, SpawnedAgent } from '../../src/cell/spawned-agent.ts';
 import { CellpoolError } from '../../src/errors.ts';
 import { HOOKS, type HookName, type Hooks } from '../../src/job/hooks.ts';

@@ -11,8 +11,13 @@ import { processesOf } from '../support/leaks.ts';
 import { tempFolder, writeFiles } from '../support/repository.ts';
 
 describe('the config of a server', () => {
+  test('refuses files outside the workspace where nothing else does', () => {
+    const config = opencodeConfig({ workspacePath: '/nonexistent', isolation: 'process' });
+    expect(config.permission).toEqual({ '*': 'allow', external_directory: 'deny' });
+  });
+
   test('asks nobody, shares nothing and does not update itself', () => {
-    expect(opencodeConfig('/nonexistent', undefined)).toEqual({
+    expect(opencodeConfig({ workspacePath: '/nonexistent', isolation: 'sandbox' })).toEqual({
       permission: { '*': 'allow' },
       share: 'disabled',
       autoupdate: false,
@@ -21,13 +26,15 @@ describe('the config of a server', () => {
   });
 
   test("names the task's model", () => {
-    expect(opencodeConfig('/nonexistent', 'p/m')).toMatchObject({ model: 'p/m' });
+    expect(opencodeConfig({ workspacePath: '/nonexistent', model: 'p/m', isolation: 'strict' })).toMatchObject({
+      model: 'p/m',
+    });
   });
 
   test('lets the operator have the last word, key by key, and a later section before an earlier one', () => {
     const first = { permission: { bash: 'deny' }, provider: { one: { options: { a: 1 } } }, share: 'manual' };
     const second = { provider: { one: { options: { b: 2 } }, two: {} } };
-    expect(opencodeConfig('/nonexistent', undefined, first, second)).toMatchObject({
+    expect(opencodeConfig({ workspacePath: '/nonexistent', isolation: 'sandbox' }, first, second)).toMatchObject({
       permission: { '*': 'allow', bash: 'deny' },
       provider: { one: { options: { a: 1, b: 2 } }, two: {} },
       share: 'manual',
@@ -39,19 +46,20 @@ describe('the config of a server', () => {
   test('names the rules that the repository keeps for agents: AGENTS.md before CLAUDE.md', () => {
     const workspace = tempFolder('workspace');
     writeFiles(workspace, { 'CLAUDE.md': 'c' });
-    expect(opencodeConfig(workspace, undefined).instructions).toEqual([join(workspace, 'CLAUDE.md')]);
+    expect(opencodeConfig({ workspacePath: workspace, isolation: 'sandbox' }).instructions).toEqual([
+      join(workspace, 'CLAUDE.md'),
+    ]);
     writeFiles(workspace, { 'AGENTS.md': 'a' });
-    expect(opencodeConfig(workspace, undefined).instructions).toEqual([join(workspace, 'AGENTS.md')]);
+    expect(opencodeConfig({ workspacePath: workspace, isolation: 'sandbox' }).instructions).toEqual([
+      join(workspace, 'AGENTS.md'),
+    ]);
   });
 
   test('reads relative instructions from the workspace and leaves other places as they are', () => {
     const instructions = ['docs/*.md', '/etc/rules.md', '~/rules.md', 'https://example.com/rules.md'];
-    expect(opencodeConfig('/work space', undefined, { instructions }).instructions).toEqual([
-      '/work space/docs/*.md',
-      '/etc/rules.md',
-      '~/rules.md',
-      'https://example.com/rules.md',
-    ]);
+    expect(
+      opencodeConfig({ workspacePath: '/work space', isolation: 'sandbox' }, { instructions }).instructions,
+    ).toEqual(['/work space/docs/*.md', '/etc/rules.md', '~/rules.md', 'https://example.com/rules.md']);
   });
 });
 

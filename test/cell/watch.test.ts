@@ -44,6 +44,7 @@ async function watched(client: OpencodeClient) {
     calls: [] as EndedCall[],
   };
   const handlers: WatchHandlers = {
+    permission: 'reject',
     onOpen: () => {
       told.opened += 1;
     },

@@ -31,6 +31,15 @@ const RETRY_MS = 100;
 const [json = '', file = '', ...args] = process.argv.slice(2);
 const inner = JSON.parse(json) as Inner;
 
+/** All that is open; nothing of it keeps the process alive once the program has ended. */
+const open = new Set<Socket>();
+let over = false;
+
+function keep(socket: Socket): Socket {
+  open.add(socket);
+  return socket.once('close', () => open.delete(socket));
+}
+
 function join(one: Socket, other: Socket): void {
   one.on('error', () => other.destroy());
   other.on('error', () => one.destroy());
@@ -40,12 +49,13 @@ function join(one: Socket, other: Socket): void {
 
 /** Waits for a call from outside. Whoever calls speaks first: until then nobody here is bothered. */
 function waitForCall(path: string, port: number): void {
-  const outer = connect(path);
+  if (over) return;
+  const outer = keep(connect(path));
   outer.on('error', () => setTimeout(() => waitForCall(path, port), RETRY_MS).unref());
   outer.once('data', first => {
     outer.pause();
     outer.removeAllListeners('error');
-    const own = connect(port, LOOPBACK);
+    const own = keep(connect(port, LOOPBACK));
     own.write(first);
     join(outer, own);
     waitForCall(path, port);
@@ -58,7 +68,7 @@ function waitForCall(path: string, port: number): void {
 
 function listen(port: number, take: (socket: Socket) => void): Promise<void> {
   return new Promise((resolve, reject) => {
-    const server = createServer({ allowHalfOpen: true }, take);
+    const server = createServer({ allowHalfOpen: true }, socket => take(keep(socket)));
     server.once('error', reject);
     server.listen(port, LOOPBACK, resolve).unref();
   });
@@ -66,7 +76,7 @@ function listen(port: number, take: (socket: Socket) => void): Promise<void> {
 
 /** Has the outer end connect `socket` to a port of the host's loopback. */
 function mirror(socket: Socket, path: string, port: number): void {
-  const outer = connect({ path, allowHalfOpen: true });
+  const outer = keep(connect({ path, allowHalfOpen: true }));
   socket.on('error', () => outer.destroy());
   outer.on('error', () => socket.destroy());
   outer.write(`CONNECT ${LOOPBACK}:${port} HTTP/1.1\r\nHost: ${LOOPBACK}:${port}\r\n\r\n`);
@@ -86,7 +96,7 @@ function mirror(socket: Socket, path: string, port: number): void {
 
 const { outward, inward } = inner;
 if (outward !== null) {
-  await listen(inner.proxyPort, socket => join(socket, connect({ path: outward, allowHalfOpen: true })));
+  await listen(inner.proxyPort, socket => join(socket, keep(connect({ path: outward, allowHalfOpen: true }))));
   for (const port of inner.mirrored) await listen(port, socket => mirror(socket, outward, port));
 }
 if (inward !== null) for (let count = 0; count < WAITING; count += 1) waitForCall(inward.path, inward.port);
@@ -94,8 +104,13 @@ if (inward !== null) for (let count = 0; count < WAITING; count += 1) waitForCal
 // The signal of the group is for the program; this one ends with it.
 process.on('SIGTERM', () => undefined);
 const program = spawn(file, args, { stdio: 'inherit' });
+const end = (code: number) => {
+  over = true;
+  process.exitCode = code;
+  for (const socket of open) socket.destroy();
+};
 program.once('error', error => {
   process.stderr.write(`${error.message}\n`);
-  process.exit(127);
+  end(127);
 });
-program.once('exit', (code, signal) => process.exit(code ?? 128 + (constants.signals[signal ?? 'SIGKILL'] ?? 9)));
+program.once('exit', (code, signal) => end(code ?? 128 + (constants.signals[signal ?? 'SIGKILL'] ?? 9)));

@@ -1,0 +1,59 @@
+/** Where each leaf of the settings may stand besides in a flag. */
+
+export interface Leaf {
+  key: string;
+  /** The environment variable that sets it. */
+  env?: string;
+  /** Whether `cellpool.yaml` may hold it. */
+  file: boolean;
+}
+
+const ENTRIES = [
+  { key: 'home', env: 'CELLPOOL_HOME', file: false },
+  { key: 'redisUrl', env: 'REDIS_URL', file: false },
+  { key: 'prefix', env: 'CELLPOOL_PREFIX', file: false },
+  { key: 'host', env: 'CELLPOOL_HOST', file: false },
+  { key: 'concurrency', env: 'CELLPOOL_CONCURRENCY', file: true },
+  { key: 'ports', env: 'CELLPOOL_PORTS', file: false },
+  { key: 'opencodeBin', env: 'OPENCODE_BIN', file: false },
+  { key: 'model', env: 'CELLPOOL_MODEL', file: true },
+  { key: 'agent', env: 'CELLPOOL_AGENT', file: true },
+  { key: 'test', env: 'CELLPOOL_TEST', file: true },
+  { key: 'setup', env: 'CELLPOOL_SETUP', file: true },
+  { key: 'limits.timeoutMs', env: 'CELLPOOL_TIMEOUT_MS', file: true },
+  { key: 'limits.tokenBudget', env: 'CELLPOOL_TOKEN_BUDGET', file: true },
+  { key: 'limits.attempts', env: 'CELLPOOL_ATTEMPTS', file: true },
+  { key: 'limits.bootMs', env: 'CELLPOOL_BOOT_MS', file: true },
+  { key: 'limits.setupMs', env: 'CELLPOOL_SETUP_MS', file: true },
+  { key: 'limits.testMs', env: 'CELLPOOL_TEST_MS', file: true },
+  { key: 'limits.hookMs', env: 'CELLPOOL_HOOK_MS', file: true },
+  { key: 'limits.costBudgetUsd', env: 'CELLPOOL_COST_BUDGET_USD', file: true },
+  { key: 'limits.stallMs', env: 'CELLPOOL_STALL_MS', file: true },
+  { key: 'limits.loopRepeats', env: 'CELLPOOL_LOOP_REPEATS', file: true },
+  { key: 'limits.totalTimeoutMs', env: 'CELLPOOL_TOTAL_TIMEOUT_MS', file: true },
+  { key: 'limits.totalTokenBudget', env: 'CELLPOOL_TOTAL_TOKEN_BUDGET', file: true },
+  // Of the host, so not for a repository, which agents change, to raise.
+  { key: 'limits.memoryMb', env: 'CELLPOOL_MEMORY_MB', file: false },
+  { key: 'limits.pids', env: 'CELLPOOL_PIDS', file: false },
+  { key: 'limits.cpus', env: 'CELLPOOL_CPUS', file: false },
+  { key: 'limits.diskMb', env: 'CELLPOOL_DISK_MB', file: false },
+  { key: 'retryOverBudget', env: 'CELLPOOL_RETRY_OVER_BUDGET', file: true },
+  { key: 'hooks', file: true },
+  { key: 'graceMs', env: 'CELLPOOL_GRACE_MS', file: false },
+  { key: 'reserve.memoryMb', env: 'CELLPOOL_RESERVE_MEMORY_MB', file: false },
+  { key: 'reserve.diskMb', env: 'CELLPOOL_RESERVE_DISK_MB', file: false },
+  { key: 'author.name', env: 'CELLPOOL_AUTHOR_NAME', file: true },
+  { key: 'author.email', env: 'CELLPOOL_AUTHOR_EMAIL', file: true },
+  { key: 'opencode', file: true },
+  { key: 'isolation.level', env: 'CELLPOOL_ISOLATION', file: false },
+  { key: 'isolation.readable', env: 'CELLPOOL_READABLE', file: false },
+  { key: 'isolation.allow', env: 'CELLPOOL_ALLOW', file: true },
+  { key: 'env.server', env: 'CELLPOOL_SERVER_ENV', file: false },
+  { key: 'env.commands', env: 'CELLPOOL_COMMAND_ENV', file: false },
+  { key: 'logLevel', env: 'CELLPOOL_LOG_LEVEL', file: false },
+] as const satisfies readonly Leaf[];
+
+export type SettingKey = (typeof ENTRIES)[number]['key'];
+
+/** Every leaf of the settings, and where else than in a flag it may stand. */
+export const LEAVES: readonly (Leaf & { key: SettingKey })[] = ENTRIES;
