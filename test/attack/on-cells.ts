@@ -159,11 +159,12 @@ export const ON_CELLS: readonly Attack[] = [
   },
   {
     id: 'inherited-files',
-    title: 'reach host files by roots, folders and open files of processes it sees',
+    title: 'reach another cell by roots, folders and open files of processes it sees',
     shell: ({ paths }) =>
       `for one in /proc/[0-9]*/root /proc/[0-9]*/cwd /proc/[0-9]*/fd/*; do ` +
-      `cat "$one${paths.outside}/secret" "$one/../../../../outside/secret" "$one/../../../outside/secret" 2>/dev/null && exit 0; done; exit 1`,
-    reached: prints(({ secrets }) => secrets.outside),
+      `cat "$one${paths.sibling}/workspace/secret" 2>/dev/null && exit 0; ` +
+      `cat "$one"/../../sibling.*/workspace/secret 2>/dev/null && exit 0; done; exit 1`,
+    reached: siblingsSecret,
     expected: everywhere,
   },
   {

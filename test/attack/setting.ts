@@ -5,11 +5,10 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createHash, randomBytes, randomInt } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { homedir, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import getPort from 'get-port';
 import type { SpawnedAgent } from '../../src/cell/spawned-agent.ts';
 import { script } from '../../src/cli/demo/script.ts';
@@ -21,7 +20,7 @@ import { openRedis } from '../../src/redis/open-redis.ts';
 import { startTestCells, type TestCells } from '../support/cell.ts';
 import { git, writeFiles } from '../support/repository.ts';
 import { endByNumber } from './host.ts';
-import { WORKER_SECRET } from './worker-secret.ts';
+import { FOLDER, WORKER_SECRET } from './worker-setup.ts';
 
 const PROVIDER_KEY = 'ATTACK_PROVIDER_KEY';
 /** A test command that nothing the agent may do lets pass. */
@@ -91,8 +90,7 @@ async function prepare(level: IsolationLevel, cleanup: CleanupStack): Promise<Om
   const hostTemp = mkdtempSync(join(tmpdir(), 'host-'));
   cleanup.add('temporary files of the host', async () => rmSync(hostTemp, { recursive: true, force: true }));
   writeFileSync(join(hostTemp, 'secret'), secrets.temp);
-  // Not below the temporary folder, of which every cell has one of its own: state folders do not lie there either.
-  const base = realpathSync(mkdtempSync(fileURLToPath(new URL('../../node_modules/.attack-', import.meta.url))));
+  const base = mkdtempSync(join(process.env[FOLDER] ?? '', 'at-'));
   cleanup.add('folder', async () => rmSync(base, { recursive: true, force: true, maxRetries: 3 }));
   const home = homedir();
   writeFiles(home, { '.ssh/id_ed25519': secrets.home });

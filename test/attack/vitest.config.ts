@@ -12,6 +12,6 @@ export default defineConfig({
     maxWorkers: 1,
     testTimeout: 15 * MINUTE,
     hookTimeout: 5 * MINUTE,
-    globalSetup: [pathOf('../global-setup.ts'), pathOf('./worker-secret.ts')],
+    globalSetup: [pathOf('../global-setup.ts'), pathOf('./worker-setup.ts')],
   }),
 });
