@@ -52,7 +52,13 @@ export function bubblewrapped(tools: { bwrap: string; env: string }, argv: reado
       ? ['--ro-bind', '/', '/']
       : ['--tmpfs', '/', ...view.links.flatMap(({ at, to }) => ['--symlink', to, at])];
   // What was put into a hidden folder to lead to something shown stays; nothing more is to be written there.
-  const closed = [...hidden, ...(view.temp === null ? TEMPORARY : []), ...(view.root === 'minimal' ? ['/'] : [])];
+  // /proc too: settings of the kernel may be written by whoever is root outside, whatever he has lost in here.
+  const closed = [
+    '/proc',
+    ...hidden,
+    ...(view.temp === null ? TEMPORARY : []),
+    ...(view.root === 'minimal' ? ['/'] : []),
+  ];
   return [
     tools.env,
     ...['--ignore-signal=TERM', tools.bwrap],

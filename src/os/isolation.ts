@@ -142,6 +142,7 @@ const PROBE = [
   '[ "$$" -lt 100 ] || { echo "its processes are not its own"; exit 1; }',
   '[ ! -e "$2" ] || { echo "it sees private files"; exit 1; }',
   'grep -q "^CapEff:.*[1-9a-f]" /proc/self/status && { echo "it has capabilities"; exit 1; }',
+  '! ( : >>/proc/sys/kernel/core_pattern ) 2>/dev/null || { echo "it may change the kernel"; exit 1; }',
   '[ "$3" = "" ] || [ "$(id -u)" = "$3" ] || { echo "it is not another user"; exit 1; }',
   '[ "$3" = "" ] || [ "$(grep -c : /proc/net/dev)" = 1 ] || { echo "it sees the network"; exit 1; }',
 ].join('\n');
