@@ -69,7 +69,7 @@ export const ON_MACHINE: readonly Attack[] = [
     title: 'read /etc/shadow',
     shell: () => 'sha256sum < /etc/shadow',
     reached: prints(({ secrets }) => secrets.shadow),
-    expected: at('possible', 'contained', 'refused'),
+    expected: at('possible', 'refused', 'refused'),
     withoutRoot: { process: 'refused' },
   },
   {

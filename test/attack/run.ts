@@ -114,8 +114,7 @@ function judge(attacks: readonly Attack[], setting: Setting, said: Map<string, S
     attacks.map(attack => {
       const what = said.get(attack.id);
       if (what === undefined) throw new Error(`the agent never tried ${attack.id}`);
-      if (process.env.VERBOSE)
-        process.stdout.write(`--- ${attack.id} ${what.exitCode} ${what.output.slice(0, 300)}\n`);
+      if (process.env.VERBOSE) process.stdout.write(`--- ${attack.id} ${what.exitCode} ${what.output.slice(0, 300)}\n`);
       return [attack.id, verdictOf(attack, { setting, ...what, facts })];
     }),
   );
