@@ -6,7 +6,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { createHash, randomBytes, randomInt } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
+import { createServer, type Socket } from 'node:net';
 import { homedir, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import getPort from 'get-port';
@@ -176,13 +176,21 @@ async function prepare(level: IsolationLevel, cleanup: CleanupStack): Promise<Om
 
 /** A service of the host that tells everybody its secret. */
 async function listen(where: { port: number; host: string } | { path: string }, secret: string, cleanup: CleanupStack) {
+  const sockets = new Set<Socket>();
   const server = createServer(socket => {
+    sockets.add(socket);
     socket.on('error', () => undefined);
+    socket.resume();
     socket.end(secret);
   });
   server.listen(where);
   await once(server, 'listening');
-  cleanup.add('service', () => new Promise<void>(resolve => server.close(() => resolve())));
+  cleanup.add('service', async () => {
+    const closed = once(server, 'close');
+    server.close();
+    for (const socket of sockets) socket.destroy();
+    await closed;
+  });
   const address = server.address();
   return typeof address === 'object' && address !== null ? address.port : 0;
 }
