@@ -5,8 +5,9 @@
  * `cellpool.yaml` belongs to the repository, so an agent's merged work may change it: it may say how to work on the
  * repository, but not which secrets of the worker a cell sees, nor where the state folder or Redis is.
  */
+import { realpathSync } from 'node:fs';
 import { homedir, hostname } from 'node:os';
-import { isAbsolute, join, resolve } from 'node:path';
+import { basename, dirname, isAbsolute, join, resolve } from 'node:path';
 import { NO_PROJECT_FILE, type ProjectFile, readConfigFile, readProjectFile } from './config/files.ts';
 import { isRecord } from './config/json.ts';
 import { LEAVES, type SettingKey } from './config/leaves.ts';
@@ -61,7 +62,7 @@ export function loadSettings(sources: SettingsSources = {}): Settings {
     else faults.push({ where: origin.placeOf(path), what: `"${name}" ${what}` });
   }
   if (!parsed.success || faults.length > 0) throw new InvalidInput(faults);
-  return deepFreeze({ ...parsed.data, home: resolve(parsed.data.home) });
+  return deepFreeze({ ...parsed.data, home: withoutLinks(resolve(parsed.data.home)) });
 }
 
 /** The first value of each leaf, and by leaf the flag, variable or file that gave it. */
@@ -90,6 +91,18 @@ function defaultOf(key: string, env: NodeJS.ProcessEnv): unknown {
   if (key === 'host') return hostname().replace(/[^A-Za-z0-9._-]/g, '-') || 'localhost';
   if (key === 'prefix') return DEFAULTS.prefix;
   return undefined;
+}
+
+/**
+ * The path as the system will tell it of what lies there: cells see it under no other name, and records of it are
+ * compared. What is not there yet cannot be a link.
+ */
+function withoutLinks(path: string): string {
+  try {
+    return realpathSync(path);
+  } catch {
+    return path === dirname(path) ? path : join(withoutLinks(dirname(path)), basename(path));
+  }
 }
 
 /** `$XDG_STATE_HOME`, or its default. A relative value is to be ignored, says the XDG specification. */
