@@ -107,6 +107,8 @@ describe('two agents spawned at once', () => {
       pid: expect.any(Number),
       opencodeVersion: expect.stringMatching(/^\d+\.\d+\.\d+$/),
       artifacts: expect.stringContaining(join(cells.home, 'artifacts', 'task-a.1')),
+      isolation: 'process',
+      limits: expect.objectContaining({ disk: 'watched' }),
       createdAt: expect.any(Date),
       tokensUsed: 0,
       costUsd: 0,
@@ -378,7 +380,7 @@ describe('teardown', () => {
   });
 
   test("ends what the agent left in the background, in its server's group or out of it", async () => {
-    const leave = 'nohup sleep 321 >/dev/null 2>&1 & setsid sleep 322 >/dev/null 2>&1 & cd / && setsid sleep 323 &';
+    const leave = 'nohup sleep 321 >/dev/null 2>&1 & setsid sleep 322 >/dev/null 2>&1 & env -C / setsid sleep 323 &';
     await spawner.executeTask(a, script([{ run: `(${leave}) >/dev/null 2>&1` }]));
     const marker = `CELLPOOL_CELL=${a.cell.cellId}`;
     expect(findByEnvironment(marker).filter(command => /^sleep 32\d$/.test(command))).toHaveLength(3);

@@ -24,6 +24,8 @@ const KEYS = [
   'tests',
   'metrics',
   'error',
+  'limits',
+  'isolation',
   'artifacts',
 ];
 

@@ -268,7 +268,8 @@ export class Gate {
   constructor(folder: string, name: string) {
     this.#reached = join(folder, `${name}-reached`);
     this.#open = join(folder, `${name}-open`);
-    this.step = { run: `touch '${this.#reached}'; until [ -e '${this.#open}' ]; do sleep 0.1; done` };
+    // Not by `touch`: what is outside of its workspace an agent's tools refuse where nothing else keeps it there.
+    this.step = { run: `: >'${this.#reached}'; until [ -e '${this.#open}' ]; do sleep 0.1; done` };
   }
 
   async reached(): Promise<void> {
