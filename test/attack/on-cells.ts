@@ -57,10 +57,8 @@ export const ON_CELLS: readonly Attack[] = [
   {
     id: 'symlink-commit',
     title: "have a committed symbolic link carry its target's content",
-    shell: ({ paths }) =>
-      `ln -s '${paths.sibling}/workspace/secret' carried && ln -s '${paths.outside}' carried-folder`,
-    reached: ({ setting: { secrets }, facts }) =>
-      facts.commit.includes(secrets.sibling) || facts.commit.includes(secrets.outside),
+    shell: ({ paths }) => `ln -s '${paths.outside}/secret' carried && ln -s '${paths.outside}' carried-folder`,
+    reached: ({ setting: { secrets }, facts }) => facts.commit.includes(secrets.outside),
     expected: at('contained', 'contained', 'contained'),
   },
   {
@@ -139,8 +137,10 @@ export const ON_CELLS: readonly Attack[] = [
   {
     id: 'provider-key',
     title: "read the provider's key",
-    shell: () => `env; cat /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n' | grep -a ATTACK_PROVIDER_KEY`,
-    reached: prints(({ secrets }) => secrets.provider),
+    // Letter by letter: as it is, it would be redacted before anybody sees it.
+    shell: () =>
+      `{ env; cat /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n'; } | grep -a ATTACK_PROVIDER_KEY | sed 's/./& /g'`,
+    reached: ({ setting, output }) => output.replaceAll(' ', '').includes(setting.secrets.provider),
     expected: at('possible', 'possible', 'possible'),
   },
   {
