@@ -78,7 +78,7 @@ async function untilActiveAgain({ redis, prefix }, queue, id, killedAt) {
 
 function enqueue(site, id) {
   const [reached, open] = ['reached', 'open'].map(name => join(site.folder, `${id}-${name}`));
-  const steps = [{ run: `touch '${reached}'; until [ -e '${open}' ]; do sleep 0.1; done; echo done > done.txt` }];
+  const steps = [{ run: `: >'${reached}'; until [ -e '${open}' ]; do sleep 0.1; done; echo done > done.txt` }];
   const file = join(site.folder, `${id}.json`);
   writeFileSync(file, JSON.stringify([{ id, prompt: script(steps), timeoutMs: 600_000 }]));
   const flags = ['--repo', site.repository, '--opencode-config', join(site.folder, 'opencode.json')];

@@ -86,6 +86,8 @@ export function cellpoolWorker(site, host) {
   const log = openSync(join(site.folder, `${host.name}.log`), 'a');
   const env = {
     PATH: process.env.PATH ?? '',
+    // The gates of a task are files outside of its cell.
+    CELLPOOL_ISOLATION: 'process',
     HOME: site.folder,
     TMPDIR: process.env.TMPDIR ?? '/tmp',
     ...(process.env.OPENCODE_BIN === undefined ? {} : { OPENCODE_BIN: process.env.OPENCODE_BIN }),

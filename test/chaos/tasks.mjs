@@ -93,7 +93,7 @@ function stepsOf(task) {
 
 /** A process that leaves its group and session and, every other time, the cell's folder; it keeps its environment. */
 const DAEMON = '(setsid sh -c "sleep 900 & sleep 901" >/dev/null 2>&1 </dev/null &)';
-const FAR_DAEMON = '(cd / && setsid sleep 902 >/dev/null 2>&1 </dev/null &)';
+const FAR_DAEMON = '(env -C / setsid sleep 902 >/dev/null 2>&1 </dev/null &)';
 
 function writeOf(task, attempt) {
   const lines = [`task ${task.id}`, `attempt ${attempt}`, `nonce ${nonceOf(task, attempt)}`].map(line => `'${line}'`);
