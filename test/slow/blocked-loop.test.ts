@@ -68,7 +68,9 @@ test('a worker that stands still for some seconds keeps its job, which began onc
   const child = start('blocked-pool.mjs', join(folder, 'home'), opencode.path);
   expect(await says(child)).toEqual({ ready: true });
   await opencode.begun(1);
-  const defaults = loadSettings({ env: { CELLPOOL_HOME: join(folder, 'other'), CELLPOOL_HOST: 'test' } });
+  const defaults = loadSettings({
+    env: { CELLPOOL_HOME: join(folder, 'other'), CELLPOOL_HOST: 'test', CELLPOOL_ISOLATION: 'process' },
+  });
   const ports = { from: 31_550, to: 31_599 };
   const other = await WorkerPool.start({
     settings: { ...defaults, prefix, concurrency: 1, opencodeBin: opencode.path, ports },

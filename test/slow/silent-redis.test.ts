@@ -21,7 +21,9 @@ test('a cell that was being spawned is removed, and stop comes to its end', asyn
   const queue = openQueue(await server.connect('producer'), prefix);
   const redis = await server.connect('worker');
   const pid = Number(/process_id:(\d+)/.exec(await redis.info('server'))?.[1]);
-  const defaults = loadSettings({ env: { CELLPOOL_HOME: join(folder, 'home'), CELLPOOL_HOST: 'test' } });
+  const defaults = loadSettings({
+    env: { CELLPOOL_HOME: join(folder, 'home'), CELLPOOL_HOST: 'test', CELLPOOL_ISOLATION: 'process' },
+  });
   const settings = { ...defaults, prefix, concurrency: 1, ports: { from: 31_400, to: 31_499 }, opencodeBin };
   const pool = await WorkerPool.start({ settings, redis, log: silentLogger });
   const { task, faults } = parseTask({ id: 'a', prompt: 'do it' }, 'a');

@@ -38,7 +38,9 @@ test('a job stays on the queue while the reserve is not free, and is taken when 
     },
   };
   await addJob(queue, jobOf('a', { base: 'nowhere' }, makeRepository(join(folder, 'repository'))));
-  const defaults = loadSettings({ env: { CELLPOOL_HOME: join(folder, 'home'), CELLPOOL_HOST: 'test' } });
+  const defaults = loadSettings({
+    env: { CELLPOOL_HOME: join(folder, 'home'), CELLPOOL_HOST: 'test', CELLPOOL_ISOLATION: 'process' },
+  });
   const pool = await WorkerPool.start({
     settings: { ...defaults, prefix, concurrency: 2, reserve },
     redis: await server.connect('worker'),

@@ -47,7 +47,9 @@ afterEach(async () => {
 });
 
 async function startPool(more: Partial<Settings> = {}, onResult?: (result: AttemptResult) => void) {
-  const defaults = loadSettings({ env: { CELLPOOL_HOME: join(folder, 'home'), CELLPOOL_HOST: 'test' } });
+  const defaults = loadSettings({
+    env: { CELLPOOL_HOME: join(folder, 'home'), CELLPOOL_HOST: 'test', CELLPOOL_ISOLATION: 'process' },
+  });
   const settings = { ...defaults, prefix, concurrency: 2, ...more };
   const redis = await server.connect('worker');
   const pool = await WorkerPool.start({ settings, redis, log: silentLogger, ...(onResult ? { onResult } : {}) });
@@ -401,7 +403,9 @@ describe('the number of cells', () => {
 
   test('is what memory allows when nothing was asked for', async () => {
     const redis = await server.connect('worker');
-    const settings = loadSettings({ env: { CELLPOOL_HOME: join(folder, 'home'), CELLPOOL_PREFIX: prefix } });
+    const settings = loadSettings({
+      env: { CELLPOOL_HOME: join(folder, 'home'), CELLPOOL_PREFIX: prefix, CELLPOOL_ISOLATION: 'process' },
+    });
     const pool = await WorkerPool.start({ settings, redis, log: silentLogger });
     pools.push(pool);
     expect(pool.concurrency).toBeGreaterThanOrEqual(1);
