@@ -15,6 +15,7 @@ import { DEFAULTS, type Settings, settingsSchema } from './config/schema.ts';
 import { flawsOf, sayIssue } from './config/wording.ts';
 import { type Fault, InvalidInput } from './errors.ts';
 
+export { type Host, hostsSchema, parseHost } from './config/hosts.ts';
 export { isRecord, JSON_DEPTH_MAX, type Json, type JsonObject, jsonObject } from './config/json.ts';
 export type { SettingKey } from './config/leaves.ts';
 export {

@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import fc from 'fast-check';
@@ -155,6 +155,45 @@ describe('what is refused', () => {
     expect(faultsOf({ repository: repository('env: {server: [AWS_SECRET_ACCESS_KEY]}') })).toEqual([
       'cellpool.yaml:1: key "env.server" belongs to the operator: set it by a flag or CELLPOOL_SERVER_ENV',
     ]);
+  });
+
+  test('the repository may say whom its cells call, and not how far they are kept apart or what they read', () => {
+    const { isolation } = load({
+      repository: repository('isolation: {allow: [registry.npmjs.org, "localhost:5432"]}'),
+    });
+    expect(isolation).toEqual({
+      level: 'auto',
+      readable: [],
+      allow: [
+        { host: 'registry.npmjs.org', port: 443 },
+        { host: 'localhost', port: 5432 },
+      ],
+    });
+    expect(faultsOf({ repository: repository('isolation: {level: process, readable: [/etc]}') })).toEqual([
+      'cellpool.yaml:1: key "isolation.level" belongs to the operator: set it by a flag or CELLPOOL_ISOLATION',
+      'cellpool.yaml:1: key "isolation.readable" belongs to the operator: set it by a flag or CELLPOOL_READABLE',
+    ]);
+  });
+
+  test.each(['a b', 'http://example.com', 'example.com:0', 'example.com:70000', '*', 'a*.b', '-x', '[::1', 'x/y', ''])(
+    '%j is no host that a cell may call',
+    host => {
+      expect(faultsOf({ env: { CELLPOOL_ALLOW: `example.com,${host},` } }).join()).toContain('must be a list of hosts');
+    },
+  );
+
+  test('levels and paths that are none are told by the variable that holds them', () => {
+    const faults = faultsOf({ env: { CELLPOOL_ISOLATION: 'jail', CELLPOOL_READABLE: '/srv:relative' } }).join('\n');
+    expect(faults).toMatch(/CELLPOOL_ISOLATION: .*strict/);
+    expect(faults).toContain('CELLPOOL_READABLE: ');
+  });
+
+  test('the state folder is named without links, also where it is not there yet', () => {
+    mkdirSync(join(folder, 'real'));
+    symlinkSync(join(folder, 'real'), join(folder, 'link'));
+    expect(load({ env: { CELLPOOL_HOME: join(folder, 'link', 'a', 'b') } }).home).toBe(
+      join(realpathSync(folder), 'real', 'a', 'b'),
+    );
   });
 
   test('the repository may not say how much of the host a cell may use', () => {

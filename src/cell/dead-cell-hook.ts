@@ -2,13 +2,13 @@
 import { lstat, realpath } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join, relative } from 'node:path';
+import type { Host } from '../config.ts';
 import { messageOf } from '../errors.ts';
 import type { Hooks } from '../job/hooks.ts';
 import { branchOf } from '../job/names.ts';
 import type { Logger } from '../observe/logger.ts';
 import type { Redactor } from '../observe/redact.ts';
 import type { Isolation } from '../os/isolation.ts';
-import type { Allowed } from '../os/passage/egress.ts';
 import type { CellRecord } from '../redis/registry.ts';
 import { groundsOf } from './enclosure.ts';
 import type { HookCallback, HookFacts } from './hook-facts.ts';
@@ -18,7 +18,7 @@ export interface DeadCell {
   record: CellRecord;
   isolation: Isolation;
   /** Hosts its commands may call, where the isolation restricts it. */
-  allowed: readonly Allowed[];
+  allowed: readonly Host[];
   log: Logger;
   /** Of the task's plan. */
   hooks: Hooks | undefined;

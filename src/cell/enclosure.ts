@@ -4,12 +4,12 @@
  */
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
+import type { Host } from '../config.ts';
 import type { Source } from '../git/source.ts';
 import type { Logger } from '../observe/logger.ts';
 import { TEMPORARY } from '../os/bubblewrap.ts';
 import type { Isolation } from '../os/isolation.ts';
 import type { Argv } from '../os/leash.ts';
-import type { Allowed } from '../os/passage/egress.ts';
 import { openPassage, RELAY } from '../os/passage/passage.ts';
 import type { CellFolders } from './environment.ts';
 
@@ -36,7 +36,7 @@ export interface EnclosedCell {
   /** The cell's own folder, for what is needed while something runs in it; null when it has none. */
   dir: string | null;
   /** Hosts that may be called, where the level restricts it. */
-  allowed: readonly Allowed[];
+  allowed: readonly Host[];
   /** Further files and folders that may be read. */
   readable?: readonly string[];
   /** On which a server is to be reached from outside; left out: there is none. */

@@ -1,6 +1,5 @@
 /** Where the model of a cell is to be called, so that a cell without a network still gets its answers. */
-import { isRecord } from '../config.ts';
-import { type Allowed, parseTarget } from '../os/passage/egress.ts';
+import { type Host, isRecord, parseHost } from '../config.ts';
 
 /** Of providers that opencode knows by itself; others say it in their config, as `baseURL`. */
 const KNOWN: Record<string, readonly string[]> = {
@@ -16,7 +15,7 @@ const KNOWN: Record<string, readonly string[]> = {
 };
 
 /** Hosts and ports of all providers that a cell's opencode config uses: of its models and of those it describes. */
-export function modelHosts(config: Record<string, unknown>): Allowed[] {
+export function modelHosts(config: Record<string, unknown>): Host[] {
   const described = isRecord(config.provider) ? config.provider : {};
   const models = [config.model, config.small_model].filter(model => typeof model === 'string');
   const names = new Set([...models.map(model => model.split('/')[0] ?? ''), ...Object.keys(described)]);
@@ -25,7 +24,7 @@ export function modelHosts(config: Record<string, unknown>): Allowed[] {
     const options = isRecord(provider) && isRecord(provider.options) ? provider.options : {};
     if (typeof options.baseURL !== 'string') return (KNOWN[name] ?? []).map(host => ({ host, port: 443 }));
     const url = URL.canParse(options.baseURL) ? new URL(options.baseURL) : null;
-    const target = url === null ? null : parseTarget(url.host, url.protocol === 'http:' ? 80 : 443);
+    const target = url === null ? null : parseHost(url.host, url.protocol === 'http:' ? 80 : 443);
     return target === null ? [] : [target];
   });
 }

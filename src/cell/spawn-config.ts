@@ -1,9 +1,8 @@
 /** What `spawnAgent` is given, checked; every fault is named. */
 import { z } from 'zod';
-import { DEFAULTS, jsonObject, LIMITS, loopRepeats, sayIssue } from '../config.ts';
+import { DEFAULTS, hostsSchema, jsonObject, LIMITS, loopRepeats, sayIssue } from '../config.ts';
 import { InvalidInput } from '../errors.ts';
 import { hooksSchema } from '../job/hooks.ts';
-import { hostsSchema } from '../job/hosts.ts';
 import { taskIdFault } from '../job/names.ts';
 import { faultsOf, taskSchema } from '../job/task.ts';
 

@@ -1,5 +1,6 @@
 /** The settings: every default and limit with its unit, and the schema that all of them pass. */
 import { z } from 'zod';
+import { hostList } from './hosts.ts';
 import { jsonObject } from './json.ts';
 
 const SECOND = 1_000;
@@ -69,22 +70,6 @@ export const ISOLATION_LEVELS = ['strict', 'sandbox', 'process'] as const;
 const paths = z.preprocess(
   value => (typeof value === 'string' ? value.split(':').filter(path => path !== '') : value),
   z.array(z.string().regex(/^\/[^\0]+$/, 'must be a list of absolute paths')),
-);
-
-/** What follows the host is its port; that of https when there is none. */
-const HOST = /^(?:\[([0-9a-f:.]+)\]|((?:\*\.)?[a-z0-9]([a-z0-9._-]*[a-z0-9])?))(?::(\d{1,5}))?$/i;
-const hosts = z.preprocess(
-  value => (typeof value === 'string' ? value.split(',').map(one => one.trim()) : value),
-  z.array(
-    z
-      .string()
-      .regex(HOST, 'must be a list of hosts such as registry.npmjs.org, *.example.com:8443 or localhost:5432')
-      .transform(text => {
-        const [, v6, name, , port = '443'] = HOST.exec(text) ?? [];
-        return { host: (v6 ?? name ?? '').toLowerCase(), port: Number(port) };
-      })
-      .refine(({ port }) => port >= 1 && port <= 65_535, 'must have ports from 1 to 65535'),
-  ),
 );
 
 const text = z
@@ -208,7 +193,7 @@ export const settingsSchema = z.strictObject({
     /** Further files and folders of the machine that cells may read. */
     readable: paths.default([]),
     /** Hosts that cells may call where their network is their own; the model's need not be named. */
-    allow: hosts.default([]),
+    allow: hostList.default([]),
   }),
   /** Names of environment variables that reach the cell's server, and its setup and test commands. */
   env: z.strictObject({ server: names.default([]), commands: names.default([]) }),

@@ -1,8 +1,7 @@
 /** The job: a task as it stands on the queue, with all a worker needs to know that is not a setting of its own. */
 import { z } from 'zod';
-import { jsonObject } from '../config.ts';
+import { hostsSchema, jsonObject } from '../config.ts';
 import { hooksSchema } from './hooks.ts';
-import { hostsSchema } from './hosts.ts';
 import { attemptResultSchema } from './outcome.ts';
 import { taskSchema } from './task.ts';
 

@@ -5,8 +5,9 @@ import { text } from 'node:stream/consumers';
 import fc from 'fast-check';
 import getPort from 'get-port';
 import { describe, expect, onTestFinished, test } from 'vitest';
+import { parseHost } from '../../src/config.ts';
 import type { Isolation } from '../../src/os/isolation.ts';
-import { addressOf, egressProxy, parseTarget } from '../../src/os/passage/egress.ts';
+import { addressOf, egressProxy } from '../../src/os/passage/egress.ts';
 import { openPassage, RELAY } from '../../src/os/passage/passage.ts';
 import { run } from '../../src/os/run.ts';
 import { isolationHere } from '../support/isolation.ts';
@@ -91,15 +92,15 @@ describe('the proxy', () => {
   test('reads any text as a target or as none, and what it reads has a port', () => {
     fc.assert(
       fc.property(fc.oneof(fc.string(), fc.webAuthority(), fc.domain(), fc.ipV6()), written => {
-        const target = parseTarget(written, 443);
+        const target = parseHost(written, 443);
         if (target === null) return;
         expect(target.host).toMatch(/^[a-z0-9*._:-]+$/);
         expect(target.port).toBeGreaterThanOrEqual(1);
         expect(target.port).toBeLessThanOrEqual(65_535);
       }),
     );
-    expect(parseTarget('[::1]:80', 443)).toEqual({ host: '::1', port: 80 });
-    expect(parseTarget('Example.COM', 443)).toEqual({ host: 'example.com', port: 443 });
+    expect(parseHost('[::1]:80', 443)).toEqual({ host: '::1', port: 80 });
+    expect(parseHost('Example.COM', 443)).toEqual({ host: 'example.com', port: 443 });
   });
 });
 

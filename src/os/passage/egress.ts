@@ -3,12 +3,7 @@ import { lookup } from 'node:dns/promises';
 import { createServer, type IncomingMessage, request, type Server, type ServerResponse } from 'node:http';
 import { BlockList, connect, isIP } from 'node:net';
 import type { Duplex } from 'node:stream';
-
-/** A host that may be called: `registry.npmjs.org`, `*.pythonhosted.org`, `10.1.2.3`, and the port. */
-export interface Allowed {
-  host: string;
-  port: number;
-}
+import { type Host, parseHost } from '../../config.ts';
 
 /** Called with what was refused, `host:port`. */
 type OnRefused = (target: string) => void;
@@ -35,7 +30,7 @@ for (const [net, bits] of [
 }
 
 /** The proxy; the caller has it listen and closes it. */
-export function egressProxy(allowed: readonly Allowed[], onRefused: OnRefused): Server {
+export function egressProxy(allowed: readonly Host[], onRefused: OnRefused): Server {
   const server = createServer((request, response) => void forward(request, response, allowed, onRefused));
   server.on('connect', (request, socket, head) => void tunnel(request, socket, head, allowed, onRefused));
   // A program may hang up at any moment; that is no news.
@@ -47,11 +42,11 @@ async function tunnel(
   { url = '' }: IncomingMessage,
   socket: Duplex,
   head: Buffer,
-  allowed: readonly Allowed[],
+  allowed: readonly Host[],
   onRefused: OnRefused,
 ): Promise<void> {
   socket.on('error', () => undefined);
-  const target = parseTarget(url, 443);
+  const target = parseHost(url, 443);
   const address = target === null ? null : await addressOf(target, allowed);
   if (target === null || address === null) {
     onRefused(url);
@@ -79,11 +74,11 @@ async function tunnel(
 async function forward(
   incoming: IncomingMessage,
   response: ServerResponse,
-  allowed: readonly Allowed[],
+  allowed: readonly Host[],
   onRefused: OnRefused,
 ): Promise<void> {
   const url = URL.canParse(incoming.url ?? '') ? new URL(incoming.url ?? '') : null;
-  const target = url?.protocol === 'http:' ? parseTarget(url.host, 80) : null;
+  const target = url?.protocol === 'http:' ? parseHost(url.host, 80) : null;
   const address = target === null ? null : await addressOf(target, allowed);
   if (url === null || target === null || address === null) {
     onRefused(incoming.url ?? '');
@@ -116,16 +111,8 @@ async function forward(
 const refusal = (target: string) =>
   `cellpool: cells may not call ${target.slice(0, 300)}. What they may stands in cellpool.yaml: isolation: allow.\n`;
 
-/** `host`, `host:port` or `[v6]:port`, as one host and port; null when it is neither. */
-export function parseTarget(text: string, defaultPort: number): Allowed | null {
-  const match = /^(?:\[([0-9a-f:.]+)\]|([a-z0-9*._-]+))(?::(\d{1,5}))?$/i.exec(text);
-  const host = (match?.[1] ?? match?.[2])?.toLowerCase();
-  const port = match?.[3] === undefined ? defaultPort : Number(match[3]);
-  return host === undefined || port < 1 || port > 65_535 ? null : { host, port };
-}
-
 /** The address to connect to; null when the target is not allowed. */
-export async function addressOf(target: Allowed, allowed: readonly Allowed[]): Promise<string | null> {
+export async function addressOf(target: Host, allowed: readonly Host[]): Promise<string | null> {
   const rule = allowed.find(one => one.port === target.port && matches(target.host, one.host));
   if (rule === undefined) return null;
   if (target.host === 'localhost') return '127.0.0.1';

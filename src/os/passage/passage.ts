@@ -6,13 +6,14 @@ import { mkdir, open, rm } from 'node:fs/promises';
 import { createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { type Allowed, egressProxy, isLoopbackName } from './egress.ts';
+import type { Host } from '../../config.ts';
+import { egressProxy, isLoopbackName } from './egress.ts';
 import type { Inner } from './relay.ts';
 
 export interface PassageOptions {
   /** Made here, and removed by `close`. Its path may be longer than those of sockets. */
   folder: string;
-  allowed: readonly Allowed[];
+  allowed: readonly Host[];
   /** A port of our loopback at which the same port of the enclosure is found; null: none. */
   port: number | null;
   onRefused(target: string): void;
