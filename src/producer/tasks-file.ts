@@ -22,7 +22,7 @@ export interface PlacedTask {
 }
 
 /** `path: '-'` is standard input. A `name` serves the messages, and its ending tells the format. */
-export type TaskSource = { path: string } | { text: string; name: string };
+export type TasksInput = { path: string } | { text: string; name: string };
 
 export type TaskFormat = 'jsonl' | 'json' | 'yaml';
 
@@ -36,7 +36,7 @@ const YAML_MAX = 8 * 1024 * 1024;
  * Reads all tasks of a source, in its order. Values of `defaults` fill keys that a task leaves out.
  * @throws {InvalidInput} with every fault of the whole source (the first 1,000), and nothing else.
  */
-export async function readTasks(source: TaskSource, defaults: Partial<TaskInput> = {}): Promise<PlacedTask[]> {
+export async function readTasks(source: TasksInput, defaults: Partial<TaskInput> = {}): Promise<PlacedTask[]> {
   checkDefaults(defaults);
   const name = 'text' in source ? source.name : source.path === '-' ? 'stdin' : source.path;
   const faults = new FaultList(name);
