@@ -84,6 +84,7 @@ const LEADER = [
 /** `sh -c PROGRAM sh ...`: the program has its own outputs, and nothing of the line. */
 const PROGRAM = 'exec "$@" 2>&4 3<&- 4>&-';
 
+let lightest: Promise<Leash> | null = null;
 let chosen: Promise<{ full: Leash; withoutUserNamespace: Leash }> | null = null;
 
 /** What this machine offers; found out once in a process, by trying. */
@@ -95,6 +96,18 @@ export async function leashLevel(): Promise<LeashLevel> {
 export async function leashed(argv: Argv, { env, userNamespace }: LeashOptions): Promise<Leashed> {
   const { full, withoutUserNamespace } = await choose();
   return (userNamespace ? full : withoutUserNamespace).wrap(argv, env);
+}
+
+/**
+ * `argv` such that the program dies when we do, as far as the machine can have that; what it starts may outlive it. For
+ * programs that are run to their end and start nothing that lasts.
+ */
+export async function tiedToUs(argv: Argv, env: Record<string, string>): Promise<Argv> {
+  lightest ??= findTools().then(async tools => {
+    const light = tools === null ? undefined : leashesOf(tools).find(({ level }) => level === 'parent-death-signal');
+    return light !== undefined && (await works(light)) ? light : NO_LEASH;
+  });
+  return (await lightest).wrap(argv, env).argv;
 }
 
 /** Every leash that this machine offers, strongest first; the last one is none. */

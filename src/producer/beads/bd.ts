@@ -1,0 +1,149 @@
+/** The calls of `bd` that are in use, typed. One issue a call: of several, bd can fail half and say nothing of it. */
+import { realpath } from 'node:fs/promises';
+import { type BdCall, type BdOptions, BdProcess } from './bd-process.ts';
+import { isGone, troubleOf, unanswered, unavailable } from './bd-trouble.ts';
+import type { JudgedVersion } from './bd-version.ts';
+import { isBeadId } from './names.ts';
+import { type BeadComment, commentsIn, contextSchema, type Issue, issuesIn, type Printed } from './shapes.ts';
+
+/** Null when the change was made; else why bd would not make it. */
+export type Refusal = string | null;
+
+export interface Update {
+  status?: string;
+  /** Empty for nobody. */
+  assignee?: string;
+  addLabels?: readonly string[];
+  removeLabels?: readonly string[];
+  claim?: boolean;
+  /** Only while this one has it (empty: nobody), where the version knows how. */
+  onlyIfAssignee?: string;
+}
+
+export class Bd {
+  readonly version: JudgedVersion;
+  readonly cwd: string;
+  readonly #process: BdProcess;
+
+  private constructor(bd: BdProcess, version: JudgedVersion, cwd: string) {
+    this.#process = bd;
+    this.version = version;
+    this.cwd = cwd;
+  }
+
+  /** @throws {CellpoolError} SOURCE_UNAVAILABLE when there is no `bd`, or none that may be used */
+  static async open(options: BdOptions): Promise<Bd> {
+    const { bd, judged } = await BdProcess.find(options);
+    return new Bd(bd, judged, options.cwd);
+  }
+
+  /**
+   * Which tracker it is: the id that `bd init` gave the project, which all who work on it have; from a version that
+   * gave none, the folder it lies in. @throws {CellpoolError} SOURCE_UNAVAILABLE
+   */
+  async identity(): Promise<string> {
+    const { answer, stdout } = await this.#call(['context'], {});
+    if (!answer.ok) throw unanswered(this.#name('context'), answer);
+    const found = contextSchema.safeParse(answer.value);
+    if (!found.success) throw this.#notUnderstood('context', stdout);
+    const { project_id, beads_dir } = found.data;
+    return project_id ?? (await realpath(beads_dir).catch(() => beads_dir));
+  }
+
+  /** What nobody has and nothing blocks, most urgent first. @throws {CellpoolError} SOURCE_UNAVAILABLE */
+  async ready(label: string | null, signal?: AbortSignal): Promise<Issue[]> {
+    const labelled = label === null ? [] : [`--label=${label}`];
+    const args = ['ready', '--limit', '0', '--unassigned', '--exclude-type', 'epic', ...labelled];
+    return this.#list(args, issuesIn, signal);
+  }
+
+  /** Every issue there is, closed ones too. @throws {CellpoolError} SOURCE_UNAVAILABLE */
+  async all(signal?: AbortSignal): Promise<Issue[]> {
+    return this.#list(['list', '--all', '--limit', '0'], issuesIn, signal);
+  }
+
+  /** Null when there is no such issue. @throws {CellpoolError} SOURCE_UNAVAILABLE */
+  async show(id: string, signal?: AbortSignal): Promise<Issue | null> {
+    demandId(id);
+    const { answer, stdout } = await this.#call(['show', id], { signal });
+    if (!answer.ok) {
+      if (troubleOf(this.#name('show'), answer) === null && isGone(answer.said)) return null;
+      throw unanswered(this.#name('show'), answer);
+    }
+    const found = issuesIn(answer.value, stdout);
+    if (found === null) throw this.#notUnderstood('show', stdout);
+    // bd takes a part of an id for the whole: what it found may be another one.
+    return found.find(issue => issue.id === id) ?? null;
+  }
+
+  /** Oldest first. @throws {CellpoolError} SOURCE_UNAVAILABLE */
+  async comments(id: string, signal?: AbortSignal): Promise<BeadComment[]> {
+    demandId(id);
+    return this.#list(['comments', id], commentsIn, signal);
+  }
+
+  /** All of it or nothing. @throws {CellpoolError} SOURCE_UNAVAILABLE */
+  async update(id: string, actor: string, change: Update): Promise<Refusal> {
+    const guard = this.version.hasGuards && change.claim !== true ? change.onlyIfAssignee : undefined;
+    const isGuarded = change.status !== undefined || change.assignee !== undefined;
+    return this.#change('update', id, actor, [
+      ...(change.claim === true ? ['--claim'] : []),
+      ...(change.status === undefined ? [] : [`--status=${change.status}`]),
+      ...(change.assignee === undefined ? [] : [`--assignee=${change.assignee}`]),
+      ...(change.addLabels ?? []).map(label => `--add-label=${label}`),
+      ...(change.removeLabels ?? []).map(label => `--remove-label=${label}`),
+      ...(guard === undefined || !isGuarded ? [] : [`--if-assignee=${guard}`]),
+    ]);
+  }
+
+  /** @throws {CellpoolError} SOURCE_UNAVAILABLE */
+  async comment(id: string, actor: string, text: string): Promise<Refusal> {
+    return this.#change('comment', id, actor, ['--stdin'], text);
+  }
+
+  /** @throws {CellpoolError} SOURCE_UNAVAILABLE */
+  async close(id: string, actor: string, reason: string): Promise<Refusal> {
+    return this.#change('close', id, actor, ['--reason-file', '-'], reason);
+  }
+
+  async #list<T>(
+    args: readonly string[],
+    read: (value: unknown, text: string) => T[] | null,
+    signal: AbortSignal | undefined,
+  ): Promise<T[]> {
+    const name = args[0] as string;
+    const { answer, stdout } = await this.#call(args, { signal });
+    if (!answer.ok) throw unanswered(this.#name(name), answer);
+    const found = read(answer.value, stdout);
+    if (found === null) throw this.#notUnderstood(name, stdout);
+    return found;
+  }
+
+  async #change(name: string, id: string, actor: string, args: readonly string[], input?: string): Promise<Refusal> {
+    demandId(id);
+    const call = input === undefined ? {} : { input };
+    const { answer } = await this.#call([name, id, ...args, '--actor', actor], call);
+    if (answer.ok) return null;
+    const trouble = troubleOf(this.#name(name), answer);
+    if (trouble !== null) throw trouble;
+    return answer.said || `exit code ${answer.exitCode}`;
+  }
+
+  #call(args: readonly string[], call: BdCall) {
+    return this.#process.call([...args, '--json'], call);
+  }
+
+  #notUnderstood(name: string, stdout: Printed['stdout']) {
+    const said = `its answer is not understood: ${JSON.stringify(stdout.trim().slice(0, 300))}`;
+    return unavailable(this.#name(name), said, 'Versions 1.0.4 to 1.3 are known; see what this one prints.');
+  }
+
+  #name(name: string): string {
+    return `bd ${name} in ${this.cwd}`;
+  }
+}
+
+/** Whoever calls has looked: an id that bd could take for an option must never get here. */
+function demandId(id: string): void {
+  if (!isBeadId(id)) throw new TypeError(`no bead id: ${JSON.stringify(id)}`);
+}

@@ -1,0 +1,114 @@
+/** Beads as a source of tasks: what `bd ready` offers is worked, and what became of it is written into the bead. */
+import { InvalidInput } from '../../errors.ts';
+import type { FoundTask, ItemState, Note, TaskSource, Written } from '../source/task-source.ts';
+import { Bd } from './bd.ts';
+import type { BdOptions } from './bd-process.ts';
+import { taskOf } from './bead-task.ts';
+import { writeNote } from './bead-writes.ts';
+import { isBeadId, LEFT_OUT } from './names.ts';
+import type { Issue } from './shapes.ts';
+
+export interface BeadsOptions extends Omit<BdOptions, 'cwd'> {
+  /** The repository whose tracker is meant; bd looks for it from there upward. */
+  repository: string;
+  /** Only beads that carry it. */
+  label?: string | undefined;
+  /** Wishes that labels of beads may express: `model`, `budget`, `test`. */
+  allowedLabels?: readonly string[];
+  /** What the operator should know, such as that this version of bd is not the best one. */
+  onRemark?: (remark: string) => void;
+}
+
+/** From how many on one call for all beads is quicker than one for each. */
+const LOOK_AT_ALL = 4;
+
+export class BeadsSource implements TaskSource {
+  readonly name: string;
+  readonly identity: string;
+  readonly #bd: Bd;
+  readonly #label: string | null;
+  readonly #allowed: ReadonlySet<string>;
+  readonly #onRemark: (remark: string) => void;
+
+  private constructor(bd: Bd, identity: string, options: BeadsOptions) {
+    this.name = `beads in ${options.repository}`;
+    this.identity = `beads:${identity}`;
+    this.#bd = bd;
+    this.#label = options.label ?? null;
+    this.#allowed = new Set(options.allowedLabels ?? []);
+    this.#onRemark = options.onRemark ?? (() => undefined);
+  }
+
+  /** @throws {CellpoolError} SOURCE_UNAVAILABLE when there is no bd, none that may be used, or no tracker */
+  static async open(options: BeadsOptions): Promise<BeadsSource> {
+    const { repository, env, timeoutMs } = options;
+    const bd = await Bd.open({
+      cwd: repository,
+      ...(env === undefined ? {} : { env }),
+      ...(timeoutMs === undefined ? {} : { timeoutMs }),
+    });
+    if (bd.version.warning !== null) options.onRemark?.(bd.version.warning);
+    return new BeadsSource(bd, await bd.identity(), options);
+  }
+
+  async ready(signal: AbortSignal): Promise<string[]> {
+    const offered = await this.#bd.ready(this.#label, signal);
+    const wanted = offered.filter(issue => this.#isWanted(issue));
+    const named = wanted.filter(({ id }) => isBeadId(id));
+    for (const { id } of wanted) {
+      if (!isBeadId(id))
+        this.#onRemark(`a bead is passed over, for its id cannot be given to bd: ${JSON.stringify(id)}`);
+    }
+    return named.map(({ id }) => id);
+  }
+
+  async read(item: string, signal: AbortSignal): Promise<FoundTask | null> {
+    if (!isBeadId(item)) throw new InvalidInput([{ where: JSON.stringify(item), what: 'is no id of a bead' }]);
+    const issue = await this.#bd.show(item, signal);
+    if (issue === null || !this.#isWanted(issue) || issue.isBlocked) return null;
+    const comments = issue.commentCount === 0 ? [] : await this.#bd.comments(item, signal);
+    return taskOf(issue, comments, this.#allowed);
+  }
+
+  /** The call that runs is not ended by `signal`: a change that is cut off would have to be looked for. */
+  async write(note: Note, signal: AbortSignal): Promise<Written> {
+    signal.throwIfAborted();
+    return writeNote(this.#bd, note);
+  }
+
+  async look(items: readonly string[], signal: AbortSignal): Promise<Map<string, ItemState>> {
+    const wanted = [...new Set(items)].filter(isBeadId);
+    const found = await this.#find(wanted, signal);
+    const known = new Map(found.map(issue => [issue.id, issue]));
+    return new Map(
+      wanted.flatMap(id => {
+        const issue = known.get(id);
+        return issue === undefined ? [] : [[id, stateOf(issue)] as const];
+      }),
+    );
+  }
+
+  async #find(ids: readonly string[], signal: AbortSignal): Promise<Issue[]> {
+    if (ids.length >= LOOK_AT_ALL) return this.#bd.all(signal);
+    const found: Issue[] = [];
+    for (const id of ids) {
+      const issue = await this.#bd.show(id, signal);
+      if (issue !== null) found.push(issue);
+    }
+    return found;
+  }
+
+  #isWanted(issue: Issue): boolean {
+    return (
+      issue.status === 'open' &&
+      issue.assignee === '' &&
+      issue.type !== 'epic' &&
+      (this.#label === null || issue.labels.includes(this.#label)) &&
+      !issue.labels.some(label => LEFT_OUT.includes(label))
+    );
+  }
+}
+
+function stateOf({ title, status, assignee }: Issue): ItemState {
+  return { title, status, assignee: assignee === '' ? null : assignee };
+}

@@ -1,0 +1,52 @@
+/** The names that cellpool uses in a tracker: one place for all of them. */
+import { createHash } from 'node:crypto';
+
+/** Labels by which people see what became of a bead. Those of `LEFT_OUT` keep it from being worked again. */
+export const LABELS = {
+  failed: 'cellpool-failed',
+  cancelled: 'cellpool-cancelled',
+  unchanged: 'cellpool-no-changes',
+  notClosed: 'cellpool-not-closed',
+  awaitingLanding: 'cellpool-awaiting-landing',
+} as const;
+
+export const OUR_LABELS: readonly string[] = Object.values(LABELS);
+
+/** A person has to look first, and takes the label away when it is to be tried again. */
+export const LEFT_OUT: readonly string[] = [LABELS.failed, LABELS.cancelled, LABELS.unchanged, LABELS.notClosed];
+
+/** Labels with which a bead may ask for something: `cellpool:model=...`. */
+export const WISH_PREFIX = 'cellpool:';
+
+/** Who claims: it names the pool and the task, so that no two tasks are taken for each other. */
+export function actorOf(taskId: string): string {
+  return `cellpool/${taskId}`;
+}
+
+const BEAD_ID = /^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$/;
+
+/** Whether it may be an argument of `bd`. Names come from bd and from Redis: neither is trusted to be one. */
+export function isBeadId(id: string): boolean {
+  return BEAD_ID.test(id);
+}
+
+/** All that we write begins with it. */
+const OURS = /^\s*\[cellpool[\s\]]/;
+
+export function isOurs(comment: string): boolean {
+  return OURS.test(comment);
+}
+
+/** Begins what we write of a note, and tells whether it was written before. */
+export function markOf(note: { taskId: string; key: string; attempt?: number }): string {
+  const attempt = note.attempt === undefined ? '' : ` attempt=${note.attempt}`;
+  return `[cellpool job=${note.taskId}${attempt} ${keyMark(note.key)}]`;
+}
+
+export function hasMark(comment: string, key: string): boolean {
+  return isOurs(comment) && comment.slice(0, comment.indexOf(']') + 1).endsWith(` ${keyMark(key)}]`);
+}
+
+function keyMark(key: string): string {
+  return `note=${/^[\w.:-]{1,120}$/.test(key) ? key : createHash('sha256').update(key).digest('hex')}`;
+}
