@@ -33,3 +33,35 @@ export function secondsOf(flag: string, value: string): number {
     { where: flag, what: `is a number of seconds up to ${SECONDS_MAX}, not ${JSON.stringify(value.slice(0, 40))}` },
   ]);
 }
+
+const UNITS: Record<string, number> = { '': 1_000, ms: 1, s: 1_000, m: 60_000, h: 3_600_000 };
+
+/** A time as a person writes it, `500ms`, `15s`, `2m` or a number of seconds, in ms; not 0. @throws {InvalidInput} */
+export function durationOf(flag: string, value: string): number {
+  const parts = /^(\d+(?:\.\d+)?)(ms|s|m|h)?$/.exec(value.trim());
+  const ms = Math.round(Number(parts?.[1] ?? Number.NaN) * (UNITS[parts?.[2] ?? ''] ?? Number.NaN));
+  if (ms >= 1 && ms <= SECONDS_MAX * 1_000) return ms;
+  throw new InvalidInput([
+    { where: flag, what: `is written 500ms, 15s, 2m or 1h, not ${JSON.stringify(value.slice(0, 40))}` },
+  ]);
+}
+
+const COUNT_MAX = 1_000_000;
+
+/** A whole number from 1. @throws {InvalidInput} */
+export function countOf(flag: string, value: string): number {
+  const count = /^\d+$/.test(value.trim()) ? Number(value) : Number.NaN;
+  if (count >= 1 && count <= COUNT_MAX) return count;
+  throw new InvalidInput([
+    { where: flag, what: `is a whole number from 1 to ${COUNT_MAX}, not ${JSON.stringify(value.slice(0, 40))}` },
+  ]);
+}
+
+/** @throws {InvalidInput} when it is none of them */
+export function oneOf<T extends string>(flag: string, value: string, among: readonly T[]): T {
+  const found = among.find(one => one === value);
+  if (found !== undefined) return found;
+  throw new InvalidInput([
+    { where: flag, what: `is ${among.join(' or ')}, not ${JSON.stringify(value.slice(0, 40))}` },
+  ]);
+}

@@ -9,26 +9,45 @@ import { checkTasksAgainst } from '../producer/check-source.ts';
 import { type PlacedTask, readTasks } from '../producer/tasks-file.ts';
 import { addFlags, type CommonFlags, SITE_FLAGS, settingsOf, TASK_FLAGS } from './options.ts';
 
-export interface TaskFlags extends CommonFlags {
+/** How the tasks of one repository are to be worked. */
+export interface TargetFlags extends CommonFlags {
   repo: string;
+  base?: string;
+  json?: boolean;
+}
+
+export interface TaskFlags extends TargetFlags {
   id?: string;
   prompt?: string;
-  base?: string;
   again?: boolean;
-  json?: boolean;
+}
+
+export function addTargetFlags(command: Command): Command {
+  command
+    .option('--repo <folder>', 'the git repository to work on', '.')
+    .option('--base <branch>', 'branch that tasks begin at if they name none (default: main)')
+    .option('--opencode-config <file>', 'JSON or YAML merged into the opencode config of the cells')
+    .option('--json', 'one JSON object a line on stdout, and nothing else there');
+  return addFlags(command, [...TASK_FLAGS, ...SITE_FLAGS]);
 }
 
 export function addTaskFlags(command: Command): Command {
   command
     .argument('[tasks]', 'file of tasks (.jsonl, .json, .yaml), or - for standard input')
-    .option('--repo <folder>', 'the git repository to work on', '.')
     .option('--id <id>', 'a single task: its id')
     .option('--prompt <text>', 'a single task: what is to be done')
-    .option('--base <branch>', 'branch that tasks begin at if they name none (default: main)')
-    .option('--opencode-config <file>', 'JSON or YAML merged into the opencode config of the cells')
-    .option('--again', 'work tasks anew that have already ended')
-    .option('--json', 'one JSON object a line on stdout, and nothing else there');
-  return addFlags(command, [...TASK_FLAGS, ...SITE_FLAGS]);
+    .option('--again', 'work tasks anew that have already ended');
+  return addTargetFlags(command);
+}
+
+export interface Target {
+  settings: Settings;
+  source: Source;
+  plan: Plan;
+  /** What a task gets that it does not say itself. */
+  defaults: Partial<TaskInput>;
+  /** @throws {InvalidInput} with every task that this repository has no place for, or that names no model */
+  check(tasks: readonly PlacedTask[]): Promise<void>;
 }
 
 export interface TaskCall {
@@ -39,7 +58,7 @@ export interface TaskCall {
 }
 
 /** @throws {InvalidInput} naming every fault; {CellpoolError} NOT_A_REPOSITORY */
-export async function readTaskCall(file: string | undefined, flags: TaskFlags): Promise<TaskCall> {
+export async function openTarget(flags: TargetFlags): Promise<Target> {
   const source = await openSource(flags.repo);
   const settings = settingsOf(flags, source.bare ? undefined : source.path);
   const { limits, test, model, agent, opencode } = settings;
@@ -47,18 +66,26 @@ export async function readTaskCall(file: string | undefined, flags: TaskFlags): 
   const { attempts, totalTimeoutMs, totalTokenBudget } = limits;
   const ofOne = { timeoutMs, tokenBudget, costBudgetUsd, stallMs, loopRepeats };
   const ofAll = { attempts, totalTimeoutMs, totalTokenBudget };
-  const defaults = { base: flags.base, test, model, agent, ...ofOne, ...ofAll };
-  const given = Object.fromEntries(Object.entries(defaults).filter(([, value]) => value !== undefined));
-  const tasks = await readGiven(file, flags, given);
-  const facts = {
-    name: flags.repo,
-    tipOf: (base: string) => tipOf(source, base),
-    currentBranch: await currentBranch(source),
-    branchExists: async (name: string) => (await tipOf(source, name)) !== null,
+  const all = { base: flags.base, test, model, agent, ...ofOne, ...ofAll };
+  const defaults = Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined));
+  const check = async (tasks: readonly PlacedTask[]) => {
+    await checkTasksAgainst(tasks, {
+      name: flags.repo,
+      tipOf: (base: string) => tipOf(source, base),
+      currentBranch: await currentBranch(source),
+      branchExists: async (name: string) => (await tipOf(source, name)) !== null,
+    });
+    if (typeof opencode.model !== 'string') refuseWithoutModel(tasks);
   };
-  await checkTasksAgainst(tasks, facts);
-  if (typeof opencode.model !== 'string') refuseWithoutModel(tasks);
-  return { settings, source, tasks, plan: planOf(settings) };
+  return { settings, source, plan: planOf(settings), defaults, check };
+}
+
+/** @throws as `openTarget` */
+export async function readTaskCall(file: string | undefined, flags: TaskFlags): Promise<TaskCall> {
+  const { settings, source, plan, defaults, check } = await openTarget(flags);
+  const tasks = await readGiven(file, flags, defaults);
+  await check(tasks);
+  return { settings, source, tasks, plan };
 }
 
 /** What nobody asked for is left out: a plan that says nothing new is equal to the one stored before. */

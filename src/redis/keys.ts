@@ -122,6 +122,35 @@ export function budgetKeys(prefix: string, attempt = { taskId: 'none', number: '
   return { limits: base, used: `${base}:used`, counted: `${base}:counted:${attempt.taskId}:${attempt.number}` };
 }
 
+export interface SourceKeys {
+  /** Hash: what is known of one item, its generation, its task, and which notes were made of it. */
+  item(name: string): string;
+  /** Set: names of the items whose tasks may still have news. */
+  readonly live: string;
+  /** Sorted set: names of the last items that are done with -> epoch ms. */
+  readonly recent: string;
+  /** List: notes to be written back, as JSON, oldest first. */
+  readonly outbox: string;
+  /** String: the bridge that writes back just now; expires. */
+  readonly turn: string;
+}
+
+/** The keys of one task source; `mark` tells it from others. Throws `InvalidInput` for an item that is no task id. */
+export function sourceKeys(prefix: string, mark: string): SourceKeys {
+  const base = `${checked(prefix, 'prefix')}:source:{${checked(mark, 'source')}}`;
+  return {
+    item: name => {
+      const fault = taskIdFault(name);
+      if (fault !== null) throw new InvalidInput([{ where: 'item', what: fault }]);
+      return `${base}:item:${name}`;
+    },
+    live: `${base}:live`,
+    recent: `${base}:recent`,
+    outbox: `${base}:outbox`,
+    turn: `${base}:turn`,
+  };
+}
+
 function checked(value: string, where: string): string {
   if (/^[^\s{}\p{Cc}]{1,255}$/u.test(value)) return value;
   throw new InvalidInput([

@@ -13,7 +13,7 @@ import { taskIdFault } from '../job/names.ts';
 import { STAGES, type Stage } from '../job/outcome.ts';
 import { wholeFile } from '../os/whole-file.ts';
 import { type CellKeys, cellKeys, DEFAULT_PREFIX } from './keys.ts';
-import { inTurn } from './reaper-turn.ts';
+import { inTurn } from './turn.ts';
 
 const identitySchema = z.object({
   pid: z.int().positive(),

@@ -1,9 +1,12 @@
-/** The turn of one reaper at a time on a host: two at once do no harm, but would run a task's failure hook twice. */
+/**
+ * A turn: one process at a time does some work, on whatever host. It is a courtesy and no lock: a process that was
+ * stopped in its turn may go on beside the next one, so the work must bear that.
+ */
 import { randomBytes } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import { Script } from './script.ts';
 
-/** A reaper that died leaves its turn to the next one after this long. */
+/** Who died in its turn leaves it to the next one after this long. */
 const TURN_MS = 8_000;
 const RENEW_MS = 2_000;
 

@@ -1,0 +1,54 @@
+/** Something happens on the queue: a bridge waits for that, and does not ask again and again. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { QueueEvents } from 'bullmq';
+import type { Redis } from 'ioredis';
+import { TASK_QUEUE } from '../../job/names.ts';
+
+/** Many jobs that begin or end together are one stir. */
+const TOGETHER_MS = 100;
+
+const EVENTS = ['active', 'delayed', 'completed', 'failed', 'removed'] as const;
+
+export class Stir {
+  readonly #events: QueueEvents;
+  #stirred = false;
+  #wake: () => void = () => undefined;
+
+  private constructor(events: QueueEvents) {
+    this.#events = events;
+    for (const name of EVENTS) {
+      events.on(name, () => {
+        this.#stirred = true;
+        this.#wake();
+      });
+    }
+  }
+
+  /** `redis` is a connection in the worker's role; it stays the caller's. */
+  static async open(redis: Redis, prefix: string): Promise<Stir> {
+    const events = new QueueEvents(TASK_QUEUE, { connection: redis, prefix });
+    // Redis being away for a while is seen by the connection itself; events go on when it is back.
+    events.on('error', () => undefined);
+    await events.waitUntilReady();
+    return new Stir(events);
+  }
+
+  /** Waits until a job has begun, ended or left; `false` after `ms` without. Returns at once when one did meanwhile. */
+  async wait(ms: number, signal: AbortSignal): Promise<boolean> {
+    const over = new AbortController();
+    if (!this.#stirred) {
+      this.#wake = () => over.abort();
+      await sleep(ms, undefined, { signal: AbortSignal.any([over.signal, signal]) }).catch(() => undefined);
+    }
+    const stirred = this.#stirred;
+    if (stirred) await sleep(TOGETHER_MS, undefined, { signal }).catch(() => undefined);
+    this.#stirred = false;
+    return stirred;
+  }
+
+  async close(): Promise<void> {
+    this.#events.removeAllListeners();
+    this.#events.on('error', () => undefined);
+    await this.#events.close();
+  }
+}
