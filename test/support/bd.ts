@@ -50,9 +50,10 @@ export function makeTracker(program: string, name = 'tracker'): Tracker {
   const folder = makeRepository(join(top, 'repository'));
   mkdirSync(join(top, 'home'));
   const env = { PATH: process.env.PATH, HOME: join(top, 'home'), TMPDIR: process.env.TMPDIR, BD_BIN: program };
-  const options = { cwd: folder, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] } as const;
+  const options = { cwd: folder, encoding: 'utf8' } as const;
   const quiet = { ...env, BD_DISABLE_METRICS: '1', BD_DISABLE_EVENT_FLUSH: '1', BD_NON_INTERACTIVE: '1' };
-  const run = (...args: string[]) => execFileSync(program, args, { ...options, env: quiet });
+  const run = (...args: string[]) =>
+    execFileSync(program, args, { ...options, env: quiet, stdio: ['ignore', 'pipe', 'pipe'] });
   const bd = (...args: string[]): unknown => {
     const printed = run(...args, '--json', '--actor', 'anna');
     return printed.trim() === '' ? null : JSON.parse(printed);

@@ -46,8 +46,9 @@ export interface BdOptions {
 export interface BdCall {
   /** What it reads from its standard input, which is closed otherwise. */
   input?: string;
-  /** Ends the call. Only for calls that change nothing: a change is not to be cut off half-way. */
+  /** Ends the call; one that changes something is not begun any more, but not cut off half-way either. */
   signal?: AbortSignal | undefined;
+  changes?: boolean;
 }
 
 export class BdProcess {
@@ -77,7 +78,7 @@ export class BdProcess {
     return { answer: readAnswer(printed), stdout: printed.stdout };
   }
 
-  async #start(args: readonly string[], { input, signal }: BdCall): Promise<Printed> {
+  async #start(args: readonly string[], { input, signal, changes = false }: BdCall): Promise<Printed> {
     signal?.throwIfAborted();
     const { cwd, timeoutMs = CALL_MS } = this.#options;
     const result = await run(await tiedToUs([this.program, ...args], this.#env), {
@@ -85,11 +86,11 @@ export class BdProcess {
       env: this.#env,
       timeoutMs,
       maxOutput: MAX_OUTPUT,
-      signal,
+      signal: changes ? undefined : signal,
       ...(input === undefined ? {} : { input }),
     });
     if (result.exitCode !== null) return { ...result, exitCode: result.exitCode };
-    signal?.throwIfAborted();
+    if (!changes) signal?.throwIfAborted();
     const said = result.stderr.trim().slice(-500);
     throw unavailable(
       `bd ${args[0]} in ${cwd}`,

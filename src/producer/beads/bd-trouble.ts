@@ -6,6 +6,8 @@ export interface Said {
   exitCode: number;
 }
 
+/** A condition of the change (`--if-assignee`) does not hold any more. */
+const GUARD = 13;
 /** Writes are refused while the file of this meaning exists. */
 const FROZEN = 14;
 
@@ -23,7 +25,11 @@ const TROUBLES: readonly { when: RegExp; hint: string }[] = [
     hint: 'Another bd works on this database. It is tried again; if it stays so, look for a bd that hangs.',
   },
   {
-    when: /connection refused|dial (?:tcp|unix)|bad connection|server (?:is )?not running|i\/o timeout|access denied/i,
+    when: /serialization failure|deadlock|lock wait|restarting transaction|not applied|deadline exceeded|canceled|EOF/i,
+    hint: 'Another change came in between. It is tried again.',
+  },
+  {
+    when: /connection (?:refused|reset)|dial (?:tcp|unix)|bad connection|server (?:is )?not running|i\/o timeout|denied/i,
     hint: 'The Dolt server of this database does not answer: see `bd dolt status` and `bd dolt start`.',
   },
   {
@@ -37,8 +43,13 @@ const TROUBLES: readonly { when: RegExp; hint: string }[] = [
   { when: /unknown (?:flag|command|shorthand)/i, hint: 'This bd does not know the call: install bd 1.3.0 or newer.' },
 ];
 
+/** What Beads says when the tracker's own rules are against a change. Titles of beads may stand beside it. */
+const REFUSALS =
+  /cannot (?:close|reassign|claim|update)|already claimed|not claimable|(?:assignee|status) mismatch|by a different actor/i;
+
 /** The error of a call that could not be answered; null when it was answered, by a refusal. */
 export function troubleOf(call: string, { said, exitCode }: Said): CellpoolError | null {
+  if (exitCode === GUARD || REFUSALS.test(said)) return null;
   if (exitCode === FROZEN) {
     return unavailable(call, said, 'The tracker is frozen for a migration: remove MIGRATION-FREEZE when that is done.');
   }

@@ -1,4 +1,4 @@
-/** The calls of `bd` that are in use, typed. One issue a call: of several, bd can fail half and say nothing of it. */
+/** The calls of `bd` that are in use, typed. A change is of one issue: of several, bd can fail half and say nothing. */
 import { realpath } from 'node:fs/promises';
 import { type BdCall, type BdOptions, BdProcess } from './bd-process.ts';
 import { isGone, troubleOf, unanswered, unavailable } from './bd-trouble.ts';
@@ -6,8 +6,17 @@ import type { JudgedVersion } from './bd-version.ts';
 import { isBeadId } from './names.ts';
 import { type BeadComment, commentsIn, contextSchema, type Issue, issuesIn, type Printed } from './shapes.ts';
 
+/** Ids in one call: their list is one argument, which has a limit. */
+const LIST_MOST = 400;
+
 /** Null when the change was made; else why bd would not make it. */
 export type Refusal = string | null;
+
+/** Who changes something, and until when another change may begin. */
+export interface By {
+  actor: string;
+  signal?: AbortSignal | undefined;
+}
 
 export interface Update {
   status?: string;
@@ -57,9 +66,15 @@ export class Bd {
     return this.#list(args, issuesIn, signal);
   }
 
-  /** Every issue there is, closed ones too. @throws {CellpoolError} SOURCE_UNAVAILABLE */
-  async all(signal?: AbortSignal): Promise<Issue[]> {
-    return this.#list(['list', '--all', '--limit', '0'], issuesIn, signal);
+  /** Those of these that there are, closed ones too, in any order. @throws {CellpoolError} SOURCE_UNAVAILABLE */
+  async list(ids: readonly string[], signal?: AbortSignal): Promise<Issue[]> {
+    const found: Issue[] = [];
+    for (const id of ids) demandId(id);
+    for (let from = 0; from < ids.length; from += LIST_MOST) {
+      const some = ids.slice(from, from + LIST_MOST).join(',');
+      found.push(...(await this.#list(['list', '--all', '--limit', '0', `--id=${some}`], issuesIn, signal)));
+    }
+    return found;
   }
 
   /** Null when there is no such issue. @throws {CellpoolError} SOURCE_UNAVAILABLE */
@@ -83,10 +98,10 @@ export class Bd {
   }
 
   /** All of it or nothing. @throws {CellpoolError} SOURCE_UNAVAILABLE */
-  async update(id: string, actor: string, change: Update): Promise<Refusal> {
+  async update(id: string, by: By, change: Update): Promise<Refusal> {
     const guard = this.version.hasGuards && change.claim !== true ? change.onlyIfAssignee : undefined;
     const isGuarded = change.status !== undefined || change.assignee !== undefined;
-    return this.#change('update', id, actor, [
+    return this.#change('update', id, by, [
       ...(change.claim === true ? ['--claim'] : []),
       ...(change.status === undefined ? [] : [`--status=${change.status}`]),
       ...(change.assignee === undefined ? [] : [`--assignee=${change.assignee}`]),
@@ -97,13 +112,13 @@ export class Bd {
   }
 
   /** @throws {CellpoolError} SOURCE_UNAVAILABLE */
-  async comment(id: string, actor: string, text: string): Promise<Refusal> {
-    return this.#change('comment', id, actor, ['--stdin'], text);
+  async comment(id: string, by: By, text: string): Promise<Refusal> {
+    return this.#change('comment', id, by, ['--stdin'], text);
   }
 
   /** @throws {CellpoolError} SOURCE_UNAVAILABLE */
-  async close(id: string, actor: string, reason: string): Promise<Refusal> {
-    return this.#change('close', id, actor, ['--reason-file', '-'], reason);
+  async close(id: string, by: By, reason: string): Promise<Refusal> {
+    return this.#change('close', id, by, ['--reason-file', '-'], reason);
   }
 
   async #list<T>(
@@ -119,10 +134,10 @@ export class Bd {
     return found;
   }
 
-  async #change(name: string, id: string, actor: string, args: readonly string[], input?: string): Promise<Refusal> {
+  async #change(name: string, id: string, by: By, args: readonly string[], input?: string): Promise<Refusal> {
     demandId(id);
-    const call = input === undefined ? {} : { input };
-    const { answer } = await this.#call([name, id, ...args, '--actor', actor], call);
+    const call = { changes: true, signal: by.signal, ...(input === undefined ? {} : { input }) };
+    const { answer } = await this.#call([name, id, ...args, '--actor', by.actor], call);
     if (answer.ok) return null;
     const trouble = troubleOf(this.#name(name), answer);
     if (trouble !== null) throw trouble;

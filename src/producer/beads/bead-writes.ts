@@ -14,7 +14,7 @@
  * there, and would be done twice otherwise.
  */
 import type { Note, Written } from '../source/task-source.ts';
-import type { Bd, Update } from './bd.ts';
+import type { Bd, By, Update } from './bd.ts';
 import { unavailable } from './bd-trouble.ts';
 import { attemptComment, closeReason, endComment, notClosedComment } from './bead-texts.ts';
 import { actorOf, hasMark, isBeadId, LABELS, OUR_LABELS } from './names.ts';
@@ -24,18 +24,20 @@ const WRITTEN: Written = { how: 'written' };
 const KNOWN: Written = { how: 'known' };
 
 /** One note on its bead, as it stands. */
-interface Place {
+interface Place extends By {
   bd: Bd;
-  actor: string;
   issue: Issue;
 }
 
-/** @throws {CellpoolError} SOURCE_UNAVAILABLE when it may go better later */
-export async function writeNote(bd: Bd, note: Note): Promise<Written> {
+/**
+ * `signal` lets no further call begin. What was done until then is found by whoever writes the note again.
+ * @throws {CellpoolError} SOURCE_UNAVAILABLE when it may go better later
+ */
+export async function writeNote(bd: Bd, note: Note, signal?: AbortSignal): Promise<Written> {
   if (!isBeadId(note.item)) return { how: 'refused', reason: `${JSON.stringify(note.item)} is no id of a bead` };
-  const issue = await bd.show(note.item);
+  const issue = await bd.show(note.item, signal);
   if (issue === null) return { how: 'refused', reason: `there is no bead ${note.item} any more` };
-  const place = { bd, actor: actorOf(note.taskId), issue };
+  const place: Place = { bd, actor: actorOf(note.taskId), signal, issue };
   switch (note.kind) {
     case 'claim':
       return claim(place);
@@ -55,12 +57,12 @@ export async function writeNote(bd: Bd, note: Note): Promise<Written> {
 }
 
 async function claim(place: Place): Promise<Written> {
-  const { bd, actor, issue } = place;
+  const { bd, issue } = place;
   const removeLabels = issue.labels.filter(label => OUR_LABELS.includes(label));
   if (isOurs(place)) return removeLabels.length === 0 ? KNOWN : change(place, { removeLabels });
   if (issue.assignee !== '' || issue.status !== 'open') return taken(place);
-  const refusal = await bd.update(issue.id, actor, { claim: true, removeLabels });
-  const after = await bd.show(issue.id);
+  const refusal = await bd.update(issue.id, place, { claim: true, removeLabels });
+  const after = await bd.show(issue.id, place.signal);
   if (after === null) return { how: 'refused', reason: `there is no bead ${issue.id} any more` };
   if (isOurs({ ...place, issue: after })) return WRITTEN;
   if (after.assignee !== '' || after.status !== 'open') return taken({ ...place, issue: after });
@@ -69,7 +71,7 @@ async function claim(place: Place): Promise<Written> {
 }
 
 async function done(place: Place, note: Note & { kind: 'done' }): Promise<Written> {
-  const { bd, actor, issue } = place;
+  const { bd, issue } = place;
   if (issue.status === 'closed') {
     return issue.closeReason.includes(note.commit) ? KNOWN : lost(`${issue.id} is closed: ${issue.closeReason}`);
   }
@@ -79,9 +81,9 @@ async function done(place: Place, note: Note & { kind: 'done' }): Promise<Writte
     return { how: 'refused', reason: `${issue.id} is not to be closed` };
   const labels = mine.issue.labels.filter(label => OUR_LABELS.includes(label));
   if (labels.length > 0) await change(mine, { removeLabels: labels });
-  const refusal = await bd.close(issue.id, actor, closeReason(note));
+  const refusal = await bd.close(issue.id, place, closeReason(note));
   if (refusal === null) return WRITTEN;
-  const after = await bd.show(issue.id);
+  const after = await bd.show(issue.id, place.signal);
   if (after?.status === 'closed') return lost(`${issue.id} is closed: ${after.closeReason}`);
   if (after === null || !isOurs({ ...place, issue: after }))
     return lost(`${issue.id} is not ours any more: ${refusal}`);
@@ -123,28 +125,29 @@ async function release(
 
 /** The place with a bead that is ours; null when it is somebody else's. */
 async function takenBack(place: Place): Promise<Place | null> {
-  const { bd, actor, issue } = place;
+  const { bd, issue } = place;
   if (isOurs(place)) return place;
   if (issue.assignee !== '' || issue.status !== 'open') return null;
-  await bd.update(issue.id, actor, { claim: true });
-  const after = await bd.show(issue.id);
+  await bd.update(issue.id, place, { claim: true });
+  const after = await bd.show(issue.id, place.signal);
   if (after === null) return null;
   const now = { ...place, issue: after };
   return isOurs(now) ? now : null;
 }
 
 /** Adds a comment, unless its mark is found. */
-async function comment({ bd, actor, issue }: Place, key: string, text: string): Promise<Written> {
+async function comment(place: Place, key: string, text: string): Promise<Written> {
+  const { bd, issue } = place;
   if (issue.commentCount !== 0) {
-    const there = await bd.comments(issue.id);
+    const there = await bd.comments(issue.id, place.signal);
     if (there.some(one => hasMark(one.text, key))) return KNOWN;
   }
-  const refusal = await bd.comment(issue.id, actor, text);
+  const refusal = await bd.comment(issue.id, place, text);
   return refusal === null ? WRITTEN : { how: 'refused', reason: refusal };
 }
 
-async function change({ bd, actor, issue }: Place, update: Update): Promise<Written> {
-  const refusal = await bd.update(issue.id, actor, update);
+async function change(place: Place, update: Update): Promise<Written> {
+  const refusal = await place.bd.update(place.issue.id, place, update);
   return refusal === null ? WRITTEN : { how: 'refused', reason: refusal };
 }
 

@@ -19,9 +19,6 @@ export interface BeadsOptions extends Omit<BdOptions, 'cwd'> {
   onRemark?: (remark: string) => void;
 }
 
-/** From how many on one call for all beads is quicker than one for each. */
-const LOOK_AT_ALL = 4;
-
 export class BeadsSource implements TaskSource {
   readonly name: string;
   readonly identity: string;
@@ -70,32 +67,20 @@ export class BeadsSource implements TaskSource {
     return taskOf(issue, comments, this.#allowed);
   }
 
-  /** The call that runs is not ended by `signal`: a change that is cut off would have to be looked for. */
+  /** A change that has begun is not cut off by `signal`; no other one begins. */
   async write(note: Note, signal: AbortSignal): Promise<Written> {
-    signal.throwIfAborted();
-    return writeNote(this.#bd, note);
+    return writeNote(this.#bd, note, signal);
   }
 
   async look(items: readonly string[], signal: AbortSignal): Promise<Map<string, ItemState>> {
-    const wanted = [...new Set(items)].filter(isBeadId);
-    const found = await this.#find(wanted, signal);
+    const found = await this.#bd.list([...new Set(items)].filter(isBeadId), signal);
     const known = new Map(found.map(issue => [issue.id, issue]));
-    return new Map(
-      wanted.flatMap(id => {
-        const issue = known.get(id);
-        return issue === undefined ? [] : [[id, stateOf(issue)] as const];
-      }),
-    );
-  }
-
-  async #find(ids: readonly string[], signal: AbortSignal): Promise<Issue[]> {
-    if (ids.length >= LOOK_AT_ALL) return this.#bd.all(signal);
-    const found: Issue[] = [];
-    for (const id of ids) {
-      const issue = await this.#bd.show(id, signal);
-      if (issue !== null) found.push(issue);
+    const states = new Map<string, ItemState>();
+    for (const item of items) {
+      const issue = known.get(item);
+      if (issue !== undefined) states.set(item, stateOf(issue));
     }
-    return found;
+    return states;
   }
 
   #isWanted(issue: Issue): boolean {
