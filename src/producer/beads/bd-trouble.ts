@@ -25,7 +25,7 @@ const TROUBLES: readonly { when: RegExp; hint: string }[] = [
     hint: 'Another bd works on this database. It is tried again; if it stays so, look for a bd that hangs.',
   },
   {
-    when: /serialization failure|deadlock|lock wait|restarting transaction|not applied|deadline exceeded|canceled|EOF/i,
+    when: /serialization failure|deadlock|lock wait|restarting transaction|not applied|deadline exceeded|canceled|\bEOF\b/i,
     hint: 'Another change came in between. It is tried again.',
   },
   {
