@@ -65,3 +65,14 @@ export function oneOf<T extends string>(flag: string, value: string, among: read
     { where: flag, what: `is ${among.join(' or ')}, not ${JSON.stringify(value.slice(0, 40))}` },
   ]);
 }
+
+/** Names between commas. @throws {InvalidInput} with each that is none of them */
+export function listOf<T extends string>(flag: string, value: string, among: readonly T[]): T[] {
+  const names = value.split(',').map(name => name.trim());
+  refuse(
+    names
+      .filter(name => !among.some(one => one === name))
+      .map(name => ({ where: flag, what: `knows ${among.join(', ')}, not ${JSON.stringify(name.slice(0, 40))}` })),
+  );
+  return among.filter(name => names.includes(name));
+}

@@ -3,6 +3,7 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { asCellpoolError, InvalidInput } from '../errors.ts';
+import { addBeadsCommand } from './beads.ts';
 import { addBudgetCommand } from './budget.ts';
 import { addCancelCommand } from './cancel.ts';
 import { addDemoCommand } from './demo.ts';
@@ -24,7 +25,7 @@ Begin with:
 
 /** In the order in which the help lists them. */
 const COMMANDS = [
-  ...[addRunCommand, addEnqueueCommand, addWorkerCommand],
+  ...[addRunCommand, addEnqueueCommand, addWorkerCommand, addBeadsCommand],
   ...[addCancelCommand, addRetryCommand, addPauseCommand, addResumeCommand, addDrainCommand],
   ...[addBudgetCommand, addReapCommand, addDoctorCommand, addDemoCommand],
 ];

@@ -66,12 +66,11 @@ export class Discovery {
   }
 
   async #read(item: string): Promise<PlacedTask | 'faulty' | null> {
-    const { source, ledger, defaults, check, onRemark, insisted } = this.#options;
+    const { source, defaults, check, onRemark, insisted } = this.#options;
     try {
       const found = await source.read(item, insisted);
       if (found === null) return null;
-      const metadata = { ...found.task.metadata, source: ledger.mark, item };
-      const { task, faults } = parseTask({ ...found.task, id: item, metadata }, item, defaults);
+      const { task, faults } = parseTask({ ...found.task, id: item }, item, defaults);
       if (task === null) throw new InvalidInput(faults);
       const placed = { task, where: item, baseGiven: found.task.base !== undefined || defaults.base !== undefined };
       await check([placed]);
