@@ -6,7 +6,7 @@
 import { appendFile, opendir, readFile, rm, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { CellpoolError, messageOf } from '../errors.ts';
-import { changesOfGit, withoutChanges } from '../git/baseline.ts';
+import { changesOfGit, withoutChanges, withoutTrackers } from '../git/baseline.ts';
 import { type Change, excludePattern, withTrailers } from '../git/commands.ts';
 import { ownGitOk } from '../git/git.ts';
 import { bringHome } from '../git/home.ts';
@@ -97,14 +97,20 @@ async function isProduct(path: string): Promise<boolean> {
   return false;
 }
 
-/** What the agent has changed up to now. @throws {CellpoolError} COMMIT_FAILED when git cannot record it. */
+/**
+ * What the agent has changed up to now. Of a tracker (`.beads`) the snapshot has what the base has, while the tests
+ * find in the workspace what the agent, setup and hooks left there. So they may see other issues than are committed,
+ * as they may see files that are ignored; to put these back first would be to change the work before it is judged.
+ * @throws {CellpoolError} COMMIT_FAILED when git cannot record it.
+ */
 export async function snapshot(workspace: Workspace): Promise<Snapshot> {
   await demandInPlace(workspace);
   const record = recordOf(workspace);
   await stageAll(record);
   const { baseTree } = workspace;
   const setup = await setupChanges(workspace, record);
-  const tree = await agentsTree(workspace, record, await writeTree(record), setup);
+  const mine = await agentsTree(workspace, record, await writeTree(record), setup);
+  const tree = await withoutTrackers(record, baseTree, mine);
   const changes = await changesBetween(record, baseTree, tree);
   return { tree, changed: tree !== baseTree, filesModified: changes.map(change => change.path).sort() };
 }

@@ -1,12 +1,15 @@
 /**
- * Telling the agent's changes from others: what the setup command did to tracked files, and what git itself does to
- * a file that nobody touched (a repository that asks for line endings its stored files do not have).
+ * Telling the agent's changes from others: what the setup command did to tracked files, what git itself does to
+ * a file that nobody touched (a repository that asks for line endings its stored files do not have), and what is
+ * nobody's work.
  */
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type Change, joinNul } from './commands.ts';
+import { CellpoolError } from '../errors.ts';
+import { type Change, type IndexEntry, joinNul } from './commands.ts';
 import { ownGitOk } from './git.ts';
 import { changesBetween, putIntoIndex, type WorkRecord, writeTree } from './record.ts';
+import { isTrackers } from './tracker.ts';
 
 /**
  * `tree` with every path put back as it is in `base` whose change is one of `others`, made by somebody else than the
@@ -25,11 +28,40 @@ export async function withoutChanges(
     return change?.newId === other.newId && change.newMode === other.newMode;
   });
   if (foreign.length === 0) return tree;
-  const added = now.filter(change => change.newMode !== '000000').map(change => change.path);
+  const added = now.filter(isThere).map(change => change.path);
   // A file that setup deleted cannot come back where the agent has put a folder of that name, nor the reverse.
   const entries = foreign
     .filter(({ path }) => !added.some(one => one.startsWith(`${path}/`) || path.startsWith(`${one}/`)))
-    .map(({ path, oldMode, oldId }) => ({ path, mode: oldMode, id: oldId }));
+    .map(asBefore);
+  return withEntries(record, tree, entries);
+}
+
+/**
+ * `tree` with all of a tracker as it is in `base`, whoever changed it.
+ * @throws {CellpoolError} COMMIT_FAILED when a file stands where the base has a folder with one in it
+ */
+export async function withoutTrackers(record: WorkRecord, base: string, tree: string): Promise<string> {
+  const now = await changesBetween(record, base, tree);
+  const entries = now.filter(change => isTrackers(change.path)).map(asBefore);
+  if (entries.length === 0) return tree;
+  const work = now.filter(change => isThere(change) && !isTrackers(change.path));
+  for (const { path, mode } of entries) {
+    const blocking = mode === NOTHING ? undefined : work.find(one => path.startsWith(`${one.path}/`));
+    if (blocking === undefined) continue;
+    throw new CellpoolError('COMMIT_FAILED', `${JSON.stringify(blocking.path)} stands in the way of ${path}`, {
+      hint: 'A folder that holds a tracked .beads must stay a folder.',
+      facts: { path },
+    });
+  }
+  return withEntries(record, tree, entries);
+}
+
+/** How git writes the mode of what is not there. */
+const NOTHING = '000000';
+const isThere = ({ newMode }: Change) => newMode !== NOTHING;
+const asBefore = ({ path, oldMode, oldId }: Change): IndexEntry => ({ path, mode: oldMode, id: oldId });
+
+function withEntries(record: WorkRecord, tree: string, entries: readonly IndexEntry[]): Promise<string> {
   return withScratchIndex(record, 'restored', async scratch => {
     await ownGitOk(['read-tree', tree], { gitDir: scratch.gitDir, index: scratch.index });
     await putIntoIndex(scratch, entries);

@@ -20,6 +20,7 @@ import {
   splitNul,
 } from './commands.ts';
 import { accept, type GitCall, ownGit, ownGitOk } from './git.ts';
+import { isTrackers, NOT_TRACKERS } from './tracker.ts';
 
 export interface WorkRecord {
   gitDir: string;
@@ -31,7 +32,7 @@ export interface WorkRecord {
 /** The call that reaches the work tree; warnings about line endings say nothing we act on. */
 const callOf = (record: WorkRecord): GitCall => ({ ...record, config: ['core.safecrlf=false'] });
 
-/** Ignore files count; with `all` nothing is ignored, which is how a reverted work tree is verified. */
+/** Ignore files count, and a tracker is passed over; `all` is all there is: how a reverted work tree is verified. */
 export type Reach = 'not-ignored' | 'all';
 
 /**
@@ -127,16 +128,18 @@ export async function untrackedCollapsed(record: WorkRecord): Promise<string[]> 
 async function stageFiles(record: WorkRecord, reach: Reach, submodules: string[], last = false): Promise<boolean> {
   const found = await untracked(record, reach);
   const inSubmodule = (path: string) => submodules.some(folder => path.startsWith(folder));
-  const nested = found.paths.filter(path => path.endsWith('/') && !inSubmodule(path));
+  const nested = found.paths.filter(path => path.endsWith('/') && !inSubmodule(path) && isReached(path, reach));
   await stageNested(record, reach, nested);
   const without = [...nested, ...submodules].map(folder => `:(top,exclude,literal)${folder.slice(0, -1)}`);
-  const force = reach === 'all' ? ['--force'] : [];
+  const [force, trackers] = reach === 'all' ? [['--force'], []] : [[], NOT_TRACKERS];
   const args = ['add', '--all', ...force, '--pathspec-from-file=-', '--pathspec-file-nul'];
-  const result = await ownGit(args, { ...callOf(record), input: joinNul([':(top)', ...without]) });
+  const result = await ownGit(args, { ...callOf(record), input: joinNul([':(top)', ...without, ...trackers]) });
   if (!last && (result.exitCode !== 0 || result.stderr !== '' || found.complaint !== '')) return false;
   accept(result, args, 'COMMIT_FAILED');
   return true;
 }
+
+const isReached = (path: string, reach: Reach) => reach === 'all' || !isTrackers(path);
 
 async function stageNested(record: WorkRecord, reach: Reach, folders: string[]): Promise<void> {
   const files: string[] = [];
@@ -165,6 +168,7 @@ async function filesOfNested(record: WorkRecord, reach: Reach, folder: string): 
   const inside = { ...record, workTree: join(record.workTree, folder), index: join(record.gitDir, 'no-index') };
   const files: string[] = [];
   for (const path of (await untracked(inside, reach)).paths) {
+    if (!isReached(path, reach)) continue;
     if (path.endsWith('/')) files.push(...(await filesOfNested(record, reach, `${folder}${path}`)));
     else files.push(`${folder}${path}`);
   }
