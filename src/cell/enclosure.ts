@@ -12,12 +12,15 @@ import type { Isolation } from '../os/isolation.ts';
 import type { Argv } from '../os/leash.ts';
 import { openPassage, RELAY } from '../os/passage/passage.ts';
 import type { CellFolders } from './environment.ts';
+import { pathBehind, standInsOf } from './stand-ins.ts';
 
 /** What all cells of a site have in common. Absolute paths without symbolic links. */
 export interface Grounds {
   readonly isolation: Isolation;
   readonly hidden: readonly string[];
   readonly readable: readonly string[];
+  /** The folder that comes first on `PATH`. */
+  readonly standIns: string;
 }
 
 /** Of the pool and of the user's repository cells see nothing; they borrow the objects of the pool's mirror. */
@@ -26,7 +29,13 @@ export function groundsOf(
   { home, source, objects }: { home: string; source: Pick<Source, 'path' | 'gitDir'>; objects: string },
   readable: readonly string[],
 ): Grounds {
-  return { isolation, hidden: [home, source.path, source.gitDir], readable: [objects, ...readable] };
+  const standIns = standInsOf(home);
+  return {
+    isolation,
+    hidden: [home, source.path, source.gitDir],
+    readable: [objects, standIns, ...readable],
+    standIns,
+  };
 }
 
 export interface EnclosedCell {
@@ -46,7 +55,7 @@ export interface EnclosedCell {
 export interface Enclosure {
   /** `argv` as it is to be started. */
   wrap(argv: Argv): Argv;
-  /** Variables that programs need to find their way out. */
+  /** Variables by which programs find one another, and their way out. */
   readonly env: Readonly<Record<string, string>>;
   close(): Promise<void>;
 }
@@ -66,8 +75,9 @@ export async function openEnclosure(grounds: Grounds, cell: EnclosedCell, log: L
     temp: isOwn(folders.temp) ? folders.temp : null,
     sockets: [],
   };
+  const path = { PATH: pathBehind(grounds.standIns) };
   if (isolation.level !== 'strict' || dir === null || (allowed.length === 0 && port === null)) {
-    return { wrap: argv => isolation.enclose(argv, place), env: {}, close: async () => undefined };
+    return { wrap: argv => isolation.enclose(argv, place), env: path, close: async () => undefined };
   }
   const { sockets, argv, env, close } = await openPassage({
     folder: join(dir, `passage-${randomBytes(4).toString('hex')}`),
@@ -76,5 +86,5 @@ export async function openEnclosure(grounds: Grounds, cell: EnclosedCell, log: L
     onRefused: target => log.warn({ target }, 'the cell called a host that it may not call'),
   });
   const inside = { ...place, sockets, readable: [...place.readable, RELAY] };
-  return { wrap: program => isolation.enclose([...argv, ...program], inside), env, close };
+  return { wrap: program => isolation.enclose([...argv, ...program], inside), env: { ...env, ...path }, close };
 }

@@ -25,8 +25,8 @@ const PLAIN = [
 /** They pass without user and password, unless an operator names them among the variables to pass. */
 const PROXIES = ['HTTP_PROXY', 'HTTPS_PROXY', 'http_proxy', 'https_proxy'] as const;
 
-/** Where the jobs of all repositories are: no cell gets it, whoever names it. */
-const NEVER = new Set(['REDIS_URL', 'OPENCODE_SERVER_PASSWORD']);
+/** Where the jobs of all repositories are, and how to reach the tracker: no cell gets it, whoever names it. */
+const NEVER = /^(REDIS_URL|OPENCODE_SERVER_PASSWORD|BD_.*|BEADS_.*)$/;
 
 /** Where the well-known providers look for their key; others are named by `CELLPOOL_SERVER_ENV`. */
 const PROVIDER_KEYS: Record<string, readonly string[]> = {
@@ -67,7 +67,7 @@ function baseEnvironment(cellId: string, folders: CellFolders, more: readonly st
   }
   for (const name of [...PLAIN, ...more]) {
     const value = process.env[name];
-    if (value !== undefined && !NEVER.has(name)) env[name] = value;
+    if (value !== undefined && !NEVER.test(name)) env[name] = value;
   }
   return {
     ...env,

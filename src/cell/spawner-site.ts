@@ -17,6 +17,7 @@ import { makeStateFolder } from '../os/state-folder.ts';
 import { prepareConfigFolder } from './config-folder.ts';
 import { type Grounds, groundsOf } from './enclosure.ts';
 import { findOpencode } from './opencode-binary.ts';
+import { makeStandIns } from './stand-ins.ts';
 
 export interface SiteOptions {
   /** The user's repository. */
@@ -63,7 +64,7 @@ export async function openSite(options: SiteOptions): Promise<SpawnerSite> {
   ]);
   await makeStateFolder(options.home);
   const home = await realpath(options.home);
-  const [mirror, version] = await Promise.all([openMirror(home, source), opencodeVersion(binary)]);
+  const [mirror, version] = await Promise.all([openMirror(home, source), opencodeVersion(binary), makeStandIns(home)]);
   const configFolder = await prepareConfigFolder(home, version);
   const env = options.env ?? { server: [], commands: [] };
   const redactor =

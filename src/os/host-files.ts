@@ -3,6 +3,7 @@ import { existsSync, lstatSync, readlinkSync, realpathSync } from 'node:fs';
 import { homedir, userInfo } from 'node:os';
 import { delimiter, dirname, isAbsolute, join } from 'node:path';
 import { TEMPORARY } from './bubblewrap.ts';
+import { withheldFiles } from './withheld.ts';
 
 /** Folders with people's files, sockets of services, and what other programs put aside. */
 const PRIVATE = ['/home', '/root', '/run', '/mnt', '/media', '/srv'];
@@ -25,7 +26,9 @@ const TOOLCHAINS = [
 
 export interface HostFiles {
   hidden: string[];
+  /** In the host's root, and in the other one. */
   blanked: string[];
+  blankedOfSystem: string[];
   /** For the whole of the host's files, with the private folders hidden. */
   readable: string[];
   /** For a root with nothing else in it. */
@@ -44,16 +47,27 @@ export function hostFiles(more: readonly string[], env: NodeJS.ProcessEnv = proc
     ...more,
   ];
   // It is often a link into /run, where the service that answers names keeps it.
-  const shown = [...tools, '/etc/resolv.conf'].flatMap(realOf).filter(path => path !== '/' && !homes.includes(path));
+  const withheld = withheldFiles(env, homes);
+  const apart = ['/', ...homes, ...withheld];
+  const shown = [...tools, '/etc/resolv.conf'].flatMap(realOf).filter(path => !apart.includes(path));
   const hidden = outermost([...PRIVATE, '/tmp', '/var/tmp', ...homes].flatMap(realOf));
+  const readable = outermost(shown.filter(path => isIn(path, hidden)));
+  const system = outermost([...SYSTEM.filter(path => existsSync(path) && !isLink(path)), ...ETC, ...shown]);
   return {
     hidden: hidden.filter(path => !TEMPORARY.includes(path)),
-    blanked: ROOT_ONLY.filter(path => existsSync(path)),
-    readable: outermost(shown.filter(path => hidden.some(one => path.startsWith(`${one}/`)))),
-    system: outermost([...SYSTEM.filter(path => existsSync(path) && !isLink(path)), ...ETC, ...shown]),
+    blanked: [
+      ...ROOT_ONLY.filter(path => existsSync(path)),
+      ...withheld.filter(path => !isIn(path, hidden) || isIn(path, readable)),
+    ],
+    // To cover what is not there would be to make it.
+    blankedOfSystem: withheld.filter(path => isIn(path, system)),
+    readable,
+    system,
     links: SYSTEM.filter(isLink).map(at => ({ at, to: readlinkSync(at) })),
   };
 }
+
+const isIn = (path: string, folders: readonly string[]) => folders.some(folder => path.startsWith(`${folder}/`));
 
 /** Each path once, and none that lies in another one. */
 function outermost(paths: readonly string[]): string[] {

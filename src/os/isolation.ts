@@ -114,7 +114,7 @@ function viewOf(level: 'strict' | 'sandbox', place: Place, files: HostFiles): Vi
       root: 'minimal',
       readable,
       hidden: place.hidden,
-      blanked: [],
+      blanked: files.blankedOfSystem,
       links: files.links,
       network: 'none',
       uid: UID,

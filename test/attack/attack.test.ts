@@ -5,10 +5,11 @@ import { expectedOf, isTried, LEVELS } from './attack.ts';
 import { ON_CELLS } from './on-cells.ts';
 import { ON_GIT } from './on-git.ts';
 import { ON_MACHINE } from './on-machine.ts';
+import { ON_TRACKER } from './on-tracker.ts';
 import { runLevel, type Verdicts } from './run.ts';
 import { keepTable, tableOf } from './table.ts';
 
-const ATTACKS = [...ON_CELLS, ...ON_GIT, ...ON_MACHINE];
+const ATTACKS = [...ON_CELLS, ...ON_GIT, ...ON_MACHINE, ...ON_TRACKER];
 const seen: Partial<Record<(typeof LEVELS)[number], Verdicts>> = {};
 
 test.each(LEVELS)('level %s', async level => {

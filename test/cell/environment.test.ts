@@ -181,6 +181,14 @@ describe('of an environment full of secrets', () => {
     expect(await server({ passed })).toMatchObject({ OPENCODE_SERVER_PASSWORD: 'pass-word' });
     expect(await server({ passed })).not.toHaveProperty('REDIS_URL');
   });
+
+  test('nothing that leads to the tracker reaches a cell, whoever names it', async () => {
+    const passed = Object.keys(secrets).filter(name => /^(BD|BEADS)_/.test(name));
+    expect(passed).toHaveLength(4);
+    for (const env of [commandEnvironment('cell-1', folders, facts, passed), await server({ passed })]) {
+      expect(Object.keys(env).filter(name => passed.includes(name))).toEqual([]);
+    }
+  });
 });
 
 test('the secrets of a server are its password, the stored login and the keys in its config', async () => {

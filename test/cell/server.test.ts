@@ -76,7 +76,7 @@ describe('a server that does not come up', () => {
       artifacts: join(folder, 'artifacts'),
       redactor: new Redactor(),
       bootMs,
-      grounds: { isolation: await chooseIsolation('process'), hidden: [], readable: [] },
+      grounds: { isolation: await chooseIsolation('process'), hidden: [], readable: [], standIns: '' },
       cell: { cellId: 'boot', dir: folder, folders: { home: folder, temp: folder }, allowed: [] },
       log: silentLogger,
     });
