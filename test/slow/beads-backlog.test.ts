@@ -15,11 +15,12 @@ const KILLS = 10;
 const BEADS = 30;
 
 const program = bdHere('a backlog of Beads');
-const cli = new CliHome();
+let cli: CliHome;
 let model: ScriptedModel;
 let tracker: Tracker;
 let graph: Graph;
-let workers: RunningCli[] = [];
+/** Bridge and workers of a test. */
+const commands: RunningCli[] = [];
 
 beforeAll(async () => {
   model = await startScriptedModel();
@@ -73,26 +74,33 @@ function makeGraph({ create, bd }: Tracker): Graph {
 }
 
 const watching = (): RunningCli =>
-  cli.start(
-    ['beads', '--watch', '--interval', '2s', '--label', 'agent', '--repo', tracker.folder, '--json', ...flags()],
-    { env: { BD_BIN: program ?? '' } },
-  );
+  begin(['beads', '--watch', '--interval', '2s', '--label', 'agent', '--repo', tracker.folder, '--json', ...flags()], {
+    env: { BD_BIN: program ?? '' },
+  });
 // The failing one leaves a file that the test finds.
 const flags = () => ['--test', 'test ! -e broken.txt', '--attempts', '2', ...cli.modelFlags(model)];
 
+function begin(...start: Parameters<CliHome['start']>): RunningCli {
+  const command = cli.start(...start);
+  commands.push(command);
+  return command;
+}
+
 beforeEach(() => {
   if (program === null) return;
+  cli = new CliHome();
   tracker = makeTracker(program, cli.folder);
   graph = makeGraph(tracker);
-  workers = [1, 2].map(() => cli.start(['worker', '--concurrency', '3', '--json']));
-});
+  for (const _ of [1, 2]) begin(['worker', '--concurrency', '3', '--json']);
+}, 5 * MINUTE);
 
 afterEach(async () => {
-  for (const worker of workers) worker.signal('SIGTERM');
-  await Promise.all(workers.map(worker => worker.ended));
-  if (program !== null) await cli.expectNothingLeft(tracker.folder);
+  if (program === null) return;
+  for (const command of commands) command.signal('SIGTERM');
+  await Promise.all(commands.splice(0).map(command => command.ended));
+  await cli.expectNothingLeft(tracker.folder);
   cli.remove();
-});
+}, 2 * MINUTE);
 
 type Bead = { id: string; status: string; assignee?: string; closed_at?: string; labels?: string[] };
 
@@ -105,7 +113,7 @@ async function untilWorkedOff(): Promise<void> {
       const isClosed = (id: string) => all.get(id)?.status === 'closed';
       return graph.closable.every(isClosed) && (all.get(graph.failing)?.labels ?? []).includes('cellpool-failed');
     },
-    { timeout: 9 * MINUTE, interval: 3_000 },
+    { timeout: 12 * MINUTE, interval: 3_000 },
   );
 }
 
