@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join, relative, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
-import { findBreaches, longFiles } from './support/floors.ts';
+import { findBreaches, loadedAtStart, longFiles } from './support/floors.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
@@ -29,6 +29,13 @@ test('src keeps to its floors', () => {
   const breaches = findBreaches(sources, new Set(Object.keys(dependencies)));
   expect(breaches.map(one => `${one.file}:${one.line}: ${one.what}`)).toEqual([]);
   expect(sources.size).toBeGreaterThan(0);
+});
+
+test('a command and its help are there before anything is loaded that does the work', () => {
+  const { files, packages } = loadedAtStart(readSources(), 'src/cli/main.ts');
+  expect(packages).toEqual(['commander']);
+  expect(files).toContain('src/cli/commands/run.ts');
+  expect(files.filter(file => !file.startsWith('src/cli/'))).toEqual(['src/errors.ts']);
 });
 
 /** The breaches of a made-up project, as `file:line: what`. */
@@ -155,6 +162,32 @@ describe('what is a breach', () => {
     ]);
   });
 
+  test('a circle that is only closed when something is called', () => {
+    const files = {
+      'src/cli/a.ts': "import { b } from './b.ts';",
+      'src/cli/b.ts': "export const b = async () => (await import('./a.ts')).a;",
+    };
+    expect(breachesOf(files)).toEqual([
+      'src/cli/b.ts:1: closes a circle: src/cli/a.ts -> src/cli/b.ts -> src/cli/a.ts',
+    ]);
+  });
+
+  test('a dynamic import of a neighbour, of a package nobody gets, of a name put together', () => {
+    const files = {
+      'src/worker/a.ts': [
+        "export const one = () => import('../producer/b.ts');",
+        "export const two = async () => (await import('vitest')).vi;",
+        "export const three = (x: string) => import('../job/' + x);",
+      ].join('\n'),
+      'src/producer/b.ts': '',
+    };
+    expect(breachesOf(files, ['zod'])).toEqual([
+      'src/worker/a.ts:1: worker imports its neighbour on floor 3: src/producer/b.ts',
+      'src/worker/a.ts:2: imports vitest, which is not among the dependencies in package.json',
+      'src/worker/a.ts:3: import() of something that is not written out cannot be checked',
+    ]);
+  });
+
   test('a file that imports itself', () => {
     expect(breachesOf({ 'src/job/a.ts': "import './a.ts';" })).toEqual([
       'src/job/a.ts:1: closes a circle: src/job/a.ts -> src/job/a.ts',
@@ -168,6 +201,30 @@ describe('what is a breach', () => {
     expect(breachesOf(files, ['zod', '@bull-board/api'])).toEqual([
       'src/job/a.ts:1: imports vitest, which is not among the dependencies in package.json',
     ]);
+  });
+});
+
+test('what is loaded at the start is what is imported at once, by whatever form, and through others', () => {
+  const files = {
+    'src/cli/a.ts': [
+      "import './b.ts';",
+      "export { c } from './c.ts';",
+      "import type { X } from './types.ts';",
+      "export type { Y } from './types.ts';",
+      "export type Z = import('./types.ts').Z;",
+      "export const later = () => import('./later.ts');",
+      "import 'node:fs';",
+    ].join('\n'),
+    'src/cli/b.ts': "import 'commander'; import './a.ts';",
+    // The types are left out of the text, the import is not.
+    'src/cli/c.ts': "import { type X } from './d.ts'; export const c = 1;",
+    'src/cli/d.ts': '',
+    'src/cli/types.ts': "import 'zod';",
+    'src/cli/later.ts': "import 'bullmq';",
+  };
+  expect(loadedAtStart(new Map(Object.entries(files)), 'src/cli/a.ts')).toEqual({
+    files: ['src/cli/a.ts', 'src/cli/b.ts', 'src/cli/c.ts', 'src/cli/d.ts'],
+    packages: ['commander'],
   });
 });
 

@@ -1,61 +1,25 @@
 /** `cellpool beads`: work off a Beads backlog, and write back what became of it. */
-import type { Command } from 'commander';
 import { WISHES } from '../producer/beads/bead-task.ts';
 import { BeadsSource } from '../producer/beads/beads-source.ts';
-import { addBridgeFlags, type BridgeFlags, bridge } from './bridge.ts';
+import { bridge } from './bridge.ts';
+import type { BridgeFlags } from './bridge-flags.ts';
 import { bridgeStatus } from './bridge-status.ts';
 import { listOf } from './faults.ts';
-import { addFlags, type CommonFlags, SITE_FLAGS } from './options.ts';
+import type { CommonFlags } from './options.ts';
 import { say } from './outputs.ts';
 import { printable } from './words.ts';
 
-const EXAMPLES = `
-Examples:
-  $ cellpool beads --repo . --label agent --dry-run      # what would be worked
-  $ cellpool beads --repo . --label agent                # put it on the queue, and write back what has ended
-  $ cellpool beads --repo . --watch                      # keep going; workers run elsewhere: cellpool worker
-  $ cellpool beads status --repo .                       # beads beside their jobs
-
-A bead that is ready, unassigned and no epic becomes one task. It is claimed when its first attempt begins, closed when
-its work is committed, and released with the reason and a label when it is given up. Beads labelled cellpool-... are
-left alone: take the label off to have one worked again. Nothing is lost while bd is away.
-
-Ends with 0, 1 when a bead cannot be worked as it is written, 2 on bad input, 3 when bd, its database or Redis is not
-there, 130 when interrupted; with --watch 0 when it is stopped.`;
-
-const STATUS_EXAMPLES = `
-Examples:
-  $ cellpool beads status --repo . --json
-
-Ends with 0, 3 when bd, its database or Redis is not there.`;
-
-interface BeadsFlags extends BridgeFlags {
+export interface BeadsFlags extends BridgeFlags {
   label?: string;
   allowLabels?: string;
 }
 
-export function addBeadsCommand(program: Command, exit: (code: number) => void): void {
-  const command = program
-    .command('beads')
-    .description('put ready beads on the queue, and write back what becomes of them')
-    .enablePositionalOptions();
-  addBridgeFlags(command, 'beads')
-    .option('--label <label>', 'only beads that carry this label')
-    .option('--allow-labels <names>', `what labels of beads may set, of ${WISHES.join(', ')}, such as model,budget`)
-    .addHelpText('after', EXAMPLES)
-    .action(async (flags: BeadsFlags) => exit(await beads(flags)));
-  const status = command.command('status').description('beads beside their jobs');
-  addFlags(status, SITE_FLAGS)
-    .option('--repo <folder>', 'the git repository whose beads are meant', '.')
-    .option('--json', 'one JSON object a line on stdout for each bead, and nothing else there')
-    .addHelpText('after', STATUS_EXAMPLES)
-    .action(async (_: unknown, self: Command) => {
-      const flags = self.optsWithGlobals<CommonFlags & { repo: string; json?: boolean }>();
-      exit(await bridgeStatus(flags, 'bead', () => BeadsSource.open({ repository: flags.repo })));
-    });
+export interface BeadsStatusFlags extends CommonFlags {
+  repo: string;
+  json?: boolean;
 }
 
-async function beads(flags: BeadsFlags): Promise<number> {
+export async function beads(flags: BeadsFlags): Promise<number> {
   const allowedLabels = flags.allowLabels === undefined ? [] : listOf('--allow-labels', flags.allowLabels, WISHES);
   return bridge(flags, ({ source }) =>
     BeadsSource.open({
@@ -65,4 +29,8 @@ async function beads(flags: BeadsFlags): Promise<number> {
       onRemark: remark => say(printable(remark)),
     }),
   );
+}
+
+export function beadsStatus(flags: BeadsStatusFlags): Promise<number> {
+  return bridgeStatus(flags, 'bead', () => BeadsSource.open({ repository: flags.repo }));
 }

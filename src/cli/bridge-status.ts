@@ -5,8 +5,9 @@ import type { ItemState, TaskSource } from '../producer/source/task-source.ts';
 import { type LedgerEntry, SourceLedger } from '../redis/source-ledger.ts';
 import { withRedis } from './connected.ts';
 import { interruptible } from './interrupts.ts';
-import { type CommonFlags, settingsOf } from './options.ts';
+import type { CommonFlags } from './options.ts';
 import { say } from './outputs.ts';
+import { settingsOf } from './settings-of.ts';
 import { printable, shorten, table } from './words.ts';
 
 /** Items that are done and shown all the same. */

@@ -1,5 +1,4 @@
-/** What the commands for task sources have in common: flags, one look or a watch, and what they tell. */
-import type { Command } from 'commander';
+/** What the commands for task sources have in common: one look or a watch, and what they tell. */
 import { openQueue } from '../job/queue.ts';
 import { Producer } from '../producer/producer.ts';
 import { Bridge, type BridgeOptions } from '../producer/source/bridge.ts';
@@ -7,31 +6,13 @@ import { CLOSE_ON, type CloseOn } from '../producer/source/due.ts';
 import { Stir } from '../producer/source/stir.ts';
 import type { Note, TaskSource, Written } from '../producer/source/task-source.ts';
 import { watch } from '../producer/source/watch.ts';
+import type { BridgeFlags } from './bridge-flags.ts';
 import { type Connected, withRedis } from './connected.ts';
 import { allOf, countOf, durationOf, oneOf } from './faults.ts';
 import { interruptible } from './interrupts.ts';
 import { say } from './outputs.ts';
-import { addTargetFlags, openTarget, type Target, type TargetFlags } from './task-input.ts';
+import { openTarget, type Target } from './task-input.ts';
 import { counted, printable } from './words.ts';
-
-export interface BridgeFlags extends TargetFlags {
-  watch?: boolean;
-  interval: string;
-  limit?: string;
-  dryRun?: boolean;
-  closeOn: string;
-}
-
-/** `what`: how the items of the source are called, in the plural. */
-export function addBridgeFlags(command: Command, what: string): Command {
-  addTargetFlags(command)
-    .option('--watch', `keep going: put on the queue what becomes ready, and write back what becomes of it`)
-    .option('--interval <time>', 'with --watch: how often to look when nothing happens, such as 15s or 2m', '15s')
-    .option('--limit <n>', `no more than so many ${what} on the queue at one time`)
-    .option('--dry-run', 'print what would be put on the queue; nothing is written')
-    .option('--close-on <when>', `${CLOSE_ON.join(' or ')}: when ${what} are closed`, 'commit');
-  return command;
-}
 
 /** @throws {InvalidInput}, and what opening source, repository or Redis throws */
 export async function bridge(flags: BridgeFlags, open: (target: Target) => Promise<TaskSource>): Promise<number> {

@@ -1,91 +1,21 @@
 /** `cellpool budget`: what a day and the fleet may use, shown and set. */
-import type { Command } from 'commander';
 import type { Fault } from '../errors.ts';
 import { wakeWaiting } from '../producer/wake.ts';
 import { type Budget, type BudgetChanges, type BudgetState, Budgets, usedUp } from '../redis/budget.ts';
 import { withRedis } from './connected.ts';
 import { refuse } from './faults.ts';
 import { interruptible } from './interrupts.ts';
-import { addFlags, type CommonFlags, SITE_FLAGS, settingsOf } from './options.ts';
+import type { CommonFlags } from './options.ts';
 import { say } from './outputs.ts';
+import { settingsOf } from './settings-of.ts';
 import { counted, table } from './words.ts';
 
-const MEANING = `
-Day: a calendar day in UTC. Fleet: everything since its first limit was set, or since \`cellpool budget reset\`. Tokens are
-counted like those of an attempt; dollars as far as opencode knows the prices of the models. When a budget is used up,
-running agents are stopped, and no worker on any host begins another attempt: the tasks wait, uncounted, until the day
-is over or the budget is raised.`;
-
-const EXIT = 'Ends with 0, 2 on bad input (nothing was set), 3 when Redis is not there.';
-
-const SHOW_EXAMPLES = `
-Examples:
-  $ cellpool budget
-  $ cellpool budget set --day 2M --day-usd 20
-  $ cellpool budget set --fleet 50M
-  $ cellpool budget set --day off
-  $ cellpool budget reset
-${MEANING}
-
-${EXIT}`;
-
-const SET_EXAMPLES = `
-Examples:
-  $ cellpool budget set --day 2M --day-usd 20
-  $ cellpool budget set --fleet 50M --day off
-
-Tokens are written 1500000, 1500k or 1.5M, and \`off\` takes a limit away. What is not named stays as it is. Tasks that
-wait for a budget are queued at once when there is something left of it.
-${MEANING}
-
-${EXIT}`;
-
-const RESET_EXAMPLES = `
-Examples:
-  $ cellpool budget reset
-
-Begins to count the fleet's use anew. Its limits, and what the day has used, stay.
-
-${EXIT}`;
-
-interface BudgetFlags extends CommonFlags {
+export interface BudgetFlags extends CommonFlags {
   json?: boolean;
   day?: string;
   dayUsd?: string;
   fleet?: string;
   fleetUsd?: string;
-}
-
-export function addBudgetCommand(program: Command, exit: (code: number) => void): void {
-  const command = program
-    .command('budget')
-    .description('show and set what a day and the fleet may use')
-    // `--json` behind `set` belongs to `set`.
-    .enablePositionalOptions();
-  withSiteFlags(command, SHOW_EXAMPLES).action(async (flags: BudgetFlags) =>
-    exit(await budget(flags, budgets => budgets.show())),
-  );
-  const set = command
-    .command('set')
-    .description('set limits, or take them away')
-    .option('--day <tokens>', 'tokens of a day, or off')
-    .option('--day-usd <n>', 'US dollars of a day, or off')
-    .option('--fleet <tokens>', 'tokens of the fleet, or off')
-    .option('--fleet-usd <n>', 'US dollars of the fleet, or off');
-  withSiteFlags(set, SET_EXAMPLES).action(async (_: unknown, self: Command) => {
-    const flags: BudgetFlags = self.optsWithGlobals();
-    const changes = changesOf(flags);
-    exit(await budget(flags, budgets => budgets.set(changes), true));
-  });
-  const reset = command.command('reset').description("count the fleet's use anew");
-  withSiteFlags(reset, RESET_EXAMPLES).action(async (_: unknown, self: Command) => {
-    exit(await budget(self.optsWithGlobals(), budgets => budgets.reset(), true));
-  });
-}
-
-function withSiteFlags(command: Command, examples: string): Command {
-  command.option('--json', 'one JSON object on stdout, and nothing else there');
-  return addFlags(command, SITE_FLAGS).addHelpText('after', examples);
 }
 
 const UNITS: Record<string, number> = { '': 1, k: 1_000, M: 1_000_000 };
@@ -127,6 +57,22 @@ function changesOf({ day, dayUsd, fleet, fleetUsd }: BudgetFlags): BudgetChanges
 
 /** In millionths of a dollar this is still a number that is counted exactly. */
 const AMOUNT_MAX = 1e9;
+
+/** Shows them. */
+export function showBudget(flags: BudgetFlags): Promise<number> {
+  return budget(flags, budgets => budgets.show());
+}
+
+/** Sets what the flags name. */
+export async function setBudget(flags: BudgetFlags): Promise<number> {
+  const changes = changesOf(flags);
+  return budget(flags, budgets => budgets.set(changes), true);
+}
+
+/** Counts the fleet's use anew. */
+export function resetBudget(flags: BudgetFlags): Promise<number> {
+  return budget(flags, budgets => budgets.reset(), true);
+}
 
 /** Does what was asked and shows what is then; `wakes`: tasks that wait for a budget may have something left now. */
 async function budget(

@@ -1,49 +1,24 @@
 /** `cellpool cancel`: take tasks off the queue, and stop those that run, on whichever host. */
-import type { Command } from 'commander';
 import { CANCEL_WAIT_MS, type Cancelled, cancelTasks } from '../producer/cancel.ts';
 import { idFaults } from '../producer/task-ids.ts';
 import { withRedis } from './connected.ts';
 import { allOf, refuse, secondsOf } from './faults.ts';
 import { interruptible } from './interrupts.ts';
-import { addFlags, type CommonFlags, SITE_FLAGS, settingsOf } from './options.ts';
+import type { CommonFlags } from './options.ts';
 import { say } from './outputs.ts';
+import { settingsOf } from './settings-of.ts';
 import { printable } from './words.ts';
 
-const EXAMPLES = `
-Examples:
-  $ cellpool cancel fix-login bd-a1b2.3
-  $ cellpool cancel fix-login --no-wait --json
-
-A task that waits is taken off the queue. One that runs is stopped by its worker: the session is aborted, its changes
-are reverted, and its outcome is "cancelled". One that has ended keeps its outcome.
-
-Ends with 0 when each of them is known and runs no more (with --no-wait: has been told), 1 when there is no such job
-or one still runs after the wait, 2 on bad input (nothing was cancelled), 3 when Redis is not there, 130 when
-interrupted.`;
-
-interface CancelFlags extends CommonFlags {
+export interface CancelFlags extends CommonFlags {
   json?: boolean;
   /** Seconds, or false for `--no-wait`. */
-  wait: string | false;
-}
-
-export function addCancelCommand(program: Command, exit: (code: number) => void): void {
-  const command = program
-    .command('cancel')
-    .description('take tasks off the queue, and stop those that run')
-    .argument('<id...>', 'ids of the tasks')
-    .option('--wait <seconds>', 'how long to wait until running ones have ended', String(CANCEL_WAIT_MS / 1_000))
-    .option('--no-wait', 'tell the workers and be done')
-    .option('--json', 'one JSON object a line on stdout for each task, and nothing else there');
-  addFlags(command, SITE_FLAGS)
-    .addHelpText('after', EXAMPLES)
-    .action(async (ids: string[], flags: CancelFlags) => exit(await cancel(ids, flags)));
+  wait?: string | false;
 }
 
 export async function cancel(ids: readonly string[], flags: CancelFlags): Promise<number> {
   const [settings, waitMs] = allOf(
     () => settingsOf(flags),
-    () => (flags.wait === false ? 0 : secondsOf('--wait', flags.wait)),
+    () => waitOf(flags),
     () => refuse(idFaults(ids)),
   );
   return interruptible(async stop => {
@@ -62,6 +37,11 @@ export async function cancel(ids: readonly string[], flags: CancelFlags): Promis
     const runsOn = flags.wait !== false && cancelled.some(({ how }) => how === 'asked');
     return runsOn || cancelled.some(({ how }) => how === 'unknown') ? 1 : 0;
   });
+}
+
+function waitOf({ wait }: CancelFlags): number {
+  if (wait === undefined) return CANCEL_WAIT_MS;
+  return wait === false ? 0 : secondsOf('--wait', wait);
 }
 
 function tell(cancelled: Cancelled, json: boolean): void {

@@ -1,7 +1,6 @@
 /** `cellpool demo`: the whole thing on a sample repository, with real opencode and a scripted model. */
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import type { Command } from 'commander';
 import { CellpoolError } from '../errors.ts';
 import { endedWell } from '../job/outcome.ts';
 import { run as runProgram } from '../os/run.ts';
@@ -11,29 +10,17 @@ import { interruptible, type StopRequests } from './interrupts.ts';
 import { type Results, runCall } from './run.ts';
 import { readTaskCall } from './task-input.ts';
 
-const EXAMPLES = `
-Examples:
-  $ cellpool demo
-  $ cellpool demo --folder /tmp/try --concurrency 2
-
-Makes everything anew below its folder each time: a repository, a state folder with a private Redis, and the commits.`;
-
 const MARK = '.cellpool-demo';
-
-export function addDemoCommand(program: Command, exit: (code: number) => void): void {
-  program
-    .command('demo')
-    .description('watch real agents with a scripted model work on a sample repository')
-    .option('--folder <folder>', 'where to make it', 'cellpool-demo')
-    .option('--concurrency <n>', 'cells at once', '3')
-    .addHelpText('after', EXAMPLES)
-    .action(async (flags: { folder: string; concurrency: string }) => exit(await demo(flags)));
-}
 
 /** Its tests fail in every attempt, to show what is left of such a task. */
 const MEANT_TO_FAIL = 'demo-4.round-prices';
 
-export async function demo(flags: { folder: string; concurrency: string }): Promise<number> {
+export interface DemoFlags {
+  folder: string;
+  concurrency: string;
+}
+
+export async function demo(flags: DemoFlags): Promise<number> {
   return interruptible(stop => showAll(resolve(flags.folder), flags.concurrency, stop));
 }
 

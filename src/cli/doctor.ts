@@ -2,7 +2,6 @@
 import { randomBytes } from 'node:crypto';
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Command } from 'commander';
 import { isBindable } from '../cell/held-port.ts';
 import { findOpencode } from '../cell/opencode-binary.ts';
 import { opencodeVersion } from '../cell/spawner-site.ts';
@@ -17,15 +16,13 @@ import { checkRedis } from '../redis/connection.ts';
 import { PortLeases } from '../redis/port-lease.ts';
 import { type Connected, withRedis } from './connected.ts';
 import { interruptible } from './interrupts.ts';
-import { addFlags, type CommonFlags, LIMIT_FLAGS, SITE_FLAGS, settingsOf } from './options.ts';
+import type { CommonFlags } from './options.ts';
+import { settingsOf } from './settings-of.ts';
 import { printable, table } from './words.ts';
 
-const EXAMPLES = `
-Examples:
-  $ cellpool doctor
-  $ cellpool doctor --concurrency 50 --json
-
-Ends with 0 when cells can run here (warnings allowed), 3 when something is missing.`;
+export interface DoctorFlags extends CommonFlags {
+  json?: boolean;
+}
 
 type State = 'ok' | 'warning' | 'fault';
 
@@ -44,15 +41,7 @@ const GIB = 1024 ** 3;
 /** Bind probes are cheap, a thousand of them are not. */
 const PORTS_PROBED = 50;
 
-export function addDoctorCommand(program: Command, exit: (code: number) => void): void {
-  const command = program.command('doctor').description('check git, opencode, Redis, ports, memory and limits');
-  addFlags(command, ['concurrency', 'ports', ...LIMIT_FLAGS, ...SITE_FLAGS])
-    .option('--json', 'one JSON object a line on stdout for every check')
-    .addHelpText('after', EXAMPLES)
-    .action(async (flags: CommonFlags & { json?: boolean }) => exit(await doctor(flags)));
-}
-
-export async function doctor(flags: CommonFlags & { json?: boolean }): Promise<number> {
+export async function doctor(flags: DoctorFlags): Promise<number> {
   const settings = settingsOf(flags);
   return interruptible(async stop => {
     const checks = await checkAll(settings, stop.asked);

@@ -1,27 +1,16 @@
 /** `cellpool drain`: let workers end what they have begun, and then themselves. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Command } from 'commander';
 import { Control } from '../redis/control.ts';
 import { type WorkerEntry, WorkerList } from '../redis/worker-list.ts';
 import { withRedis } from './connected.ts';
 import { allOf, refuse, secondsOf } from './faults.ts';
 import { interruptible } from './interrupts.ts';
-import { addFlags, type CommonFlags, SITE_FLAGS, settingsOf } from './options.ts';
+import type { CommonFlags } from './options.ts';
 import { say } from './outputs.ts';
+import { settingsOf } from './settings-of.ts';
 import { counted, printable } from './words.ts';
 
-const EXAMPLES = `
-Examples:
-  $ cellpool drain                          # all workers
-  $ cellpool drain --host build-7 --timeout 3600
-
-The workers take no more jobs, let their running attempts come to their end, however long that takes, and end with 0.
-A worker that starts later is not meant.
-
-Ends with 0 when they are gone or none was there, 1 when --timeout was over before, 2 on bad input, 3 when Redis is
-not there, 130 when interrupted; they go on draining then.`;
-
-interface DrainFlags extends CommonFlags {
+export interface DrainFlags extends CommonFlags {
   host?: string;
   json?: boolean;
   timeout?: string;
@@ -30,19 +19,6 @@ interface DrainFlags extends CommonFlags {
 
 /** How often it is looked who is still there. */
 const LOOK_MS = 200;
-
-export function addDrainCommand(program: Command, exit: (code: number) => void): void {
-  const command = program
-    .command('drain')
-    .description('let workers end what they have begun, and then themselves')
-    .option('--host <name>', 'only the workers of this host')
-    .option('--timeout <seconds>', 'wait no longer than this (default: until they are gone)')
-    .option('--no-wait', 'tell the workers and be done')
-    .option('--json', 'one JSON object a line on stdout for each worker, and nothing else there');
-  addFlags(command, SITE_FLAGS)
-    .addHelpText('after', EXAMPLES)
-    .action(async (flags: DrainFlags) => exit(await drain(flags)));
-}
 
 export async function drain(flags: DrainFlags): Promise<number> {
   const [settings, timeoutMs] = allOf(

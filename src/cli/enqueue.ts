@@ -1,26 +1,11 @@
 /** `cellpool enqueue`: put tasks on the queue for workers elsewhere or later. */
-import type { Command } from 'commander';
 import { type Enqueued, Producer } from '../producer/producer.ts';
 import { type Connected, withRedis } from './connected.ts';
 import { interruptible } from './interrupts.ts';
 import { say } from './outputs.ts';
-import { addTaskFlags, readTaskCall, type TaskCall, type TaskFlags } from './task-input.ts';
+import type { TaskFlags } from './task-flags.ts';
+import { readTaskCall, type TaskCall } from './task-input.ts';
 import { CHANGED, printable, table } from './words.ts';
-
-const EXAMPLES = `
-Examples:
-  $ cellpool enqueue tasks.yaml --repo . --test "npm test"
-  $ cellpool worker --concurrency 10        # then, here or on another machine
-
-A task that is known is not queued twice: one that waits or runs is joined, one that has ended is told with its
-outcome; --again works it anew.`;
-
-export function addEnqueueCommand(program: Command, exit: (code: number) => void): void {
-  const command = program.command('enqueue').description('put tasks on the queue');
-  addTaskFlags(command)
-    .addHelpText('after', EXAMPLES)
-    .action(async (file: string | undefined, flags: TaskFlags) => exit(await enqueue(file, flags)));
-}
 
 export async function enqueue(file: string | undefined, flags: TaskFlags): Promise<number> {
   const call = await readTaskCall(file, flags);

@@ -3,20 +3,20 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { asCellpoolError, InvalidInput } from '../errors.ts';
-import { addBeadsCommand } from './beads.ts';
-import { addBudgetCommand } from './budget.ts';
-import { addCancelCommand } from './cancel.ts';
-import { addDemoCommand } from './demo.ts';
-import { addDoctorCommand } from './doctor.ts';
-import { addDrainCommand } from './drain.ts';
-import { addEnqueueCommand } from './enqueue.ts';
+import { addBeadsCommand } from './commands/beads.ts';
+import { addBudgetCommand } from './commands/budget.ts';
+import { addCancelCommand } from './commands/cancel.ts';
+import { addDemoCommand } from './commands/demo.ts';
+import { addDoctorCommand } from './commands/doctor.ts';
+import { addDrainCommand } from './commands/drain.ts';
+import { addEnqueueCommand } from './commands/enqueue.ts';
+import { addPauseCommand, addResumeCommand } from './commands/pause.ts';
+import { addReapCommand } from './commands/reap.ts';
+import { addRetryCommand } from './commands/retry.ts';
+import { addRunCommand } from './commands/run.ts';
+import { addWorkerCommand } from './commands/worker.ts';
 import { outliveOutputs } from './outputs.ts';
-import { addPauseCommand, addResumeCommand } from './pause.ts';
-import { addReapCommand } from './reap.ts';
-import { addRetryCommand } from './retry.ts';
-import { addRunCommand } from './run.ts';
 import { printable } from './words.ts';
-import { addWorkerCommand } from './worker.ts';
 
 const HELP = `
 Begin with:

@@ -1,9 +1,9 @@
-/** Flags that several commands share, and how they become settings. */
+/** Flags that several commands share; `settings-of.ts` makes settings of them. */
 import { type Command, Option } from 'commander';
-import { loadSettings, type SettingKey, type Settings } from '../config.ts';
+import type { SettingKey } from '../config.ts';
 
 /** Flag, the setting it sets, and its help. Commander's key is the flag in camel case. */
-const FLAGS = {
+export const FLAGS = {
   home: ['--home <folder>', 'home', 'state folder (CELLPOOL_HOME)'],
   redis: [
     '--redis <url>',
@@ -77,21 +77,4 @@ export function addFlags(command: Command, names: readonly FlagName[]): Command 
 
 export interface CommonFlags extends Partial<Record<FlagName, string>> {
   opencodeConfig?: string;
-}
-
-/** The settings of one call. @throws {InvalidInput} naming every fault */
-export function settingsOf(flags: CommonFlags, repository?: string): Settings {
-  const given: Partial<Record<SettingKey, unknown>> = {};
-  const flagNames: Partial<Record<SettingKey, string>> = {};
-  for (const [name, [flag, key]] of Object.entries(FLAGS)) {
-    const value = flags[name as FlagName];
-    if (value !== undefined) given[key] = value;
-    flagNames[key] = flag.split(' ')[0] ?? flag;
-    // What a person writes in seconds is kept in ms; a fault of the number names the unit it is told in.
-    if (name === 'grace' && value !== undefined && /^\s*\d+(\.\d+)?\s*$/.test(value)) {
-      given[key] = Math.round(Number(value) * 1_000);
-      flagNames[key] = '--grace (in ms)';
-    }
-  }
-  return loadSettings({ flags: given, flagNames, repository, opencodeConfigFile: flags.opencodeConfig });
 }

@@ -1,52 +1,15 @@
 /** `cellpool pause` and `cellpool resume`: no worker on any host begins an attempt, until they may again. */
-import type { Command } from 'commander';
 import { openQueue, type TaskQueue } from '../job/queue.ts';
 import { Cooldowns } from '../redis/cooldown.ts';
 import { withRedis } from './connected.ts';
 import { interruptible } from './interrupts.ts';
-import { addFlags, type CommonFlags, SITE_FLAGS, settingsOf } from './options.ts';
+import type { CommonFlags } from './options.ts';
 import { say } from './outputs.ts';
+import { settingsOf } from './settings-of.ts';
 import { counted } from './words.ts';
 
-const PAUSE_EXAMPLES = `
-Examples:
-  $ cellpool pause
-  $ cellpool resume
-
-No worker takes another job, on any host; running attempts go on to their end. It lasts until \`cellpool resume\`.
-
-Ends with 0, 3 when Redis is not there.`;
-
-const RESUME_EXAMPLES = `
-Examples:
-  $ cellpool resume
-
-Lets the workers take jobs again, and ends the cool-downs of providers: the next attempt asks them anew.
-
-Ends with 0, 3 when Redis is not there.`;
-
-interface PauseFlags extends CommonFlags {
+export interface PauseFlags extends CommonFlags {
   json?: boolean;
-}
-
-export function addPauseCommand(program: Command, exit: (code: number) => void): void {
-  const command = program
-    .command('pause')
-    .description('let no worker take another job; running attempts go on')
-    .option('--json', 'one JSON object on stdout, and nothing else there');
-  addFlags(command, SITE_FLAGS)
-    .addHelpText('after', PAUSE_EXAMPLES)
-    .action(async (flags: PauseFlags) => exit(await pause(flags)));
-}
-
-export function addResumeCommand(program: Command, exit: (code: number) => void): void {
-  const command = program
-    .command('resume')
-    .description('let the workers take jobs again, and end cool-downs of providers')
-    .option('--json', 'one JSON object on stdout, and nothing else there');
-  addFlags(command, SITE_FLAGS)
-    .addHelpText('after', RESUME_EXAMPLES)
-    .action(async (flags: PauseFlags) => exit(await resume(flags)));
 }
 
 export async function pause(flags: PauseFlags): Promise<number> {

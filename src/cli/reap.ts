@@ -1,5 +1,4 @@
 /** `cellpool reap`: remove what dead workers left on this host. */
-import type { Command } from 'commander';
 import type { Settings } from '../config.ts';
 import { openQueue } from '../job/queue.ts';
 import { createLogger } from '../observe/logger.ts';
@@ -14,37 +13,18 @@ import type { ReapReport } from '../worker/reap-report.ts';
 import { Reaper } from '../worker/reaper.ts';
 import { type Connected, withRedis } from './connected.ts';
 import { interruptible } from './interrupts.ts';
-import { addFlags, type CommonFlags, SITE_FLAGS, settingsOf } from './options.ts';
+import type { CommonFlags } from './options.ts';
 import { say } from './outputs.ts';
+import { settingsOf } from './settings-of.ts';
 import { counted, printable, table } from './words.ts';
 
-const EXAMPLES = `
-Examples:
-  $ cellpool reap --dry-run      # what would be removed, and why
-  $ cellpool reap
-  $ cellpool reap --json | jq 'select(.result == "fault")'
-
-Removes the processes, control groups, workspaces, git pins and ports of cells whose worker on this host is proven dead, and gives
-their jobs back. Cells of living workers and of other hosts are left alone. Workers do the same by themselves.
-
-Ends with 0 when nothing is left to remove, 1 when something could not be removed, 2 on bad usage, 3 without Redis.`;
-
-interface ReapFlags extends CommonFlags {
+export interface ReapFlags extends CommonFlags {
   dryRun?: boolean;
   json?: boolean;
 }
 
 /** For a reaper of a worker on this host that is at work just now. */
 const TURN_MS = 30_000;
-
-export function addReapCommand(program: Command, exit: (code: number) => void): void {
-  const command = program.command('reap').description('remove what dead workers left on this host');
-  addFlags(command, SITE_FLAGS)
-    .option('--dry-run', 'change nothing, say what would be removed')
-    .option('--json', 'one JSON object a line on stdout for everything that was reaped, left alone or at fault')
-    .addHelpText('after', EXAMPLES)
-    .action(async (flags: ReapFlags) => exit(await reap(flags)));
-}
 
 export async function reap(flags: ReapFlags): Promise<number> {
   const settings = settingsOf(flags);

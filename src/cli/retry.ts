@@ -1,40 +1,17 @@
 /** `cellpool retry`: work failed tasks anew, and at once those that wait for their next attempt. */
-import type { Command } from 'commander';
 import { type Retried, retryFailed, retryTasks } from '../producer/retry.ts';
 import { idFaults } from '../producer/task-ids.ts';
 import { withRedis } from './connected.ts';
 import { allOf, refuse } from './faults.ts';
 import { interruptible } from './interrupts.ts';
-import { addFlags, type CommonFlags, SITE_FLAGS, settingsOf } from './options.ts';
+import type { CommonFlags } from './options.ts';
 import { say } from './outputs.ts';
+import { settingsOf } from './settings-of.ts';
 import { printable } from './words.ts';
 
-const EXAMPLES = `
-Examples:
-  $ cellpool retry fix-login
-  $ cellpool retry --failed                 # all that failed
-
-A task that failed, or was cancelled, is queued with all its attempts, as it was enqueued; one that waits for its next
-attempt is queued now. A worker must run to take them up.
-
-Ends with 0 when each of them is queued or runs, 1 when one ended well or is not known, 2 on bad input (nothing was
-queued), 3 when Redis is not there, 130 when interrupted.`;
-
-interface RetryFlags extends CommonFlags {
+export interface RetryFlags extends CommonFlags {
   failed?: boolean;
   json?: boolean;
-}
-
-export function addRetryCommand(program: Command, exit: (code: number) => void): void {
-  const command = program
-    .command('retry')
-    .description('work failed tasks anew, and delayed ones at once')
-    .argument('[id...]', 'ids of the tasks')
-    .option('--failed', 'all tasks that failed')
-    .option('--json', 'one JSON object a line on stdout for each task, and nothing else there');
-  addFlags(command, SITE_FLAGS)
-    .addHelpText('after', EXAMPLES)
-    .action(async (ids: string[], flags: RetryFlags) => exit(await retry(ids, flags)));
 }
 
 export async function retry(ids: readonly string[], flags: RetryFlags): Promise<number> {

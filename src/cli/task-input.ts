@@ -1,5 +1,4 @@
 /** What `run` and `enqueue` are given: tasks from a file, standard input or flags, checked against their repository. */
-import type { Command } from 'commander';
 import type { Settings } from '../config.ts';
 import { InvalidInput } from '../errors.ts';
 import { currentBranch, openSource, type Source, tipOf } from '../git/source.ts';
@@ -7,38 +6,8 @@ import type { Plan } from '../job/job.ts';
 import { parseTask, type TaskInput } from '../job/task.ts';
 import { checkTasksAgainst } from '../producer/check-source.ts';
 import { type PlacedTask, readTasks } from '../producer/tasks-file.ts';
-import { addFlags, type CommonFlags, SITE_FLAGS, settingsOf, TASK_FLAGS } from './options.ts';
-
-/** How the tasks of one repository are to be worked. */
-export interface TargetFlags extends CommonFlags {
-  repo: string;
-  base?: string;
-  json?: boolean;
-}
-
-export interface TaskFlags extends TargetFlags {
-  id?: string;
-  prompt?: string;
-  again?: boolean;
-}
-
-export function addTargetFlags(command: Command): Command {
-  command
-    .option('--repo <folder>', 'the git repository to work on', '.')
-    .option('--base <branch>', 'branch that tasks begin at if they name none (default: main)')
-    .option('--opencode-config <file>', 'JSON or YAML merged into the opencode config of the cells')
-    .option('--json', 'one JSON object a line on stdout, and nothing else there');
-  return addFlags(command, [...TASK_FLAGS, ...SITE_FLAGS]);
-}
-
-export function addTaskFlags(command: Command): Command {
-  command
-    .argument('[tasks]', 'file of tasks (.jsonl, .json, .yaml), or - for standard input')
-    .option('--id <id>', 'a single task: its id')
-    .option('--prompt <text>', 'a single task: what is to be done')
-    .option('--again', 'work tasks anew that have already ended');
-  return addTargetFlags(command);
-}
+import { settingsOf } from './settings-of.ts';
+import type { TargetFlags, TaskFlags } from './task-flags.ts';
 
 export interface Target {
   settings: Settings;

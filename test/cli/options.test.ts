@@ -2,7 +2,8 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command } from 'commander';
 import { beforeEach, expect, test, vi } from 'vitest';
-import { addFlags, type FlagName, SITE_FLAGS, settingsOf, TASK_FLAGS, WORKER_FLAGS } from '../../src/cli/options.ts';
+import { addFlags, type FlagName, SITE_FLAGS, TASK_FLAGS, WORKER_FLAGS } from '../../src/cli/options.ts';
+import { settingsOf } from '../../src/cli/settings-of.ts';
 import { tempFolder } from '../support/repository.ts';
 
 let folder: string;

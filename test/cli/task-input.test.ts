@@ -2,7 +2,8 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { readTaskCall, type TaskFlags } from '../../src/cli/task-input.ts';
+import type { TaskFlags } from '../../src/cli/task-flags.ts';
+import { readTaskCall } from '../../src/cli/task-input.ts';
 import { planSchema } from '../../src/job/job.ts';
 import { makeRepository, tempFolder } from '../support/repository.ts';
 

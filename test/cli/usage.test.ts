@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, describe, expect, test } from 'vitest';
+import { CANCEL_WAIT_MS } from '../../src/producer/cancel.ts';
 import { CliHome } from '../support/cli.ts';
 
 const cli = new CliHome();
@@ -32,6 +33,10 @@ describe('a newcomer', () => {
     const { exitCode, stdout } = await cli.run([command, '--help']);
     expect(exitCode).toBe(0);
     expect(stdout).toContain('Examples:\n  $ cellpool');
+  });
+
+  test('reads in the help of cancel how long it waits', async () => {
+    expect((await cli.run(['cancel', '--help'])).stdout).toContain(`(default: ${CANCEL_WAIT_MS / 1_000})`);
   });
 
   test('is told the version of the package', async () => {

@@ -17,6 +17,8 @@ interface Import {
   /** null when the argument of `import()` is no plain text. */
   from: string | null;
   names: string[];
+  /** Whether what it names is loaded before the file itself runs: neither types nor `import()` are. */
+  atStart: boolean;
 }
 
 interface SourceFile {
@@ -75,6 +77,25 @@ export function longFiles(files: ReadonlyMap<string, string>, most = 250): { pat
   return [...files]
     .map(([path, text]) => ({ path, lines: text.split('\n').length - (text.endsWith('\n') ? 1 : 0) }))
     .filter(file => file.lines > most);
+}
+
+/** The files of `files`, and the packages, that are loaded before `entry` itself runs. */
+export function loadedAtStart(
+  files: ReadonlyMap<string, string>,
+  entry: string,
+): { files: string[]; packages: string[] } {
+  const loaded = new Set([entry]);
+  const packages = new Set<string>();
+  for (const path of loaded) {
+    const text = files.get(path);
+    if (text === undefined) throw new Error(`${path} is not there`);
+    for (const { from, atStart } of parse(path, text).imports) {
+      if (!atStart || from === null) continue;
+      if (from.startsWith('.')) loaded.add(targetOf(path, from));
+      else if (!from.startsWith('node:')) packages.add(from);
+    }
+  }
+  return { files: [...loaded].sort(), packages: [...packages].sort() };
 }
 
 function roomOf(path: string): string {
@@ -157,7 +178,7 @@ function parse(path: string, text: string): SourceFile {
   visit(parseAst(text, { lang: 'ts' }), node => {
     const line = lineAt(node.start);
     if (SOURCE_TYPES.has(node.type) && isNode(node.source)) {
-      file.imports.push({ line, from: literal(node.source), names: importedNames(node) });
+      file.imports.push({ line, from: literal(node.source), names: importedNames(node), atStart: isAtStart(node) });
     }
     if (node.type === 'VariableDeclaration' && node.kind === 'await using') file.awaitUsing.push(line);
     if (takesExit(node)) file.exits.push(line);
@@ -173,6 +194,11 @@ const SOURCE_TYPES = new Set([
   'ImportExpression',
   'TSImportType',
 ]);
+
+function isAtStart(node: Node): boolean {
+  if (node.type === 'ImportExpression' || node.type === 'TSImportType') return false;
+  return node.importKind !== 'type' && node.exportKind !== 'type';
+}
 
 function visit(value: unknown, each: (node: Node) => void): void {
   if (Array.isArray(value)) for (const item of value) visit(item, each);
