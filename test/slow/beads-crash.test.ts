@@ -43,7 +43,7 @@ interface Case {
   prepare?(id: string): Promise<unknown> | unknown;
   after: { status: string; assignee: 'ours' | null; labels: string[]; comments: number };
   /** What a repeated write says. */
-  then?: string;
+  repeated?: string;
 }
 
 const claim = (id: string) => source.write({ kind: 'claim', item: id, taskId: id, key: 'claim' }, signal);
@@ -89,7 +89,7 @@ const CASES: Case[] = [
       tracker.create('child', '--parent', id);
     },
     after: { status: 'in_progress', assignee: 'ours', labels: ['cellpool-not-closed'], comments: 1 },
-    then: 'refused',
+    repeated: 'refused',
   },
   {
     name: 'failed',
@@ -126,7 +126,7 @@ describe.skipIf(program === null)('a write that is cut off', () => {
   });
   afterAll(() => rmSync(folder, { recursive: true, force: true, maxRetries: 3 }));
 
-  test.each(CASES)('is finished by the next: $name', async ({ news, prepare, after, then = 'known' }) => {
+  test.each(CASES)('is finished by the next: $name', async ({ news, prepare, after, repeated = 'known' }) => {
     let cuts = 0;
     for (let n = 1; n <= MOST_CHANGES; n += 1) {
       const id = tracker.create(`${news.kind} ${n}`);
@@ -144,7 +144,7 @@ describe.skipIf(program === null)('a write that is cut off', () => {
       const seen = tracker.show(id);
       expect([seen.status, seen.assignee, seen.labels ?? []]).toEqual([after.status, assignee, after.labels]);
       expect(tracker.comments(id)).toHaveLength(after.comments);
-      expect(await source.write(note, signal)).toMatchObject({ how: then });
+      expect(await source.write(note, signal)).toMatchObject({ how: repeated });
       expect(tracker.comments(id)).toHaveLength(after.comments);
       if (!wasCut) break;
     }
