@@ -3,7 +3,8 @@
  * no text can hold: they carry a digest of all that is between them.
  */
 
-import { digestOf, printable } from './bead-texts.ts';
+import { printable } from '../source/printable.ts';
+import { digestOf } from './bead-texts.ts';
 import { isOurs } from './names.ts';
 import type { BeadComment, Issue, Relation } from './shapes.ts';
 

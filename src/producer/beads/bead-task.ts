@@ -1,9 +1,9 @@
 /** A bead as a task: what it asks for, how urgent it is, and which of its wishes the operator allows. */
 import { type Fault, InvalidInput } from '../../errors.ts';
 import { parseTask, type TaskInput } from '../../job/task.ts';
+import { printable } from '../source/printable.ts';
 import type { FoundTask } from '../source/task-source.ts';
 import { promptOf } from './bead-prompt.ts';
-import { printable } from './bead-texts.ts';
 import { WISH_PREFIX } from './names.ts';
 import type { BeadComment, Issue } from './shapes.ts';
 

@@ -1,5 +1,6 @@
 /** What is written into a tracker: comments and close reasons, bounded, with the mark they are found by. */
 import { createHash } from 'node:crypto';
+import { printable } from '../source/printable.ts';
 import type { Note } from '../source/task-source.ts';
 import { LABELS, markOf } from './names.ts';
 
@@ -54,18 +55,6 @@ function endOf(text: string): string {
 
 /** As code in Markdown, which is what comments are shown as: nothing in a log is a heading or a link. */
 const indented = (text: string) => text.replace(/^/gm, '    ');
-
-/** Without colours, and what else a terminal would act on. */
-export function printable(text: string): string {
-  return (
-    text
-      // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is taken out
-      .replace(/\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])/g, '')
-      .replace(/\r\n?/g, '\n')
-      .replace(/(?![\n\t])\p{Cc}/gu, '')
-      .replace(/\p{Surrogate}/gu, '\uFFFD')
-  );
-}
 
 export function digestOf(text: string): string {
   return createHash('sha256').update(text).digest('hex');
