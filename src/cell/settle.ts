@@ -7,7 +7,7 @@ import { appendFile, opendir, readFile, rm, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { CellpoolError, messageOf } from '../errors.ts';
 import { changesOfGit, withoutChanges, withoutTrackers } from '../git/baseline.ts';
-import { type Change, excludePattern, withTrailers } from '../git/commands.ts';
+import { type Change, excludePattern, pathText, withTrailers } from '../git/commands.ts';
 import { ownGitOk } from '../git/git.ts';
 import { bringHome } from '../git/home.ts';
 import { changesBetween, lineCounts, stageAll, untrackedCollapsed, type WorkRecord, writeTree } from '../git/record.ts';
@@ -90,9 +90,14 @@ async function isProduct(path: string): Promise<boolean> {
   if (!path.endsWith('/')) return false;
   if (PRODUCTS.has(basename(path))) return true;
   let entries = 0;
-  for await (const _ of await opendir(path, { recursive: true })) {
-    entries += 1;
-    if (entries > PRODUCT_ENTRIES) return true;
+  try {
+    for await (const _ of await opendir(path, { recursive: true })) {
+      entries += 1;
+      if (entries > PRODUCT_ENTRIES) return true;
+    }
+  } catch (error) {
+    // Locked, or of a name that is no text and so reached us changed: what was counted up to there decides.
+    if (!['EACCES', 'ENOENT'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error;
   }
   return false;
 }
@@ -112,7 +117,7 @@ export async function snapshot(workspace: Workspace): Promise<Snapshot> {
   const mine = await agentsTree(workspace, record, await writeTree(record), setup);
   const tree = await withoutTrackers(record, baseTree, mine);
   const changes = await changesBetween(record, baseTree, tree);
-  return { tree, changed: tree !== baseTree, filesModified: changes.map(change => change.path).sort() };
+  return { tree, changed: tree !== baseTree, filesModified: changes.map(change => pathText(change.path)).sort() };
 }
 
 async function agentsTree(workspace: Workspace, record: WorkRecord, tree: string, others: readonly Change[]) {

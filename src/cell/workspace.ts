@@ -11,7 +11,8 @@ import { DEFAULTS } from '../config.ts';
 import { CellpoolError } from '../errors.ts';
 import { ownGitOk } from '../git/git.ts';
 import type { Mirror } from '../git/mirror.ts';
-import { unlockTree, type WorkRecord } from '../git/record.ts';
+import type { WorkRecord } from '../git/record.ts';
+import { removeTree } from '../os/remove-tree.ts';
 
 export interface Author {
   name: string;
@@ -82,7 +83,8 @@ export function recordOf(workspace: Workspace): WorkRecord {
 /** Checks out the base with a fresh index; files that are in the way are overwritten. */
 export async function checkOut(workspace: Workspace): Promise<void> {
   const record = recordOf(workspace);
-  await rm(record.index, { force: true });
+  // A git that crashed or was killed has left its lock; nobody else works on the record.
+  for (const file of [record.index, `${record.index}.lock`]) await rm(file, { force: true });
   const args = ['read-tree', '-u', '--reset', workspace.baseCommit];
   await ownGitOk(args, { ...record, config: [`checkout.workers=${CHECKOUT_WORKERS}`] }, 'SPAWN_FAILED');
 }
@@ -146,7 +148,9 @@ export async function emptyWorkspace(workspace: Workspace): Promise<void> {
     return;
   }
   await chmod(workspacePath, 0o777 & ~process.umask());
-  for (const name of await readdir(workspacePath)) await removeTree(join(workspacePath, name));
+  // As bytes: a name that is no text would be asked for under another one, not be found, and pass for removed.
+  const names = await readdir(workspacePath, { encoding: 'buffer' });
+  for (const name of names) await removeTree(Buffer.concat([Buffer.from(`${workspacePath}/`), name]));
 }
 
 /**
@@ -155,20 +159,4 @@ export async function emptyWorkspace(workspace: Workspace): Promise<void> {
  */
 export async function removeWorkspace(cellDir: string): Promise<void> {
   await removeTree(cellDir);
-}
-
-/** `rm` gives up at the first locked folder while it still deletes elsewhere, so one more go may not be enough. */
-const REMOVE_TRIES = 5;
-
-/** Removes a file, a link (never what it points to) or a whole folder. */
-async function removeTree(path: string): Promise<void> {
-  for (let tries = 1; ; tries++) {
-    try {
-      await rm(path, { recursive: true, force: true, maxRetries: 3 });
-      return;
-    } catch (error) {
-      if (tries === REMOVE_TRIES) throw error;
-      await unlockTree(path);
-    }
-  }
 }

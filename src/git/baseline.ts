@@ -3,10 +3,11 @@
  * a file that nobody touched (a repository that asks for line endings its stored files do not have), and what is
  * nobody's work.
  */
-import { mkdir, rm } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CellpoolError } from '../errors.ts';
-import { type Change, type IndexEntry, joinNul } from './commands.ts';
+import { removeTree } from '../os/remove-tree.ts';
+import { type Change, type IndexEntry, joinNul, pathText } from './commands.ts';
 import { ownGitOk } from './git.ts';
 import { changesBetween, putIntoIndex, type WorkRecord, writeTree } from './record.ts';
 import { isTrackers } from './tracker.ts';
@@ -48,10 +49,14 @@ export async function withoutTrackers(record: WorkRecord, base: string, tree: st
   for (const { path, mode } of entries) {
     const blocking = mode === NOTHING ? undefined : work.find(one => path.startsWith(`${one.path}/`));
     if (blocking === undefined) continue;
-    throw new CellpoolError('COMMIT_FAILED', `${JSON.stringify(blocking.path)} stands in the way of ${path}`, {
-      hint: 'A folder that holds a tracked .beads must stay a folder.',
-      facts: { path },
-    });
+    throw new CellpoolError(
+      'COMMIT_FAILED',
+      `${JSON.stringify(pathText(blocking.path))} stands in the way of ${pathText(path)}`,
+      {
+        hint: 'A folder that holds a tracked .beads must stay a folder.',
+        facts: { path: pathText(path) },
+      },
+    );
   }
   return withEntries(record, tree, entries);
 }
@@ -63,7 +68,8 @@ const asBefore = ({ path, oldMode, oldId }: Change): IndexEntry => ({ path, mode
 
 function withEntries(record: WorkRecord, tree: string, entries: readonly IndexEntry[]): Promise<string> {
   return withScratchIndex(record, 'restored', async scratch => {
-    await ownGitOk(['read-tree', tree], { gitDir: scratch.gitDir, index: scratch.index });
+    // Git writes some trees that it will not read again: one with a link that it might take for settings of its own.
+    await ownGitOk(['read-tree', tree], { gitDir: scratch.gitDir, index: scratch.index }, 'COMMIT_FAILED');
     await putIntoIndex(scratch, entries);
     return writeTree(scratch);
   });
@@ -81,7 +87,7 @@ export async function changesOfGit(record: WorkRecord, base: string, changes: re
     await ownGitOk(['read-tree', base], { gitDir: scratch.gitDir, index: scratch.index });
     const attributes = ['ls-files', '-z', '--', ':(top,glob)**/.gitattributes'];
     if ((await ownGitOk(attributes, scratch)) === '') return [];
-    const call = { ...scratch, input: joinNul(paths), config: ['core.safecrlf=false'] };
+    const call = { ...scratch, bytes: true, input: joinNul(paths), config: ['core.safecrlf=false'] };
     await ownGitOk(['checkout-index', '--quiet', '-z', '--stdin'], call);
     await ownGitOk(['update-index', '-z', '--stdin'], call);
     return changesBetween(record, base, await writeTree(scratch));
@@ -94,11 +100,11 @@ async function withScratchIndex<T>(
   use: (scratch: WorkRecord) => Promise<T>,
 ): Promise<T> {
   const folder = join(record.gitDir, `scratch-${name}`);
-  await rm(folder, { recursive: true, force: true });
+  await removeTree(folder);
   await mkdir(join(folder, 'files'), { recursive: true });
   try {
     return await use({ gitDir: record.gitDir, workTree: join(folder, 'files'), index: join(folder, 'index') });
   } finally {
-    await rm(folder, { recursive: true, force: true });
+    await removeTree(folder);
   }
 }

@@ -3,11 +3,21 @@
 /** Mode of a tree entry that names a commit of another repository (a submodule). */
 export const GITLINK = '160000';
 
+/**
+ * A path as git has it: bytes, which need not be text. Each is one character here, so that such a path can be compared
+ * and put together like any string, and goes back to git as it came.
+ */
+export type GitPath = string;
+
+/** For people, and for programs that know text only. */
+export const pathText = (path: GitPath): string => pathBytes(path).toString('utf8');
+export const pathBytes = (path: GitPath): Buffer => Buffer.from(path, 'latin1');
+
 /** One path in which two trees differ. A side that does not exist has mode `000000`. */
 export interface Change {
   /** A, D, M or T, as git says. */
   status: string;
-  path: string;
+  path: GitPath;
   oldMode: string;
   newMode: string;
   oldId: string;
@@ -17,7 +27,7 @@ export interface Change {
 export interface IndexEntry {
   mode: string;
   id: string;
-  path: string;
+  path: GitPath;
 }
 
 /** Fields that each end in NUL. */

@@ -14,6 +14,8 @@ export interface GitCall {
   index?: string;
   cwd?: string;
   input?: string;
+  /** Paths that go in or come out need not be text: each byte is one character (see `pathText`). */
+  bytes?: boolean;
   /** Added to the listed environment. */
   env?: Record<string, string>;
   /** Added to the settings that hold for every call: `['fetch.fsckObjects=true']`. */
@@ -122,6 +124,7 @@ async function start(env: Record<string, string>, args: readonly string[], call:
     env: { ...env, ...index, ...call.env },
     timeoutMs: call.timeoutMs ?? GIT_TIMEOUT_MS,
     ...(call.input === undefined ? {} : { input: call.input }),
+    bytes: call.bytes,
   });
   if (result.exitCode !== null) return result;
   await demandGit(env);

@@ -3,13 +3,15 @@
  * and make git run what it planted there, so all that the worker wants to know about the work is asked from here,
  * with the workspace as nothing but a folder of files.
  */
-import { chmod, lstat, readdir, realpath } from 'node:fs/promises';
-import { dirname, join, sep } from 'node:path';
-import { CellpoolError } from '../errors.ts';
+import { lstat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { CellpoolError, messageOf } from '../errors.ts';
+import { unlockTree } from '../os/remove-tree.ts';
 import {
   type Change,
   diffTree,
   GITLINK,
+  type GitPath,
   type IndexEntry,
   indexInfo,
   joinNul,
@@ -17,9 +19,12 @@ import {
   parseChanges,
   parseIndex,
   parseLineCounts,
+  pathBytes,
+  pathText,
   splitNul,
 } from './commands.ts';
 import { accept, type GitCall, ownGit, ownGitOk } from './git.ts';
+import { refusePipes } from './pipes.ts';
 import { isTrackers, NOT_TRACKERS } from './tracker.ts';
 
 export interface WorkRecord {
@@ -30,7 +35,7 @@ export interface WorkRecord {
 }
 
 /** The call that reaches the work tree; warnings about line endings say nothing we act on. */
-const callOf = (record: WorkRecord): GitCall => ({ ...record, config: ['core.safecrlf=false'] });
+const callOf = (record: WorkRecord): GitCall => ({ ...record, config: ['core.safecrlf=false'], bytes: true });
 
 /** Ignore files count, and a tracker is passed over; `all` is all there is: how a reverted work tree is verified. */
 export type Reach = 'not-ignored' | 'all';
@@ -52,7 +57,7 @@ export async function stageAll(record: WorkRecord, reach: Reach = 'not-ignored')
   try {
     if (!(await stageFiles(record, reach, submodules))) {
       // Something could not be read. An agent owns its files and may have locked them; open them and look again.
-      await unlockTree(record.workTree);
+      await unlockForGit(record.workTree);
       await stageFiles(record, reach, submodules, true);
     }
     // Git lists no repository that took the place of a tracked file; it does once that file is out of the index.
@@ -70,8 +75,20 @@ export async function stageAll(record: WorkRecord, reach: Reach = 'not-ignored')
   }
 }
 
+async function unlockForGit(workTree: string): Promise<void> {
+  try {
+    await unlockTree(workTree);
+  } catch (error) {
+    throw new CellpoolError('COMMIT_FAILED', `the workspace cannot be read: ${messageOf(error).slice(0, 300)}`, {
+      cause: error,
+    });
+  }
+}
+
 async function linksIn(record: WorkRecord): Promise<IndexEntry[]> {
-  return parseIndex(await ownGitOk(['ls-files', '-s', '-z'], record)).filter(entry => entry.mode === GITLINK);
+  return parseIndex(await ownGitOk(['ls-files', '-s', '-z'], { ...record, bytes: true })).filter(
+    entry => entry.mode === GITLINK,
+  );
 }
 
 function takeOut(record: WorkRecord, entries: readonly IndexEntry[]): Promise<void> {
@@ -79,7 +96,8 @@ function takeOut(record: WorkRecord, entries: readonly IndexEntry[]): Promise<vo
   return putIntoIndex(record, gone);
 }
 
-function cannotRecord(folder: string): CellpoolError {
+function cannotRecord(path: GitPath): CellpoolError {
+  const folder = pathText(path);
   const what = `folder ${JSON.stringify(folder)} is a repository of its own whose files cannot be recorded`;
   return new CellpoolError('COMMIT_FAILED', what, {
     hint: 'Remove its .git, give it a name in UTF-8, or leave it out with .gitignore.',
@@ -95,7 +113,7 @@ export async function writeTree(record: WorkRecord): Promise<string> {
 /** Where two trees differ. */
 export async function changesBetween(record: WorkRecord, from: string, to: string): Promise<Change[]> {
   if (from === to) return [];
-  return parseChanges(await ownGitOk(diffTree(from, to), { gitDir: record.gitDir }));
+  return parseChanges(await ownGitOk(diffTree(from, to), { gitDir: record.gitDir, bytes: true }));
 }
 
 /** How many lines differ between two trees, file by file. */
@@ -107,7 +125,7 @@ export async function lineCounts(record: Pick<WorkRecord, 'gitDir'>, from: strin
 /** Puts entries into the index, or takes them out of it, whatever lies in the work tree. */
 export async function putIntoIndex(record: WorkRecord, entries: readonly IndexEntry[]): Promise<void> {
   if (entries.length > 0) {
-    await ownGitOk(['update-index', '-z', '--index-info'], { ...record, input: indexInfo(entries) });
+    await ownGitOk(['update-index', '-z', '--index-info'], { ...record, bytes: true, input: indexInfo(entries) });
   }
 }
 
@@ -121,13 +139,15 @@ async function untracked(record: WorkRecord, reach: Reach, ...more: string[]) {
 
 /** Untracked and not ignored, each folder that holds nothing else as one path ending in `/`. */
 export async function untrackedCollapsed(record: WorkRecord): Promise<string[]> {
-  return (await untracked(record, 'not-ignored', '--directory', '--no-empty-directory')).paths;
+  await refusePipes(record.workTree);
+  return (await untracked(record, 'not-ignored', '--directory', '--no-empty-directory')).paths.map(pathText);
 }
 
 /** Returns false when something could not be read and `last` is not set. */
-async function stageFiles(record: WorkRecord, reach: Reach, submodules: string[], last = false): Promise<boolean> {
+async function stageFiles(record: WorkRecord, reach: Reach, submodules: GitPath[], last = false): Promise<boolean> {
+  await refusePipes(record.workTree);
   const found = await untracked(record, reach);
-  const inSubmodule = (path: string) => submodules.some(folder => path.startsWith(folder));
+  const inSubmodule = (path: GitPath) => submodules.some(folder => path.startsWith(folder));
   const nested = found.paths.filter(path => path.endsWith('/') && !inSubmodule(path) && isReached(path, reach));
   await stageNested(record, reach, nested);
   const without = [...nested, ...submodules].map(folder => `:(top,exclude,literal)${folder.slice(0, -1)}`);
@@ -139,10 +159,10 @@ async function stageFiles(record: WorkRecord, reach: Reach, submodules: string[]
   return true;
 }
 
-const isReached = (path: string, reach: Reach) => reach === 'all' || !isTrackers(path);
+const isReached = (path: GitPath, reach: Reach) => reach === 'all' || !isTrackers(path);
 
-async function stageNested(record: WorkRecord, reach: Reach, folders: string[]): Promise<void> {
-  const files: string[] = [];
+async function stageNested(record: WorkRecord, reach: Reach, folders: GitPath[]): Promise<void> {
+  const files: GitPath[] = [];
   for (const folder of folders) files.push(...(await filesOfNested(record, reach, folder)));
   if (files.length === 0) return;
   const ignored = new Set<string>();
@@ -161,12 +181,15 @@ async function stageNested(record: WorkRecord, reach: Reach, folders: string[]):
 }
 
 /** The files of a folder that is a repository itself, listed as if it were a work tree with nothing tracked. */
-async function filesOfNested(record: WorkRecord, reach: Reach, folder: string): Promise<string[]> {
-  if (!(await isRealFolder(record.workTree, folder.slice(0, -1)))) {
+async function filesOfNested(record: WorkRecord, reach: Reach, folder: GitPath): Promise<GitPath[]> {
+  const text = pathText(folder);
+  // Programs are started with arguments that are text.
+  const isText = Buffer.from(text).equals(pathBytes(folder));
+  if (!isText || !(await isRealFolder(record.workTree, folder.slice(0, -1)))) {
     throw cannotRecord(folder);
   }
-  const inside = { ...record, workTree: join(record.workTree, folder), index: join(record.gitDir, 'no-index') };
-  const files: string[] = [];
+  const inside = { ...record, workTree: join(record.workTree, text), index: join(record.gitDir, 'no-index') };
+  const files: GitPath[] = [];
   for (const path of (await untracked(inside, reach)).paths) {
     if (!isReached(path, reach)) continue;
     if (path.endsWith('/')) files.push(...(await filesOfNested(record, reach, `${folder}${path}`)));
@@ -176,37 +199,15 @@ async function filesOfNested(record: WorkRecord, reach: Reach, folder: string): 
 }
 
 /** Whether `path` below `root` is a folder that is reached without any symbolic link. */
-async function isRealFolder(root: string, path: string): Promise<boolean> {
+async function isRealFolder(root: string, path: GitPath): Promise<boolean> {
+  const parts = path.split('/');
   try {
-    const full = join(root, path);
-    const parent = await realpath(dirname(full));
-    const top = await realpath(root);
-    if (parent !== dirname(join(top, path)) || !`${full}${sep}`.startsWith(`${root}${sep}`)) return false;
-    return (await lstat(full)).isDirectory();
+    for (let depth = 1; depth <= parts.length; depth += 1) {
+      const here = pathBytes(`/${parts.slice(0, depth).join('/')}`);
+      if (!(await lstat(Buffer.concat([Buffer.from(root), here]))).isDirectory()) return false;
+    }
+    return true;
   } catch {
     return false;
   }
-}
-
-/**
- * Gives the owner back the right to read and change everything below `folder`; symbolic links are not followed, and
- * what vanishes meanwhile is passed over.
- */
-export async function unlockTree(folder: string): Promise<void> {
-  try {
-    const mode = (await lstat(folder)).mode;
-    if ((mode & 0o700) !== 0o700) await chmod(folder, mode | 0o700);
-    for (const entry of await readdir(folder, { withFileTypes: true })) {
-      const path = join(folder, entry.name);
-      if (entry.isDirectory()) await unlockTree(path);
-      else if (entry.isFile()) await unlockFile(path);
-    }
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-  }
-}
-
-async function unlockFile(path: string): Promise<void> {
-  const mode = (await lstat(path)).mode;
-  if ((mode & 0o600) !== 0o600) await chmod(path, mode | 0o600);
 }

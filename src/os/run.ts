@@ -11,6 +11,8 @@ export interface RunOptions {
   /** The whole environment of the program; nothing of ours is added. */
   env: Record<string, string>;
   input?: string;
+  /** Input and standard output are bytes that need not be text: one character each. */
+  bytes?: boolean | undefined;
   /** Milliseconds; at the limit the program is killed. */
   timeoutMs?: number;
   signal?: AbortSignal | undefined;
@@ -53,7 +55,8 @@ export async function run(argv: readonly [string, ...string[]], options: RunOpti
     killSignal: 'SIGKILL',
     ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
     ...(options.signal === undefined ? {} : { cancelSignal: options.signal }),
-    ...(options.input === undefined ? { stdin: 'ignore' } : { input: options.input }),
+    ...(options.bytes ? { encoding: 'buffer' as const } : {}),
+    ...(options.input === undefined ? { stdin: 'ignore' } : { input: Buffer.from(options.input, textOf(options)) }),
   } satisfies Options;
   const child = execa(file, args, settings);
   const over = new AbortController();
@@ -65,11 +68,17 @@ export async function run(argv: readonly [string, ...string[]], options: RunOpti
   const wasCut = result.isMaxBuffer || result.timedOut || result.isCanceled || (result.failed && result.exitCode === 0);
   const exitCode = wasCut ? undefined : result.exitCode;
   return {
-    stdout: String(result.stdout ?? ''),
-    stderr: String(result.stderr ?? ''),
+    stdout: told(result.stdout, textOf(options)),
+    stderr: told(result.stderr, 'utf8'),
     exitCode: exitCode ?? null,
     problem: exitCode === undefined ? (result.shortMessage ?? 'ended without an exit code') : null,
   };
+}
+
+const textOf = ({ bytes }: RunOptions) => (bytes ? 'latin1' : 'utf8');
+
+function told(output: unknown, encoding: 'latin1' | 'utf8'): string {
+  return output instanceof Uint8Array ? Buffer.from(output).toString(encoding) : String(output ?? '');
 }
 
 /** Runs `argv` and returns what it printed. @throws {CellpoolError} of `code` on any exit code but 0. */

@@ -12,11 +12,13 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { createServer } from 'node:net';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { commit, markSetupDone, revert, saveDiff, snapshot } from '../../src/cell/settle.ts';
 import type { Workspace } from '../../src/cell/workspace.ts';
 import type { Source } from '../../src/git/source.ts';
+import { bytePath, bytePictureOf, bytesOf } from '../support/byte-tree.ts';
+import { commitTree } from '../support/random-tree.ts';
 import { commitAll, git, makeRepository, pictureOf, prepareCells, refsOf, writeFiles } from '../support/repository.ts';
 
 const FILES = { 'a.txt': 'a\n', 'sub/b.txt': 'b\n', 'sub/c.txt': 'c\n', '.gitignore': 'ignored/\n*.log\n' };
@@ -134,6 +136,47 @@ describe('a snapshot', () => {
       message: expect.stringContaining('a.txt'),
     });
     expect(await revert(workspace)).toEqual({ tree: workspace.baseTree });
+  });
+
+  test.each(['.gitignore', 'deep/.gitattributes', 'nested/.git/HEAD'])(
+    'is refused at once for a pipe that git would read, and revert removes it: %s',
+    async path => {
+      const { spawn } = await prepareCells(FILES);
+      const workspace = await spawn();
+      const pipe = join(workspace.workspacePath, path);
+      rmSync(pipe, { force: true });
+      mkdirSync(dirname(pipe), { recursive: true });
+      execFileSync('mkfifo', [pipe]);
+      const refused = { code: 'COMMIT_FAILED', message: expect.stringContaining(path) };
+      await expect(snapshot(workspace)).rejects.toMatchObject(refused);
+      await expect(markSetupDone(workspace)).rejects.toMatchObject(refused);
+      expect(await revert(workspace)).toEqual({ tree: workspace.baseTree });
+      expect((await snapshot(workspace)).changed).toBe(false);
+    },
+  );
+
+  test('of files whose names are no text is exact, and revert removes them at the top too', async () => {
+    const names = ['caf\xe9.txt', 'x\x80', 'x\x81'];
+    const { spawn } = await prepareCells(at => {
+      const top = makeRepository(join(at, 'source'), { '.gitattributes': '*.txt text\n' });
+      const entry = { kind: 'file' as const, content: { text: 'one\r\n' }, executable: false };
+      commitTree(top, [
+        { path: '.gitattributes', entry: { ...entry, content: { text: '*.txt text\n' } } },
+        ...names.map(path => ({ path, entry })),
+        { path: 'sub\xff', entry: { kind: 'submodule' as const } },
+      ]);
+      return top;
+    });
+    const workspace = await spawn();
+    const at = bytePath(workspace.workspacePath);
+    const before = bytePictureOf(at);
+    expect(await snapshot(workspace)).toEqual({ tree: workspace.baseTree, changed: false, filesModified: [] });
+    writeFileSync(bytesOf(`${at}/x\x80`), 'edited\n');
+    mkdirSync(bytesOf(`${at}/new\xfe`));
+    writeFileSync(bytesOf(`${at}/new\xfe/file`), 'n\n');
+    expect((await snapshot(workspace)).filesModified).toEqual(['new\ufffd/file', 'x\ufffd']);
+    expect(await revert(workspace)).toEqual({ tree: workspace.baseTree });
+    expect(bytePictureOf(at)).toEqual(before);
   });
 
   test.each(['.GIT/x', 'deep/.Git/hooks/y', 'git~1/config'])('is refused for a path git forbids: %s', async path => {

@@ -222,6 +222,20 @@ describe('removing a workspace', () => {
     chmodSync(join(folder, 'outside'), 0o700);
   });
 
+  test('removes folders nested so deep that no path leads to the bottom, as does revert', async () => {
+    const { spawn } = await prepareCells(FILES);
+    const workspace = await spawn();
+    const program = `for (let n = 0; n < 50; n += 1) { fs.mkdirSync('d'.repeat(200)); process.chdir('d'.repeat(200)); }`;
+    const dig = () => execFileSync(process.execPath, ['-e', program], { cwd: workspace.workspacePath });
+    const before = pictureOf(workspace.workspacePath);
+    dig();
+    expect(await revert(workspace)).toEqual({ tree: workspace.baseTree });
+    expect(pictureOf(workspace.workspacePath)).toEqual(before);
+    dig();
+    await removeWorkspace(dirname(workspace.workspacePath));
+    expect(existsSync(dirname(workspace.workspacePath))).toBe(false);
+  });
+
   test('does not mind a pipe, and a folder that was never made', async () => {
     const folder = tempFolder();
     mkdirSync(join(folder, 'cell'));

@@ -43,6 +43,12 @@ export function git(folder: string, ...args: string[]): string {
   return execFileSync('git', args, { ...options, stdio: ['ignore', 'pipe', 'pipe'] }).replace(/\n$/, '');
 }
 
+/** The same, for a command that reads `input`. */
+export function gitWith(input: Buffer, folder: string, ...args: string[]): string {
+  const options = { cwd: folder, env: ENVIRONMENT, encoding: 'utf8', input } as const;
+  return execFileSync('git', args, { ...options, stdio: ['pipe', 'pipe', 'pipe'] }).replace(/\n$/, '');
+}
+
 export type Files = Record<string, string>;
 
 export function writeFiles(folder: string, files: Files): void {
