@@ -31,6 +31,8 @@ export interface View {
 }
 
 const NAMESPACES = ['--unshare-user', '--unshare-pid', '--unshare-ipc', '--unshare-uts', '--unshare-cgroup-try'];
+/** Of `/dev/shm`, whose files lie in memory: no limit on disk holds there, and the kernel's own is half of all memory. */
+const SHARED_MEMORY_BYTES = 256 * 1024 * 1024;
 /** Folders for everybody, which an enclosed program gets of its own. */
 export const TEMPORARY: readonly string[] = ['/tmp', '/var/tmp'];
 
@@ -54,6 +56,7 @@ export function bubblewrapped(tools: { bwrap: string; env: string }, argv: reado
   // What was put into a hidden folder to lead to something shown stays; nothing more is to be written there.
   // /proc too: settings of the kernel may be written by whoever is root outside, whatever he has lost in here.
   const closed = [
+    '/dev',
     '/proc',
     ...hidden,
     ...(view.temp === null ? TEMPORARY : []),
@@ -65,7 +68,7 @@ export function bubblewrapped(tools: { bwrap: string; env: string }, argv: reado
     ...[...NAMESPACES, '--disable-userns', '--die-with-parent', '--cap-drop', 'ALL', '--hostname', view.hostname],
     ...(view.network === 'none' ? ['--unshare-net'] : []),
     ...(view.uid === null ? [] : ['--uid', String(view.uid), '--gid', String(view.uid)]),
-    ...[...root, '--dev', '/dev', '--proc', '/proc'],
+    ...[...root, '--dev', '/dev', '--size', String(SHARED_MEMORY_BYTES), '--tmpfs', '/dev/shm', '--proc', '/proc'],
     ...mounts.flatMap(({ options }) => options),
     ...view.sockets.flatMap(({ from, at }) => ['--ro-bind', from, at]),
     ...closed.flatMap(path => ['--remount-ro', path]),

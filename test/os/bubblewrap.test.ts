@@ -39,6 +39,13 @@ test('a folder is mounted before what lies in it, and hidden before something in
   expect(inState).toEqual([...inState].sort((one, other) => one - other));
 });
 
+test('what a program may write into memory as files is bounded', () => {
+  const argv = bubblewrapped(TOOLS, ['true'], VIEW);
+  const order = [at(argv, '--dev', '/dev'), at(argv, '--size', '268435456', '--tmpfs', '/dev/shm')];
+  expect(order).toEqual([...order].sort((one, other) => one - other));
+  at(argv, '--remount-ro', '/dev');
+});
+
 test('the program gets SIGTERM, and bubblewrap does not', () => {
   const argv = bubblewrapped(TOOLS, ['program', '--flag'], VIEW);
   expect(argv.slice(0, 3)).toEqual([TOOLS.env, '--ignore-signal=TERM', TOOLS.bwrap]);

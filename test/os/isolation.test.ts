@@ -62,6 +62,13 @@ describe.each(['sandbox', 'strict'] as const)('isolation %s', async level => {
       expect(await inside(isolation, place({ temp: null }), 'echo a >/tmp/a')).toContain('Read-only');
     });
 
+    test('what is written into memory as files has a place of 256 MiB, and no other', async () => {
+      const where = place();
+      expect(await inside(isolation, where, 'touch /dev/a')).toContain('Read-only');
+      expect(await inside(isolation, where, 'df -k --output=size /dev/shm | tail -n 1')).toMatch(/^\s*262144$/);
+      expect(await inside(isolation, where, 'echo a >/dev/shm/a && cat /dev/shm/a')).toBe('a');
+    });
+
     test('sees its own processes only, no private folder, and has no power over the system', async () => {
       const where = place();
       expect(await inside(isolation, where, 'ls /proc | grep -c "^[0-9]"')).toMatch(/^\d$/);
