@@ -33,14 +33,10 @@ export interface Facts {
   replaced: string;
 }
 
-export interface Attack {
+/** A row of the table. */
+export interface Row {
   id: string;
   title: string;
-  /** Who makes it: the attacker, or the sibling afterwards, since it spoils the cell for everything else. */
-  by?: 'sibling';
-  shell(setting: Setting): string;
-  /** Whether it had its effect outside the cell. */
-  reached(seen: Seen): boolean;
   /** For a worker that is root. Null: not tried at that level. */
   expected: Record<IsolationLevel, Verdict | null>;
   /** Where it differs for a worker that is not root. */
@@ -51,20 +47,28 @@ export interface Attack {
   unfit?(): string | null;
 }
 
+export interface Attack extends Row {
+  /** Who makes it: the attacker, or the sibling afterwards, since it spoils the cell for everything else. */
+  by?: 'sibling';
+  shell(setting: Setting): string;
+  /** Whether it had its effect outside the cell. */
+  reached(seen: Seen): boolean;
+}
+
 export function verdictOf(attack: Attack, seen: Seen): Verdict {
   if (attack.reached(seen)) return 'possible';
   return seen.exitCode === 0 ? 'contained' : 'refused';
 }
 
 /** What this machine and this user are expected to give. */
-export async function expectedOf(attack: Attack, level: IsolationLevel): Promise<Verdict | null> {
+export async function expectedOf(attack: Row, level: IsolationLevel): Promise<Verdict | null> {
   const isRoot = process.getuid?.() === 0;
   if (!isRoot && attack.withoutRoot?.[level] !== undefined) return attack.withoutRoot[level];
   const open = level === 'process' && (await leashLevel()) !== 'pid-namespace';
   return (open ? attack.withoutNamespaces : undefined) ?? attack.expected[level];
 }
 
-export const isTried = (attack: Attack, level: IsolationLevel) =>
+export const isTried = (attack: Row, level: IsolationLevel) =>
   attack.expected[level] !== null && (attack.unfit?.() ?? null) === null;
 
 /** Shorthands for what is expected at `process`, `sandbox` and `strict`. */

@@ -168,6 +168,16 @@ export const ON_CELLS: readonly Attack[] = [
     expected: everywhere,
   },
   {
+    id: 'sibling-proc',
+    title: "read the folder and environment of another cell by its server's /proc entry",
+    shell: ({ siblingPid }) =>
+      `cat /proc/${siblingPid}/cwd/secret || { tr '\\0' '\\n' < /proc/${siblingPid}/environ | grep -a ^HOME=; }`,
+    reached: ({ setting: { secrets, paths }, output }) =>
+      output.includes(secrets.sibling) || output.includes(`HOME=${paths.sibling}`),
+    expected: at('refused', 'refused', 'refused'),
+    withoutNamespaces: 'possible',
+  },
+  {
     id: 'sibling-port',
     title: "listen on the port of another cell's server",
     shell: ({ sibling }) =>

@@ -2,7 +2,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { IsolationLevel } from '../../src/os/isolation.ts';
-import { type Attack, LEVELS, type Verdict } from './attack.ts';
+import { LEVELS, type Row, type Verdict } from './attack.ts';
 
 const PAGE = fileURLToPath(new URL('../../docs/security.md', import.meta.url));
 const BEGIN = '<!-- attacks: made by UPDATE=1 npm run attack -->\n';
@@ -10,8 +10,8 @@ const END = '\n<!-- attacks: end -->';
 
 /** As Markdown; a dash stands for what was not tried. */
 export function tableOf(
-  attacks: readonly Attack[],
-  verdict: (attack: Attack, level: IsolationLevel) => Verdict | null,
+  attacks: readonly Row[],
+  verdict: (attack: Row, level: IsolationLevel) => Verdict | null,
 ): string {
   const rows = attacks.map(attack => [attack.title, ...LEVELS.map(level => shown(verdict(attack, level)))]);
   const lines = [['the agent tries to', ...LEVELS], LEVELS.map(() => '---').concat('---'), ...rows];
