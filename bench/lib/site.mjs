@@ -18,7 +18,7 @@ export async function openBenchSite() {
   await makeSampleRepository(repository);
   const server = await openRedis({ home, say: text => process.stderr.write(`${text}\n`) });
   const redis = connectRedis(server.address, 'worker');
-  const site = await openSite({
+  const options = {
     repository,
     home,
     author: { name: 'bench', email: 'bench@localhost' },
@@ -26,7 +26,8 @@ export async function openBenchSite() {
     setupMs: MINUTE,
     testMs: MINUTE,
     env: { server: [], commands: [] },
-  });
+  };
+  const site = await openSite(options);
   const ports = new PortLeases(redis, { host: 'bench', range: { from: 24_000, to: 24_999 } });
   return {
     folder,
@@ -35,6 +36,8 @@ export async function openBenchSite() {
     site,
     ports,
     spawner: new AgentSpawner({ site, ports }),
+    /** Cells on the same repository, isolated so. */
+    spawnerAt: async isolation => new AgentSpawner({ site: await openSite({ ...options, isolation }), ports }),
     async close() {
       redis.disconnect();
       await server.close();
