@@ -26,6 +26,7 @@ export {
   LIMITS,
   loopRepeats,
   type Settings,
+  WORKSPACES,
 } from './config/schema.ts';
 export { sayIssue } from './config/wording.ts';
 

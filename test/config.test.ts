@@ -157,6 +157,15 @@ describe('what is refused', () => {
     ]);
   });
 
+  test('the repository may not say that agents work in worktrees of it', () => {
+    expect(load({}).workspace).toBe('clone');
+    expect(load({ env: { CELLPOOL_WORKSPACE: 'worktree' } }).workspace).toBe('worktree');
+    expect(faultsOf({ repository: repository('workspace: worktree') })).toEqual([
+      'cellpool.yaml:1: key "workspace" belongs to the operator: set it by a flag or CELLPOOL_WORKSPACE',
+    ]);
+    expect(faultsOf({ env: { CELLPOOL_WORKSPACE: 'copy' } }).join()).toMatch(/^CELLPOOL_WORKSPACE: .*clone.*worktree/);
+  });
+
   test('the repository may say whom its cells call, and not how far they are kept apart or what they read', () => {
     const { isolation } = load({
       repository: repository('isolation: {allow: [registry.npmjs.org, "localhost:5432"]}'),

@@ -38,6 +38,7 @@ export class AttemptFacts {
   artifacts = '';
   limits: LimitLevels | null = null;
   isolation: IsolationLevel | null = null;
+  #inWorktree = false;
   metrics: LifecycleMetrics = { spawnMs: 0, executionMs: 0, teardownMs: 0, totalMs: 0 };
 
   constructor(config: SpawnConfig, redactor: Redactor) {
@@ -65,6 +66,7 @@ export class AttemptFacts {
     this.artifacts = cell?.artifacts ?? '';
     this.limits = cell?.limits ?? null;
     this.isolation = cell?.isolation ?? null;
+    this.#inWorktree = cell?.workspace === 'worktree';
   }
 
   executed({ ended, error }: ExecutionResult): void {
@@ -145,6 +147,7 @@ export class AttemptFacts {
       ...(this.#hookFaults.length === 0 ? {} : { hookFaults: this.#hookFaults }),
       ...(this.#secretInWork ? { secretInWork: true } : {}),
       ...(this.isolation === null ? {} : { isolation: this.isolation }),
+      ...(this.#inWorktree ? { workspace: 'worktree' as const } : {}),
       artifacts: this.artifacts,
     };
     return redactedResult(result, this.#redactor);

@@ -76,8 +76,8 @@ export async function runFailureHookOfDead(dead: DeadCell): Promise<string | nul
   }
 }
 
-function groundsOfRecord({ home, repository, mirror }: CellRecord) {
-  return { home, source: { path: repository, gitDir: repository }, objects: join(mirror, 'objects') };
+function groundsOfRecord({ home, repository, worktree, mirror }: CellRecord) {
+  return { home, source: { path: repository, gitDir: worktree ?? repository }, objects: join(mirror, 'objects') };
 }
 
 /** The path, if it is a folder below `root` and no link on the way leads elsewhere; else null. */

@@ -11,6 +11,7 @@ import { TEMPORARY } from '../os/bubblewrap.ts';
 import type { Isolation } from '../os/isolation.ts';
 import type { Argv } from '../os/leash.ts';
 import { openPassage, RELAY } from '../os/passage/passage.ts';
+import type { WorkspaceKind } from './agent-git.ts';
 import type { CellFolders } from './environment.ts';
 import { pathBehind, standInsOf } from './stand-ins.ts';
 
@@ -21,20 +22,41 @@ export interface Grounds {
   readonly readable: readonly string[];
   /** The folder that comes first on `PATH`. */
   readonly standIns: string;
+  /** What all cells may change: nothing, unless somebody asked for that. */
+  readonly writable?: readonly string[];
 }
 
-/** Of the pool and of the user's repository cells see nothing; they borrow the objects of the pool's mirror. */
+/**
+ * Of the pool and of the user's repository cells see nothing; they borrow the objects of the pool's mirror. Cells in
+ * worktrees see, and may change, the repository's git folder.
+ */
 export function groundsOf(
   isolation: Isolation,
   { home, source, objects }: { home: string; source: Pick<Source, 'path' | 'gitDir'>; objects: string },
   readable: readonly string[],
+  workspace: WorkspaceKind = 'clone',
 ): Grounds {
   const standIns = standInsOf(home);
+  const writable = workspace === 'worktree' ? [source.gitDir] : [];
+  const hidden = [home, source.path, source.gitDir].filter(path => !writable.includes(path));
+  return { isolation, hidden, readable: [objects, standIns, ...readable], standIns, writable };
+}
+
+/**
+ * The source, for a worker whose cells may write to its git folder: programs of the worker's that have to do with what
+ * lies there run where they can change nothing else, as far as the isolation allows.
+ */
+export function guarded(source: Source, { isolation, hidden, readable }: Grounds): Source {
+  if (isolation.level === 'process') return source;
+  const common = { id: 'git', cwd: '/', hidden, temp: null, sockets: [] };
   return {
-    isolation,
-    hidden: [home, source.path, source.gitDir],
-    readable: [objects, standIns, ...readable],
-    standIns,
+    ...source,
+    enclose: (argv, open = {}) =>
+      isolation.enclose(argv, {
+        ...common,
+        readable: [...readable, ...(open.readable ?? [])],
+        writable: [source.gitDir, ...(open.writable ?? [])],
+      }),
   };
 }
 
@@ -71,7 +93,7 @@ export async function openEnclosure(grounds: Grounds, cell: EnclosedCell, log: L
     cwd,
     hidden: grounds.hidden,
     readable: [...grounds.readable, ...(cell.readable ?? [])],
-    writable: [...new Set([cwd, folders.home, folders.temp])].filter(isOwn),
+    writable: [...new Set([cwd, folders.home, folders.temp, ...(grounds.writable ?? [])])].filter(isOwn),
     temp: isOwn(folders.temp) ? folders.temp : null,
     sockets: [],
   };

@@ -13,16 +13,8 @@ import { bringHome } from '../git/home.ts';
 import { changesBetween, lineCounts, stageAll, untrackedCollapsed, type WorkRecord, writeTree } from '../git/record.ts';
 import type { Source } from '../git/source.ts';
 import { wholeFile } from '../os/whole-file.ts';
-import {
-  type Author,
-  checkOut,
-  emptyWorkspace,
-  giveIndex,
-  isInPlace,
-  makeAgentGit,
-  recordOf,
-  type Workspace,
-} from './workspace.ts';
+import { type Author, giveIndex, makeAgentGit } from './agent-git.ts';
+import { checkOut, emptyWorkspace, isInPlace, recordOf, type Workspace } from './workspace.ts';
 
 export interface Snapshot {
   /** The base with the agent's changes, and nothing else. */

@@ -18,6 +18,7 @@ import { Bounds } from '../os/resource-limits.ts';
 import { whileWanted } from '../os/within.ts';
 import type { PortLeases } from '../redis/port-lease.ts';
 import type { CellRecord, CellRegistry } from '../redis/registry.ts';
+import { forgetAgentGit } from './agent-git.ts';
 import type { Cell, CellServer } from './cell.ts';
 import { makeCellFolders, secretsOfServer, serverEnvironment } from './environment.ts';
 import { HeldPort, isBindable } from './held-port.ts';
@@ -100,7 +101,10 @@ export async function spawnCell(
     // Not beside the pinning: were it refused, the pin would still be set after it had been undone.
     const [branchBefore] = await Promise.all([tipOf(site.source, branch), refuseCheckedOut(context, branch)]);
     const commit = await pinBase(site.mirror, site.source, config.branch, id, signal);
-    const workspace = await makeWorkspace({ mirror: site.mirror, commit, cellDir: dir, branch });
+    const worktree = site.workspace === 'worktree' ? { source: site.source, id } : null;
+    cleanup.add('worktree', () => forgetAgentGit({ worktree }));
+    if (worktree !== null) await enter({ worktree: site.source.gitDir });
+    const workspace = await makeWorkspace({ mirror: site.mirror, commit, cellDir: dir, branch, worktree });
 
     step = 'server';
     let server: CellServer | null = null;

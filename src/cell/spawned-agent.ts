@@ -2,6 +2,7 @@
 
 import type { IsolationLevel } from '../os/isolation.ts';
 import type { LimitLevels } from '../os/resource-limits.ts';
+import type { WorkspaceKind } from './agent-git.ts';
 import type { Cell } from './cell.ts';
 
 /** What anybody may know of a cell. */
@@ -19,6 +20,8 @@ export interface CellInfo {
   pid: number;
   opencodeVersion: string;
   isolation: IsolationLevel;
+  /** What the agent finds as `.git`: a repository of its own, or a worktree of the user's, which isolates nothing. */
+  workspace: WorkspaceKind;
   artifacts: string;
   /** How its limits are held on this machine. */
   limits: LimitLevels;
@@ -91,6 +94,7 @@ export function infoOf(cell: Cell): CellInfo {
     pid: cell.server.process.pid,
     opencodeVersion: cell.server.version,
     isolation: cell.isolation,
+    workspace: cell.workspace.worktree === null ? 'clone' : 'worktree',
     artifacts: cell.artifacts,
     limits: cell.bounds.levels,
     createdAt: cell.createdAt,

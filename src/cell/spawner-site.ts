@@ -1,5 +1,5 @@
 /** The site: what all cells on one repository share, prepared once. */
-import { mkdtemp, realpath, rm } from 'node:fs/promises';
+import { mkdtemp, realpath, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DEFAULTS } from '../config.ts';
@@ -14,8 +14,9 @@ import { type AskedIsolation, chooseIsolation } from '../os/isolation.ts';
 import type { ResourceLimits } from '../os/resource-limits.ts';
 import { run } from '../os/run.ts';
 import { makeStateFolder } from '../os/state-folder.ts';
+import type { WorkspaceKind } from './agent-git.ts';
 import { prepareConfigFolder } from './config-folder.ts';
-import { type Grounds, groundsOf } from './enclosure.ts';
+import { type Grounds, groundsOf, guarded } from './enclosure.ts';
 import { findOpencode } from './opencode-binary.ts';
 import { makeStandIns } from './stand-ins.ts';
 
@@ -38,6 +39,8 @@ export interface SiteOptions {
   isolation?: AskedIsolation;
   /** Further files and folders of the machine that cells may read. */
   readable?: readonly string[];
+  /** `worktree`: agents work in worktrees of the repository, and may change all of its `.git`; default `clone`. */
+  workspace?: WorkspaceKind;
   /** Names of environment variables that reach the server, and the setup and test commands. */
   env?: { server: readonly string[]; commands: readonly string[] };
   log?: Logger;
@@ -62,6 +65,8 @@ export async function openSite(options: SiteOptions): Promise<SpawnerSite> {
     findOpencode(options.opencodeBin),
     chooseIsolation(options.isolation ?? 'auto', options.readable),
   ]);
+  const workspace = options.workspace ?? 'clone';
+  if (workspace === 'worktree' && isolation.level !== 'process') await demandOwner(source);
   await makeStateFolder(options.home);
   const home = await realpath(options.home);
   const [mirror, version] = await Promise.all([openMirror(home, source), opencodeVersion(binary), makeStandIns(home)]);
@@ -70,12 +75,15 @@ export async function openSite(options: SiteOptions): Promise<SpawnerSite> {
   const redactor =
     options.redactor ?? new Redactor(secretsOfEnvironment(process.env, [...env.server, ...env.commands]));
   redactor.add(secretsOfTree(options.opencode));
+  const places = { home, source, objects: mirror.objects };
+  const grounds = groundsOf(isolation, places, [configFolder, await realpath(binary)], workspace);
   return {
-    source,
+    source: workspace === 'worktree' ? guarded(source, grounds) : source,
     mirror,
     binary,
     configFolder,
-    grounds: groundsOf(isolation, { home, source, objects: mirror.objects }, [configFolder, await realpath(binary)]),
+    grounds,
+    workspace,
     home,
     opencode: options.opencode ?? {},
     author: options.author ?? DEFAULTS.author,
@@ -87,6 +95,16 @@ export async function openSite(options: SiteOptions): Promise<SpawnerSite> {
     log: options.log ?? silentLogger,
     redactor,
   };
+}
+
+/** Inside, the files of others cannot be written, whoever we are outside. @throws {CellpoolError} NOT_A_REPOSITORY */
+async function demandOwner({ path, gitDir }: Source): Promise<void> {
+  const { uid } = await stat(gitDir);
+  if (uid === process.getuid?.()) return;
+  throw new CellpoolError('NOT_A_REPOSITORY', `${path} belongs to another user, so its worktrees are no workspaces`, {
+    hint: 'Run the worker as the owner of the repository, or without --workspace worktree.',
+    facts: { path },
+  });
 }
 
 /** @throws {CellpoolError} OPENCODE_MISSING when the program does not run. */

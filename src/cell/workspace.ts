@@ -2,10 +2,10 @@
  * The workspace: the agent's own git working tree, and beside it the record, a repository only the worker uses.
  * Both borrow the mirror's objects, so making them costs a checkout and nothing more.
  *
- *     <cell folder>/workspace/         the agent's working tree, with a .git of its own
+ *     <cell folder>/workspace/         the agent's working tree, with a .git (see agent-git.ts)
  *     <cell folder>/record.git/        what the worker asks about it (see src/git/record.ts)
  */
-import { appendFile, chmod, copyFile, cp, lstat, mkdir, readdir, rm, writeFile } from 'node:fs/promises';
+import { appendFile, chmod, lstat, mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DEFAULTS } from '../config.ts';
 import { CellpoolError } from '../errors.ts';
@@ -13,22 +13,19 @@ import { ownGitOk } from '../git/git.ts';
 import type { Mirror } from '../git/mirror.ts';
 import type { WorkRecord } from '../git/record.ts';
 import { removeTree } from '../os/remove-tree.ts';
+import {
+  type AgentGitPlace,
+  type Author,
+  forgetAgentGit,
+  giveIndex,
+  initBorrowing,
+  type LinkedTo,
+  makeAgentGit,
+  writeHomeConfig,
+} from './agent-git.ts';
 
-export interface Author {
-  name: string;
-  email: string;
-}
-
-export interface Workspace {
-  workspacePath: string;
-  recordDir: string;
-  /** Full id of the commit the agent starts from. */
-  baseCommit: string;
+export interface Workspace extends AgentGitPlace {
   baseTree: string;
-  /** Short name of the branch the agent finds itself on. */
-  branch: string;
-  author: Author;
-  mirror: Mirror;
 }
 
 export interface WorkspaceOptions {
@@ -40,6 +37,8 @@ export interface WorkspaceOptions {
   branch: string;
   /** Who an agent's own commits are by. */
   author?: Author;
+  /** Makes it a worktree of that repository; left out or null: a clone. */
+  worktree?: LinkedTo | null;
 }
 
 /** Two files at a time: more gains nothing on the machines measured, and other cells want the cores too. */
@@ -50,12 +49,14 @@ const CHECKOUT_WORKERS = 2;
  * @throws {CellpoolError} SPAWN_FAILED; GIT_MISSING.
  */
 export async function makeWorkspace(options: WorkspaceOptions): Promise<Workspace> {
-  const { mirror, commit, cellDir, branch, author = DEFAULTS.author } = options;
+  const { mirror, commit, cellDir, branch, author = DEFAULTS.author, worktree = null } = options;
   const workspacePath = join(cellDir, 'workspace');
   const recordDir = join(cellDir, 'record.git');
-  const workspace = { workspacePath, recordDir, baseCommit: commit, baseTree: '', branch, author, mirror };
+  const ofAgent: AgentGitPlace = { workspacePath, recordDir, baseCommit: commit, branch, author, mirror, worktree };
+  const workspace = { ...ofAgent, baseTree: '' };
   try {
     await mkdir(workspacePath, { recursive: true });
+    if (worktree !== null) await writeHomeConfig(workspace);
     const parts = await Promise.allSettled([
       makeRecord(workspace).then(() => checkOut(workspace)),
       makeAgentGit(workspace),
@@ -67,7 +68,9 @@ export async function makeWorkspace(options: WorkspaceOptions): Promise<Workspac
     await giveIndex(workspace);
     return { ...workspace, baseTree: tree.status === 'fulfilled' ? tree.value.trim() : '' };
   } catch (error) {
-    await Promise.all([workspacePath, recordDir].map(removeTree));
+    // Who spawns it undoes that once more, and tells when it cannot be done.
+    await forgetAgentGit(workspace).catch(() => undefined);
+    await Promise.all([workspacePath, recordDir, join(cellDir, 'worktree')].map(removeTree));
     throw error instanceof CellpoolError
       ? error
       : new CellpoolError('SPAWN_FAILED', `the workspace cannot be made in ${cellDir}`, { cause: error });
@@ -89,47 +92,11 @@ export async function checkOut(workspace: Workspace): Promise<void> {
   await ownGitOk(args, { ...record, config: [`checkout.workers=${CHECKOUT_WORKERS}`] }, 'SPAWN_FAILED');
 }
 
-/** Lets the agent's git know the files' sizes and times too, so that its first status need not read them all. */
-export async function giveIndex(workspace: Workspace): Promise<void> {
-  await copyFile(recordOf(workspace).index, join(workspace.workspacePath, '.git', 'index'));
-}
-
-/** The agent's `.git`: no remote, no hook, one branch. Whatever stood there must be gone. */
-export async function makeAgentGit(workspace: Workspace): Promise<void> {
-  const { workspacePath, branch, baseCommit, author } = workspace;
-  const gitDir = join(workspacePath, '.git');
-  await init(workspace, workspacePath, [`--initial-branch=${branch}`]);
-  const identity = `[user]\n\tname = ${quoted(author.name)}\n\temail = ${quoted(author.email)}\n`;
-  await appendFile(join(gitDir, 'config'), `${identity}[gc]\n\tauto = 0\n`);
-  // Without a log of the branch, which would hold the time and so differ after a revert.
-  await ownGitOk(
-    ['update-ref', 'HEAD', baseCommit],
-    { gitDir, config: ['core.logAllRefUpdates=false'] },
-    'SPAWN_FAILED',
-  );
-}
-
 async function makeRecord(workspace: Workspace): Promise<void> {
-  await init(workspace, workspace.recordDir, ['--bare']);
+  await initBorrowing(workspace.mirror, workspace.recordDir, ['--bare']);
   // It does not outlive the cell, so no object in it need survive a power cut.
   await appendFile(join(workspace.recordDir, 'config'), '[core]\n\tfsync = none\n');
 }
-
-async function init(workspace: Workspace, folder: string, more: string[]): Promise<void> {
-  const { mirror } = workspace;
-  const args = ['init', '--quiet', '--template=', `--object-format=${mirror.format}`, ...more, folder];
-  await ownGitOk(args, {}, 'SPAWN_FAILED');
-  const gitDir = more.includes('--bare') ? folder : join(folder, '.git');
-  await mkdir(join(gitDir, 'info'), { recursive: true });
-  await mkdir(join(gitDir, 'objects', 'info'), { recursive: true });
-  await writeFile(join(gitDir, 'objects', 'info', 'alternates'), `${mirror.objects}\n`);
-  // Where the source's history was cut off, the borrowed history ends too.
-  await cp(join(mirror.path, 'shallow'), join(gitDir, 'shallow')).catch(error => {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-  });
-}
-
-const quoted = (value: string) => `"${value.replace(/[\\"]/g, '\\$&').replace(/\s/g, ' ')}"`;
 
 /** Whether the workspace is a folder still: an agent may have put a link to somewhere else in its place. */
 export async function isInPlace(workspace: Workspace): Promise<boolean> {

@@ -10,6 +10,7 @@ import { asCellpoolError } from '../errors.ts';
 import { chooseIsolation, ISOLATION_HINT } from '../os/isolation.ts';
 import { type LeashLevel, leashLevel } from '../os/leash.ts';
 import { availableMemory, CELL_MEMORY_BYTES, cellsThatFit, RESERVE_BYTES } from '../os/memory.ts';
+import { findProgram } from '../os/program.ts';
 import { achievedLevels } from '../os/resource-limits.ts';
 import { run } from '../os/run.ts';
 import { checkRedis } from '../redis/connection.ts';
@@ -61,6 +62,7 @@ async function checkAll(settings: Settings, asked: AbortSignal): Promise<Check[]
     await attempt('leash', checkLeash),
     await attempt('limits', () => checkLimits(settings)),
     await attempt('isolation', () => checkIsolation(settings)),
+    await attempt('workspace', () => checkWorkspace(settings)),
   ];
   asked.throwIfAborted();
   return checks;
@@ -218,6 +220,15 @@ async function checkIsolation({ isolation: { level: asked, readable } }: Setting
   const { level, lacking } = await chooseIsolation(asked, readable);
   if (lacking === null) return ok(level);
   return { state: 'warning', found: `${level}: ${lacking}`, advice: ISOLATION_HINT };
+}
+
+async function checkWorkspace({ workspace }: Settings): Promise<Finding> {
+  if (workspace === 'clone') return ok('clone');
+  const found = 'worktree: agents may change refs, config and hooks of your repository';
+  if ((await findProgram('flock', process.env.PATH ?? '').catch(() => null)) === null) {
+    return { state: 'fault', found: 'worktree: there is no flock on PATH', advice: 'Install util-linux.' };
+  }
+  return { state: 'warning', found, advice: 'Leave --workspace and CELLPOOL_WORKSPACE unset, unless you accept that.' };
 }
 
 function isAtLeast(version: string, [major, minor]: readonly [number, number]): boolean {

@@ -45,6 +45,11 @@ export const FLAGS = {
     'isolation.level',
     'auto, strict, sandbox or process: how far cells are kept from this machine (default: auto, as far as it allows)',
   ],
+  workspace: [
+    '--workspace <kind>',
+    'workspace',
+    'clone, or worktree: agents work in worktrees of your repository and may change its refs, config and hooks (default: clone)',
+  ],
   logLevel: ['--log-level <level>', 'logLevel', 'fatal, error, warn, info, debug, trace or silent'],
 } as const satisfies Record<string, readonly [string, SettingKey, string]>;
 
@@ -65,7 +70,15 @@ export const TASK_FLAGS = [
   'totalTokenBudget',
 ] as const;
 export const LIMIT_FLAGS = ['memoryMb', 'pids', 'cpus', 'diskMb'] as const;
-export const WORKER_FLAGS = ['concurrency', 'ports', 'isolation', 'grace', ...LIMIT_FLAGS, 'logLevel'] as const;
+export const WORKER_FLAGS = [
+  'concurrency',
+  'ports',
+  'isolation',
+  'workspace',
+  'grace',
+  ...LIMIT_FLAGS,
+  'logLevel',
+] as const;
 
 export function addFlags(command: Command, names: readonly FlagName[]): Command {
   for (const name of names) {

@@ -21,7 +21,7 @@ import { drainOthers, sayWhatElseIsQueued } from './others.ts';
 import { endInWords, endWhenAsked } from './stopping.ts';
 import type { TaskFlags } from './task-flags.ts';
 import { readTaskCall, type TaskCall } from './task-input.ts';
-import { CHANGED, isolationInWords, summary } from './words.ts';
+import { CHANGED, cellsInWords, summary } from './words.ts';
 
 export async function run(file: string | undefined, flags: TaskFlags): Promise<number> {
   const call = await readTaskCall(file, flags);
@@ -194,7 +194,7 @@ async function workOff(
     await queue.close();
     throw error;
   });
-  view.say(isolationInWords(pool.isolation));
+  for (const line of cellsInWords(pool.isolation, settings.workspace)) view.say(line);
   void endWhenAsked(pool, stop, settings.graceMs, message => view.say(message)).then(
     end => {
       if (end.ended + end.handedBack > 0) view.say(endInWords(end));

@@ -1,5 +1,6 @@
 /** Figures and tables for people. */
 
+import type { Settings } from '../config.ts';
 import type { AttemptResult } from '../job/outcome.ts';
 import type { Isolation } from '../os/isolation.ts';
 
@@ -94,6 +95,14 @@ export function summary(results: readonly AttemptResult[], queued = 0): string {
     ...(problems.length === 0 ? [] : ['', ...problems]),
     ...(leaks.length === 0 ? [] : ['', ...leaks]),
   ].join('\n');
+}
+
+const IN_WORKTREES =
+  'Agents work in worktrees of your repository: they may change its refs, config and hooks (docs/security.md).';
+
+/** What keeps the cells from this machine, and from the user's repository: a line each. */
+export function cellsInWords(isolation: Pick<Isolation, 'level' | 'lacking'>, workspace: Settings['workspace']) {
+  return [isolationInWords(isolation), ...(workspace === 'worktree' ? [IN_WORKTREES] : [])];
 }
 
 /** What keeps the cells from this machine, as one sentence. */

@@ -10,7 +10,7 @@ import { type Connected, withRedis } from './connected.ts';
 import { interruptible, type StopRequests } from './interrupts.ts';
 import { say } from './outputs.ts';
 import { endInWords, endWhenAsked } from './stopping.ts';
-import { duration, isolationInWords, printable } from './words.ts';
+import { cellsInWords, duration, printable } from './words.ts';
 
 /** 0 when every running attempt came to its end, 130 when jobs were handed back. */
 export async function workUntilStopped(settings: Settings, json: boolean): Promise<number> {
@@ -54,7 +54,7 @@ async function workWith(settings: Settings, json: boolean, connected: Connected,
     },
   });
   say(`Working with up to ${pool.concurrency} cells (${connected.origin} Redis). Ctrl-C to stop.`);
-  say(printable(isolationInWords(pool.isolation)));
+  for (const line of cellsInWords(pool.isolation, settings.workspace)) say(printable(line));
   const end = await endWhenAsked(pool, stop, settings.graceMs, say);
   say(endInWords(end));
   return end.handedBack > 0 ? 130 : 0;

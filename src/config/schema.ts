@@ -67,6 +67,9 @@ const names = z.preprocess(
 /** Strongest first; what they mean stands in `os/isolation.ts`. */
 export const ISOLATION_LEVELS = ['strict', 'sandbox', 'process'] as const;
 
+/** What the agent finds as `.git`; see `cell/agent-git.ts`. */
+export const WORKSPACES = ['clone', 'worktree'] as const;
+
 const paths = z.preprocess(
   value => (typeof value === 'string' ? value.split(':').filter(path => path !== '') : value),
   z.array(z.string().regex(/^\/[^\0]+$/, 'must be a list of absolute paths')),
@@ -195,6 +198,8 @@ export const settingsSchema = z.strictObject({
     /** Hosts that cells may call where their network is their own; the model's need not be named. */
     allow: hostList.default([]),
   }),
+  /** `worktree`: agents work in linked worktrees of the user's repository, and may change all of its `.git`. */
+  workspace: z.enum(WORKSPACES).default('clone'),
   /** Names of environment variables that reach the cell's server, and its setup and test commands. */
   env: z.strictObject({ server: names.default([]), commands: names.default([]) }),
   logLevel: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).optional(),

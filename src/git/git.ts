@@ -3,6 +3,7 @@
  * would silently redirect every command, so nothing is inherited. Exit codes decide, never what git prints.
  */
 import { CellpoolError, type ErrorCode } from '../errors.ts';
+import type { Argv } from '../os/leash.ts';
 import { type RunResult, run } from '../os/run.ts';
 
 export interface GitCall {
@@ -22,25 +23,32 @@ export interface GitCall {
   config?: readonly string[];
   /** Milliseconds. */
   timeoutMs?: number;
+  /** Starts git inside something. */
+  wrap?: (argv: Argv) => Argv;
 }
 
 /** Long enough for the first copy of a large history. */
 const GIT_TIMEOUT_MS = 10 * 60_000;
 
 /**
- * Hold for every call, whatever the repository's own config says: no program of the repository's is started, no
- * housekeeping begins behind our back, and a copy between two local folders is always allowed.
+ * Hold for every call, whatever the repository's own config says (an agent may have written that): no program of the
+ * repository's is started, and no housekeeping begins behind our back.
  */
 const SETTINGS = [
   'core.hooksPath=/dev/null',
+  // Hooks in the config (git 2.54), by the moments our calls come to.
+  ...['reference-transaction', 'post-checkout', 'post-index-change'].map(event => `hook.${event}.enabled=false`),
   'core.fsmonitor=false',
+  'core.alternateRefsCommand=true',
+  'log.showSignature=false',
+  // By `url.<base>.insteadOf` a path can become the address of a helper, and a helper can be an alias.
+  'alias.remote-file=version',
   'core.untrackedCache=false',
   'gc.auto=0',
   'maintenance.auto=false',
   'commit.gpgSign=false',
   'submodule.recurse=false',
   'protocol.version=2',
-  'protocol.file.allow=always',
   'safe.bareRepository=all',
 ];
 
@@ -51,6 +59,10 @@ const COMMON = {
   GIT_NO_REPLACE_OBJECTS: '1',
   // Reading must not rewrite the index of somebody's working copy.
   GIT_OPTIONAL_LOCKS: '0',
+  // From folder to folder only, whatever the config allows or forbids; and nothing is fetched because it is missing,
+  // for the config says by which program.
+  GIT_ALLOW_PROTOCOL: 'file',
+  GIT_NO_LAZY_FETCH: '1',
 };
 
 /** Only settings of the repository itself count: nothing of the user's, nothing of the machine's. */
@@ -119,7 +131,8 @@ async function start(env: Record<string, string>, args: readonly string[], call:
     ...(call.workTree === undefined ? [] : [`--work-tree=${call.workTree}`]),
   ];
   const index = call.index === undefined ? {} : { GIT_INDEX_FILE: call.index };
-  const result = await run(['git', ...settings, ...where, ...args], {
+  const argv: Argv = ['git', ...settings, ...where, ...args];
+  const result = await run(call.wrap?.(argv) ?? argv, {
     cwd: call.cwd ?? call.workTree ?? '/',
     env: { ...env, ...index, ...call.env },
     timeoutMs: call.timeoutMs ?? GIT_TIMEOUT_MS,

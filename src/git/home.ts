@@ -2,7 +2,7 @@
 import { CellpoolError, messageOf } from '../errors.ts';
 import { type RefMove, refTransaction } from './commands.ts';
 import { ownGitOk } from './git.ts';
-import { checkedOutAt, isAncestor, type Source, tipOf } from './source.ts';
+import { checkedOutAt, enclosedIn, isAncestor, type Source, tipOf } from './source.ts';
 
 /** Where commits stay that a branch no longer leads to. */
 const REPLACED = 'refs/cellpool/replaced';
@@ -47,7 +47,7 @@ export async function bringHome(source: Source, work: Homecoming): Promise<strin
   try {
     await ownGitOk(
       ['update-ref', '--no-deref', '-m', 'cellpool: commit', '-z', '--stdin'],
-      { gitDir: source.gitDir, input: refTransaction(moves), env: identity },
+      { ...enclosedIn(source), input: refTransaction(moves), env: identity },
       'COMMIT_FAILED',
     );
   } catch (error) {
@@ -58,11 +58,17 @@ export async function bringHome(source: Source, work: Homecoming): Promise<strin
   return replaced;
 }
 
+/** Said outright, because the source's config may say otherwise. */
+const UPLOAD_PACK = '--upload-pack=git-upload-pack';
+
 async function fetchObjects(source: Source, work: Homecoming): Promise<void> {
   const args = ['fetch', '--quiet', '--no-tags', '--no-write-fetch-head', '--no-recurse-submodules', '--refmap='];
   await ownGitOk(
-    [...args, '--no-prune', '--no-write-commit-graph', '--end-of-options', work.from, work.ref],
-    { gitDir: source.gitDir, config: ['fetch.fsckObjects=true', 'fetch.pruneTags=false', 'fetch.parallel=1'] },
+    [...args, '--no-prune', '--no-write-commit-graph', UPLOAD_PACK, '--end-of-options', work.from, work.ref],
+    {
+      ...enclosedIn(source, [work.from]),
+      config: ['fetch.fsckObjects=true', 'fetch.pruneTags=false', 'fetch.parallel=1', 'fetch.bundleURI='],
+    },
     'COMMIT_FAILED',
   );
 }

@@ -9,6 +9,7 @@ import { mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CellpoolError } from '../errors.ts';
+import type { Argv } from '../os/leash.ts';
 import { ownGit, ownGitOk } from './git.ts';
 import { type Source, someBranches, tipOf } from './source.ts';
 
@@ -24,7 +25,10 @@ export interface Mirror {
 const FETCH_TRIES = 6;
 /** Older than any fetch of ours may last, so that whoever took the lock is gone. */
 const STALE_MS = 15 * 60_000;
-const UPLOAD_PACK = `git -c 'safe.directory=*' -c safe.bareRepository=all -c core.hooksPath=/dev/null upload-pack`;
+const UPLOAD_PACK: Argv = [
+  ...(['git', '-c', 'safe.directory=*', '-c', 'safe.bareRepository=all'] as const),
+  ...['-c', 'core.hooksPath=/dev/null', 'upload-pack'],
+];
 
 /**
  * The mirror of `source` under `<home>/mirrors`, made when it is not there yet. Safe to call from several processes
@@ -124,7 +128,8 @@ async function basesOf(mirror: Mirror, folder: string): Promise<string[]> {
 async function fetch(mirror: Mirror, source: Source, refspec: string): Promise<void> {
   const args = ['fetch', '--quiet', '--no-tags', '--no-write-fetch-head', '--no-recurse-submodules', '--refmap='];
   // `openSource` has asked git whether the source may be read; asking again without the user's settings would fail.
-  const command = [...args, '--update-shallow', `--upload-pack=${UPLOAD_PACK}`, '--end-of-options'];
+  const uploadPack = (source.enclose?.(UPLOAD_PACK) ?? UPLOAD_PACK).map(shellWord).join(' ');
+  const command = [...args, '--update-shallow', `--upload-pack=${uploadPack}`, '--end-of-options'];
   for (let tries = 1; ; tries++) {
     try {
       await ownGitOk([...command, source.gitDir, refspec], { gitDir: mirror.path });
@@ -136,6 +141,9 @@ async function fetch(mirror: Mirror, source: Source, refspec: string): Promise<v
     }
   }
 }
+
+/** Git has a shell start the other side of a fetch. */
+const shellWord = (word: string) => `'${word.replaceAll("'", "'\\''")}'`;
 
 async function removeStale(folder: string, name: RegExp): Promise<void> {
   for (const entry of (await readdir(folder)).filter(one => name.test(one))) {

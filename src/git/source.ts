@@ -2,8 +2,10 @@
 import { realpath, stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { CellpoolError } from '../errors.ts';
-import { parseWorktrees } from './commands.ts';
-import { accept, ownGit, ownGitOk, refused, userGit } from './git.ts';
+import type { Argv } from '../os/leash.ts';
+import type { RunResult } from '../os/run.ts';
+import { parseWorktrees, splitNul } from './commands.ts';
+import { accept, type GitCall, ownGit, ownGitOk, refused, userGit } from './git.ts';
 
 export interface Source {
   /** Top folder of the working copy, or the bare repository itself; absolute, without symbolic links. */
@@ -13,6 +15,16 @@ export interface Source {
   bare: boolean;
   /** How objects are named. */
   format: 'sha1' | 'sha256';
+  /**
+   * Where agents may write to the git folder: starts a program that changes it, or that reads all of it, inside a
+   * place where nothing else may be written. Left out: nothing is to be feared, or nothing can be done.
+   */
+  enclose?: (argv: Argv, open?: { readable?: readonly string[]; writable?: readonly string[] }) => Argv;
+}
+
+/** How git is called to change the source. */
+export function enclosedIn({ gitDir, enclose }: Source, readable: readonly string[] = []): GitCall {
+  return { gitDir, ...(enclose === undefined ? {} : { wrap: argv => enclose(argv, { readable }) }) };
 }
 
 /**
@@ -87,20 +99,53 @@ export async function someBranches(source: Source, limit = 5): Promise<string[]>
  */
 export async function hasUncommittedEdits(source: Source): Promise<boolean> {
   if (source.bare) return false;
-  const args = ['status', '--porcelain', '-z', '--untracked-files=no', '--ignore-submodules=dirty'];
-  return accept(await userGit(args, { cwd: source.path }), args) !== '';
+  const args = ['status', '--porcelain', '-z', '--untracked-files=no', '--ignore-submodules=dirty', '--no-renames'];
+  const env = await withoutFilters(source);
+  return env !== null && accept(await userGit(args, { cwd: source.path, env }), args) !== '';
+}
+
+/**
+ * Variables that take their programs from the filters which the repository's own config names: an agent may have
+ * written that. Filters of the user's own config stay. Null when one cannot be named.
+ */
+async function withoutFilters(source: Source): Promise<Record<string, string> | null> {
+  const args = ['config', '--show-scope', '--name-only', '-z', '--get-regexp', '^filter\\.'];
+  const found = await userGit(args, { cwd: source.path });
+  // Exit code 1: there are none.
+  const fields = found.exitCode === 1 ? [] : splitNul(accept(found, args));
+  const keys = fields.flatMap((key, at) => (/^(local|worktree)$/.test(fields[at - 1] ?? '') ? [key] : []));
+  if (keys.some(key => key.includes('\uFFFD'))) return null;
+  const filters = new Set(keys.map(key => key.slice(0, key.lastIndexOf('.'))));
+  const entries = [...filters].flatMap(name => [`${name}.clean`, `${name}.process`, `${name}.required`]);
+  return Object.fromEntries([
+    ['GIT_CONFIG_COUNT', String(entries.length)],
+    ...entries.flatMap((key, at) => [
+      [`GIT_CONFIG_KEY_${at}`, key],
+      [`GIT_CONFIG_VALUE_${at}`, ''],
+    ]),
+  ]);
 }
 
 /** The folder of the working copy, main or linked, that has `branch` checked out; null when none has. */
 export async function checkedOutAt(source: Source, branch: string): Promise<string | null> {
   const args = ['worktree', 'list', '--porcelain'];
-  const exact = await ownGit([...args, '-z'], { gitDir: source.gitDir });
+  const exact = await listed(source, [...args, '-z']);
   // Exit code 129 is git's for an option it does not know: `-z` came with 2.36.
-  const listed =
+  const all =
     exact.exitCode === 129
-      ? parseWorktrees(await ownGitOk(args, { gitDir: source.gitDir }), '\n')
+      ? parseWorktrees(accept(await listed(source, args), args), '\n')
       : parseWorktrees(accept(exact, args), '\0');
-  return listed.find(one => one.branch === branch && !one.prunable)?.path ?? null;
+  return all.find(one => one.branch === branch && !one.prunable)?.path ?? null;
+}
+
+/** For a moment git cannot read a worktree that is just being made. */
+const LIST_TRIES = 3;
+
+async function listed({ gitDir }: Source, args: readonly string[]): Promise<RunResult> {
+  for (let tries = 1; ; tries++) {
+    const found = await ownGit(args, { gitDir });
+    if (found.exitCode !== 128 || tries === LIST_TRIES) return found;
+  }
 }
 
 /** Whether `ancestor` is part of the history of `commit`, both of which the source must hold. */

@@ -73,6 +73,8 @@ export const attemptResultSchema = z.object({
   secretInWork: z.boolean().optional(),
   /** How far the cell was kept apart from the machine; left out when there was none. */
   isolation: z.enum(ISOLATION_LEVELS).optional(),
+  /** The agent worked in a worktree of the user's repository; left out when it had a clone, or there was no cell. */
+  workspace: z.literal('worktree').optional(),
   /** Folder on the worker's host with transcript, diff, test log and server log. */
   artifacts: z.string(),
 });

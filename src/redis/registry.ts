@@ -41,6 +41,8 @@ export const cellRecordSchema = z.object({
   isolation: z.enum(ISOLATION_LEVELS),
   /** The agent's working tree; for people, since the reaper goes by the cell's id. */
   workspace: z.string(),
+  /** Git folder of the user's repository where the workspace is registered as a worktree, under the cell's id. */
+  worktree: z.string().startsWith('/').optional(),
   port: z.object({ port: z.int(), token: z.string() }).nullable(),
   server: z.object({ pid: z.int().positive(), startTime: z.string() }).nullable(),
   /** Folders of its control group. */
@@ -101,7 +103,7 @@ export class CellRegistry {
   /** Enters what became known of a cell of this process. Harmless for one that is not. */
   async update(
     cellId: string,
-    changes: Partial<Pick<CellRecord, 'port' | 'server' | 'groups' | 'abandoned'>>,
+    changes: Partial<Pick<CellRecord, 'port' | 'server' | 'groups' | 'worktree' | 'abandoned'>>,
   ): Promise<void> {
     const before = this.#own.get(cellId);
     if (before === undefined) return;

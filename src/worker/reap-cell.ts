@@ -1,10 +1,11 @@
-/** What a dead worker left of one cell: its job first, then processes, workspace, pin, port and entry. */
+/** What a dead worker left of one cell: its job first, then processes, worktree, workspace, pin, port and entry. */
 import { lstat, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { Job } from 'bullmq';
 import { removeWorkspace } from '../cell/workspace.ts';
 import { messageOf } from '../errors.ts';
 import { unpin } from '../git/mirror.ts';
+import { removeRegistration } from '../git/worktree.ts';
 import { jobIdOf } from '../job/names.ts';
 import type { TaskQueue } from '../job/queue.ts';
 import { removeGroup } from '../os/cgroup.ts';
@@ -92,6 +93,7 @@ export async function reapCell(
     clean = (await step('processes of the hook', async () => processes(cell, dryRun))) && clean;
   }
   clean = (await step('control group', () => group(record, home, dryRun))) && clean;
+  clean = (await step('worktree', () => worktree(record, dryRun))) && clean;
   clean = (await step('folder', () => folder(join(home, 'cells', cellId), dryRun), FOLDER_MS)) && clean;
   clean = (await step('base pin', () => pin(home, record, dryRun))) && clean;
   clean = (await step('port', () => leases(context.ports, cellId, dryRun))) && clean;
@@ -128,6 +130,12 @@ async function group({ groups = [], cellId }: CellRecord, home: string, dryRun: 
 async function hook({ onFailure }: ReapContext, record: CellRecord): Promise<string[]> {
   await onFailure?.(record);
   return [];
+}
+
+/** The git folder comes from a record, but what is removed there has the name of this very cell. */
+async function worktree({ worktree: gitDir, cellId }: CellRecord, dryRun: boolean): Promise<string[]> {
+  if (gitDir === undefined) return [];
+  return (await removeRegistration(gitDir, cellId, dryRun)) ? ['worktree'] : [];
 }
 
 async function folder(path: string, dryRun: boolean): Promise<string[]> {

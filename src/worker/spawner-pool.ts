@@ -61,9 +61,9 @@ function isThere({ site }: PooledSpawner): Promise<boolean> {
 
 /** What all sites of a worker have in common. */
 export function siteOptionsOf(settings: Settings, log: Logger): PoolSite {
-  const { home, opencodeBin, opencode, author, env, isolation } = settings;
+  const { home, opencodeBin, opencode, author, env, isolation, workspace } = settings;
   const { bootMs, setupMs, testMs, memoryMb, pids, cpus, diskMb } = settings.limits;
   const bounds = { bootMs, setupMs, testMs, limits: { memoryMb, pids, cpus, diskMb } };
   const { level, readable } = isolation;
-  return { home, opencodeBin, opencode, author, ...bounds, isolation: level, readable, env, log };
+  return { home, opencodeBin, opencode, author, ...bounds, isolation: level, readable, workspace, env, log };
 }

@@ -158,18 +158,7 @@ test('files named like options, refs and magic are files', async () => {
     'refs/heads/main',
     ':(top)x',
   ];
-  const more = [
-    ':!x',
-    '@{-1}',
-    '@',
-    '*',
-    '{a,b}',
-    '$(touch ran)',
-    '`touch ran`',
-    ';touch ran',
-    'CON',
-    'a:b',
-  ];
+  const more = [':!x', '@{-1}', '@', '*', '{a,b}', '$(touch ran)', '`touch ran`', ';touch ran', 'CON', 'a:b'];
   const odd = [...names, ...more];
   const { spawn, source, top } = await cellsOn(Object.fromEntries(odd.map(name => [name, file('x\n')])));
   const workspace = await spawn();

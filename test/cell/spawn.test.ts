@@ -9,6 +9,7 @@ import { checkSpawnConfig, type SpawnConfig } from '../../src/cell/spawn-config.
 import type { CellpoolError } from '../../src/errors.ts';
 import { occupy, startTestCells, type TestCells } from '../support/cell.ts';
 import { git, pictureOf, refsOf } from '../support/repository.ts';
+import { registrations } from '../support/worktree.ts';
 
 // Real servers share few cores with other tests: a boot of 3 s may take 30.
 vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
@@ -86,6 +87,12 @@ describe('a spawn that fails names its step and leaves nothing', () => {
     });
     const { facts } = error as CellpoolError;
     expect(readFileSync(join(String(facts.artifacts), 'server.log'), 'utf8')).toContain('no such thing as a plugin');
+  });
+
+  test('when the workspace is a worktree: it is not registered any more', async () => {
+    const error = await failureOf(cells.spawnerWith({ workspace: 'worktree', binary: fake('dies-at-once') }));
+    expect(error).toMatchObject({ code: 'SERVER_EXITED', facts: { step: 'server' } });
+    expect(registrations(join(cells.repository, '.git'))).toEqual([]);
   });
 
   test('when there is no such program', async () => {

@@ -83,6 +83,12 @@ describe('without opencode', () => {
     expect(stdout).toMatch(/^one +queued +waiting/m);
   });
 
+  test('doctor warns of workspaces that give up the repository of the user', async () => {
+    const warned = checksOf(await cli.run(['doctor', '--json', '--workspace', 'worktree'], { env })).get('workspace');
+    expect(warned).toMatchObject({ state: 'warning', found: expect.stringContaining('refs, config and hooks') });
+    expect(warned?.advice).toContain('CELLPOOL_WORKSPACE');
+  });
+
   test('doctor says which program is missing', async () => {
     const done = await cli.run(['doctor', '--json'], { env });
     expect(done.exitCode).toBe(3);

@@ -69,6 +69,7 @@ test('every flag sets its setting when it is typed', () => {
     cpus: ['--cpus', '1.5'],
     diskMb: ['--disk-mb', '4096'],
     isolation: ['--isolation', 'sandbox'],
+    workspace: ['--workspace', 'worktree'],
     logLevel: ['--log-level', 'debug'],
   };
   const command = addFlags(new Command(), [...SITE_FLAGS, ...TASK_FLAGS, ...WORKER_FLAGS]);
@@ -79,6 +80,7 @@ test('every flag sets its setting when it is typed', () => {
     concurrency: 7,
     ports: { from: 9100, to: 9200 },
     isolation: { level: 'sandbox' },
+    workspace: 'worktree',
     model: 'a/b',
     agent: 'build',
     test: 'npm test',

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { duration, printable, shorten, summary, table } from '../../src/cli/words.ts';
+import { cellsInWords, duration, printable, shorten, summary, table } from '../../src/cli/words.ts';
 import type { AttemptResult } from '../../src/job/outcome.ts';
 
 function result(more: Partial<AttemptResult> = {}): AttemptResult {
@@ -93,6 +93,15 @@ describe('a table', () => {
     expect(first.indexOf('x')).not.toBe(-1);
     expect(first.length).toBe(second.length);
   });
+});
+
+test('what keeps cells apart is a line, and that they work in worktrees is another', () => {
+  const isolation = { level: 'sandbox', lacking: null } as const;
+  expect(cellsInWords(isolation, 'clone')).toEqual(['Cells are isolated: sandbox.']);
+  expect(cellsInWords(isolation, 'worktree')).toEqual([
+    'Cells are isolated: sandbox.',
+    expect.stringMatching(/worktrees of your repository.*refs, config and hooks/),
+  ]);
 });
 
 describe('the summary', () => {

@@ -14,7 +14,7 @@ import {
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { onTestFinished } from 'vitest';
-import { makeWorkspace, type Workspace } from '../../src/cell/workspace.ts';
+import { makeWorkspace, type Workspace, type WorkspaceOptions } from '../../src/cell/workspace.ts';
 import { openMirror, pinBase } from '../../src/git/mirror.ts';
 import { openSource } from '../../src/git/source.ts';
 
@@ -106,9 +106,10 @@ export async function prepareCells(make: Files | ((folder: string) => string)) {
   const top = typeof make === 'function' ? make(folder) : makeRepository(join(folder, 'source'), make);
   const source = await openSource(top);
   const mirror = await openMirror(join(folder, 'home'), source);
-  const spawn = async (id = 'cell-1'): Promise<Workspace> => {
+  const spawn = async (id = 'cell-1', more: Partial<WorkspaceOptions> = {}): Promise<Workspace> => {
     const commit = await pinBase(mirror, source, 'main', id);
-    return makeWorkspace({ mirror, commit, cellDir: join(folder, 'home', 'cells', id), branch: 'cellpool/fix-1' });
+    const cellDir = join(folder, 'home', 'cells', id);
+    return makeWorkspace({ mirror, commit, cellDir, branch: 'cellpool/fix-1', ...more });
   };
   return { folder, top, source, mirror, spawn };
 }

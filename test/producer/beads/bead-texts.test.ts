@@ -1,13 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import {
-  attemptComment,
-  closeReason,
-  endComment,
-  notClosedComment,
-  printable,
-} from '../../../src/producer/beads/bead-texts.ts';
+import { attemptComment, closeReason, endComment, notClosedComment } from '../../../src/producer/beads/bead-texts.ts';
 import { hasMark, isBeadId, isOurs, markOf } from '../../../src/producer/beads/names.ts';
+import { printable } from '../../../src/producer/source/printable.ts';
 import type { Note } from '../../../src/producer/source/task-source.ts';
 
 /** As Beads has them (`FailureCloseKeywords` of 1.3.0): a reason with one of these is that of a failure. */
