@@ -10,6 +10,7 @@ import { addDemoCommand } from './commands/demo.ts';
 import { addDoctorCommand } from './commands/doctor.ts';
 import { addDrainCommand } from './commands/drain.ts';
 import { addEnqueueCommand } from './commands/enqueue.ts';
+import { addFolderCommand } from './commands/folder.ts';
 import { addPauseCommand, addResumeCommand } from './commands/pause.ts';
 import { addReapCommand } from './commands/reap.ts';
 import { addRetryCommand } from './commands/retry.ts';
@@ -25,7 +26,7 @@ Begin with:
 
 /** In the order in which the help lists them. */
 const COMMANDS = [
-  ...[addRunCommand, addEnqueueCommand, addWorkerCommand, addBeadsCommand],
+  ...[addRunCommand, addEnqueueCommand, addWorkerCommand, addBeadsCommand, addFolderCommand],
   ...[addCancelCommand, addRetryCommand, addPauseCommand, addResumeCommand, addDrainCommand],
   ...[addBudgetCommand, addReapCommand, addDoctorCommand, addDemoCommand],
 ];
