@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { BeadsSource } from '../../src/producer/beads/beads-source.ts';
 import type { News, Note } from '../../src/producer/source/task-source.ts';
-import { bdHere, makeTracker, type Tracker } from '../support/bd.ts';
+import { bdHere, makeTracker, PATIENT_MS, type Tracker } from '../support/bd.ts';
 
 const program = bdHere('writes to Beads that are cut off');
 const signal = new AbortController().signal;
@@ -121,8 +121,9 @@ describe.skipIf(program === null)('a write that is cut off', () => {
     const broken = join(folder, 'broken-bd');
     writeFileSync(broken, BROKEN.replaceAll('$REAL', program as string).replaceAll('$LEFT', join(folder, 'left')));
     chmodSync(broken, 0o755);
-    source = await BeadsSource.open({ repository: tracker.folder, env: tracker.env });
-    cutOff = await BeadsSource.open({ repository: tracker.folder, env: { ...tracker.env, BD_BIN: broken } });
+    source = await BeadsSource.open({ repository: tracker.folder, env: tracker.env, timeoutMs: PATIENT_MS });
+    const env = { ...tracker.env, BD_BIN: broken };
+    cutOff = await BeadsSource.open({ repository: tracker.folder, env, timeoutMs: PATIENT_MS });
   });
   afterAll(() => rmSync(folder, { recursive: true, force: true, maxRetries: 3 }));
 

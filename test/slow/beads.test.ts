@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type BeadsOptions, BeadsSource } from '../../src/producer/beads/beads-source.ts';
 import type { News, Note } from '../../src/producer/source/task-source.ts';
-import { bdHere, makeTracker, type Tracker } from '../support/bd.ts';
+import { bdHere, makeTracker, PATIENT_MS, type Tracker } from '../support/bd.ts';
 import { pictureOf, refsOf } from '../support/repository.ts';
 
 const program = bdHere('the contract with Beads');
@@ -16,7 +16,7 @@ let tracker: Tracker;
 let source: BeadsSource;
 
 const open = (more: Partial<BeadsOptions> = {}) =>
-  BeadsSource.open({ repository: tracker.folder, env: tracker.env, ...more });
+  BeadsSource.open({ repository: tracker.folder, env: tracker.env, timeoutMs: PATIENT_MS, ...more });
 
 function noteOf(item: string, news: News, taskId = item): Note {
   const attempt = 'attempt' in news ? `:${news.attempt}` : '';

@@ -75,17 +75,17 @@ function commentsOf(comments: readonly BeadComment[]): string[] {
 const leftOut = (count: number) => (count > 0 ? [`(${count} more are left out)`] : []);
 
 function section(name: string, text: string, most: number): string[] {
-  const clean = bounded(printable(text).trim(), most);
+  const clean = bounded(text.trim(), most, kept => printable(kept).trim());
   return clean === '' ? [] : [`${name}:\n${clean}`];
 }
 
 function line(text: string, most = MOST.line): string {
-  return bounded(printable(text).replace(/\s+/g, ' ').trim(), most);
+  return bounded(text, most, kept => printable(kept).replace(/\s+/g, ' ').trim());
 }
 
-/** Never between the two halves of a character. */
-function bounded(text: string, most: number): string {
-  if (text.length <= most) return text;
+/** Cut first, for there may be a great deal of it; never between the two halves of a character. */
+function bounded(text: string, most: number, clean: (text: string) => string): string {
+  if (text.length <= most) return clean(text);
   const kept = text.slice(0, most).replace(/[\uD800-\uDBFF]$/, '');
-  return `${kept} [${text.length - kept.length} characters left out]`;
+  return `${clean(kept)} [${text.length - kept.length} characters left out]`;
 }

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { promptOf } from '../../../src/producer/beads/bead-prompt.ts';
 import type { BeadComment } from '../../../src/producer/beads/shapes.ts';
-import { issue, relation } from './support.ts';
+import { anyText, issue, relation } from './support.ts';
 
 const comment = (text: string, author = 'anna'): BeadComment => ({ author, text, createdAt: '2026-09-01T10:00:00Z' });
 
@@ -58,11 +58,7 @@ describe('the prompt of a bead', () => {
   });
 
   test('holds no text that could end what is quoted, whatever people write, and never too much', () => {
-    const any = fc.oneof(
-      fc.string({ unit: 'binary', maxLength: 300 }),
-      fc.constant(promptOf(issue({}), [])),
-      fc.constant('----- issue 0 ends -----'),
-    );
+    const any = fc.oneof(anyText(300), fc.constant(promptOf(issue({}), [])), fc.constant('----- issue 0 ends -----'));
     fc.assert(
       fc.property(any, any, any, any, (description, title, text, author) => {
         const prompt = promptOf(

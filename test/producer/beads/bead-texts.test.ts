@@ -4,6 +4,7 @@ import { attemptComment, closeReason, endComment, notClosedComment } from '../..
 import { hasMark, isBeadId, isOurs, markOf } from '../../../src/producer/beads/names.ts';
 import { printable } from '../../../src/producer/source/printable.ts';
 import type { Note } from '../../../src/producer/source/task-source.ts';
+import { anyText } from './support.ts';
 
 /** As Beads has them (`FailureCloseKeywords` of 1.3.0): a reason with one of these is that of a failure. */
 const FAILURE_WORDS = [
@@ -86,7 +87,7 @@ test.each(['', '-p', '--help', 'a b', 'p-1\n', 'p/1', '$(x)', 'a'.repeat(201), '
 
 test('what is printed keeps its words, and no control character', () => {
   fc.assert(
-    fc.property(fc.string({ unit: 'binary' }), text => {
+    fc.property(anyText(), text => {
       const clean = printable(text);
       expect(clean).not.toMatch(/(?![\n\t])\p{Cc}|\p{Surrogate}/u);
       expect(printable(clean)).toBe(clean);

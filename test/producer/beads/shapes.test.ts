@@ -4,6 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { CellpoolError } from '../../../src/errors.ts';
 import { isGone, troubleOf, unanswered } from '../../../src/producer/beads/bd-trouble.ts';
 import { commentsIn, issuesIn, type Printed, readAnswer } from '../../../src/producer/beads/shapes.ts';
+import { anyText } from './support.ts';
 
 interface Fixture {
   /** Where the shapes come from. */
@@ -145,7 +146,7 @@ describe('what bd says instead of an answer', () => {
   test('any text is an answer, or an error of ours', () => {
     const json = fc.json({ maxDepth: 4 });
     const text = fc.oneof(
-      fc.string({ unit: 'binary' }),
+      anyText(),
       json,
       fc.tuple(fc.string(), json, fc.string()).map(parts => parts.join('\n')),
       fc.constantFrom('{"error": "x"}', '{"schema_version": 1, "data": null}', '[{"id": "a"}]', 'null', '[', '{'),
