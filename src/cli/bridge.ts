@@ -1,4 +1,5 @@
 /** What the commands for task sources have in common: one look or a watch, and what they tell. */
+import type { Redis } from 'ioredis';
 import { openQueue } from '../job/queue.ts';
 import { Producer } from '../producer/producer.ts';
 import { Bridge, type BridgeOptions } from '../producer/source/bridge.ts';
@@ -6,6 +7,7 @@ import { CLOSE_ON, type CloseOn } from '../producer/source/due.ts';
 import { Stir } from '../producer/source/stir.ts';
 import type { Note, TaskSource, Written } from '../producer/source/task-source.ts';
 import { watch } from '../producer/source/watch.ts';
+import { poolId } from '../redis/source-ledger.ts';
 import type { BridgeFlags } from './bridge-flags.ts';
 import { type Connected, withRedis } from './connected.ts';
 import { allOf, countOf, durationOf, oneOf } from './faults.ts';
@@ -15,30 +17,26 @@ import { openTarget, type Target } from './task-input.ts';
 import { counted, printable } from './words.ts';
 
 /** @throws {InvalidInput}, and what opening source, repository or Redis throws */
-export async function bridge(flags: BridgeFlags, open: (target: Target) => Promise<TaskSource>): Promise<number> {
+export async function bridge(
+  flags: BridgeFlags,
+  open: (target: Target, pool: string) => Promise<TaskSource>,
+): Promise<number> {
   const [intervalMs, limit, closeOn] = allOf(
     () => durationOf('--interval', flags.interval),
     () => (flags.limit === undefined ? null : countOf('--limit', flags.limit)),
     () => oneOf('--close-on', flags.closeOn, CLOSE_ON),
   );
   const target = await openTarget(flags);
-  const source = await open(target);
   return interruptible(stop =>
     withRedis(
       target.settings,
       say,
-      connected =>
-        work({
-          flags,
-          target,
-          source,
-          connected,
-          intervalMs,
-          limit,
-          closeOn,
-          signal: stop.asked,
-          insisted: stop.insisted,
-        }),
+      async connected => {
+        const redis = await connected.connection('producer');
+        const source = await open(target, await poolId(redis, target.settings.prefix));
+        const signals = { signal: stop.asked, insisted: stop.insisted };
+        return work({ flags, target, source, connected, redis, intervalMs, limit, closeOn, ...signals });
+      },
       stop.asked,
     ),
   );
@@ -49,6 +47,7 @@ interface Work {
   target: Target;
   source: TaskSource;
   connected: Connected;
+  redis: Redis;
   intervalMs: number;
   limit: number | null;
   closeOn: CloseOn;
@@ -57,32 +56,40 @@ interface Work {
 }
 
 async function work(given: Work): Promise<number> {
-  const { flags, connected, signal, source } = given;
-  const { settings } = given.target;
-  const redis = await connected.connection('producer');
-  const producer = new Producer({ redis, prefix: settings.prefix });
-  const queue = openQueue(redis, settings.prefix);
-  const it = new Bridge({ ...bridgeOf(given), redis, producer, queue });
+  const { flags, signal, redis } = given;
+  const { prefix } = given.target.settings;
+  const producer = new Producer({ redis, prefix });
+  const queue = openQueue(redis, prefix);
+  const it = new Bridge({ ...bridgeOf(given), producer, queue });
   try {
-    if (flags.dryRun === true) return await tellWouldQueue(it, flags.json === true);
-    const looked = await it.look(signal);
-    if (flags.watch !== true) {
-      const waits = looked.waiting === 0 ? '' : `, ${counted(looked.waiting, 'write-back')} waiting`;
-      say(`${counted(looked.queued, 'task')} queued from ${printable(source.name)}, ${looked.open} open${waits}.`);
-      return signal.aborted ? 130 : looked.faulty > 0 ? 1 : 0;
-    }
-    say(`Watching ${printable(source.name)}. Ctrl-C to stop.`);
-    const stir = await Stir.open(await connected.connection('worker'), settings.prefix);
-    try {
-      await watch({ bridge: it, stir, intervalMs: given.intervalMs, signal, onAway: sayAway(source) });
-    } finally {
-      await stir.close();
-    }
-    return 0;
+    if (flags.watch === true && flags.dryRun !== true) return await keepWatching(it, given);
+    return flags.dryRun === true ? await tellWouldQueue(it, given) : await lookOnce(it, given);
+  } catch (error) {
+    // What was being asked is cut short by the second signal, and says so in words of its own.
+    if (signal.aborted) return 130;
+    throw error;
   } finally {
     await producer.close();
     // Closing releases nothing in Redis, so a failure to say goodbye costs nothing.
     await queue.close().catch(() => undefined);
+  }
+}
+
+async function lookOnce(it: Bridge, { source, signal }: Work): Promise<number> {
+  const { queued, open, waiting, faulty } = await it.look(signal);
+  const waits = waiting === 0 ? '' : `, ${counted(waiting, 'write-back')} waiting`;
+  say(`${counted(queued, 'task')} queued from ${printable(source.name)}, ${open} open${waits}.`);
+  return signal.aborted ? 130 : faulty > 0 ? 1 : 0;
+}
+
+async function keepWatching(it: Bridge, { source, connected, target, intervalMs, signal }: Work): Promise<number> {
+  say(`Watching ${printable(source.name)}. Ctrl-C to stop.`);
+  const stir = await Stir.open(await connected.connection('worker'), target.settings.prefix);
+  try {
+    await watch({ bridge: it, stir, intervalMs, signal, onAway: sayAway(source) });
+    return 0;
+  } finally {
+    await stir.close();
   }
 }
 
@@ -93,11 +100,13 @@ function bridgeOf({
   limit,
   closeOn,
   insisted,
-}: Work): Omit<BridgeOptions, 'redis' | 'producer' | 'queue'> {
+  redis,
+}: Work): Omit<BridgeOptions, 'producer' | 'queue'> {
   const { settings, plan, defaults, check } = target;
   const json = flags.json === true;
   return {
     source,
+    redis,
     prefix: settings.prefix,
     context: { repository: target.source.path, plan },
     defaults,
@@ -107,6 +116,7 @@ function bridgeOf({
     insisted,
     onQueued: (item, taskId) => tell(json, { event: 'queued', item, taskId }, `${item} queued as ${taskId}`),
     onWritten: (note, written) => tellWritten(json, note, written),
+    onStuck: ({ item, kind }, error) => say(printable(`${item}: ${kind} is not written yet: ${error.message}`)),
     onFaults: (item, faults) => {
       if (json) process.stdout.write(`${JSON.stringify({ event: 'faults', item, faults })}\n`);
       for (const { where, what } of faults) say(printable(`${where === item ? item : `${item}: ${where}`}: ${what}`));
@@ -145,8 +155,9 @@ function tell(json: boolean, facts: Record<string, unknown>, line: string): void
   process.stdout.write(`${json ? JSON.stringify(facts) : printable(line)}\n`);
 }
 
-async function tellWouldQueue(it: Bridge, json: boolean): Promise<number> {
-  const { tasks, faulty } = await it.wouldQueue();
+async function tellWouldQueue(it: Bridge, { flags, signal }: Work): Promise<number> {
+  const json = flags.json === true;
+  const { tasks, faulty } = await it.wouldQueue(signal);
   for (const { task, where } of tasks) {
     tell(
       json,
@@ -155,7 +166,7 @@ async function tellWouldQueue(it: Bridge, json: boolean): Promise<number> {
     );
   }
   say(`${counted(tasks.length, 'task')} would be queued; nothing was written.`);
-  return faulty > 0 ? 1 : 0;
+  return signal.aborted ? 130 : faulty > 0 ? 1 : 0;
 }
 
 function sayAway(source: TaskSource): (error: Error | null) => void {

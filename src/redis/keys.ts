@@ -122,6 +122,11 @@ export function budgetKeys(prefix: string, attempt = { taskId: 'none', number: '
   return { limits: base, used: `${base}:used`, counted: `${base}:counted:${attempt.taskId}:${attempt.number}` };
 }
 
+/** String: a short name of this pool among others. */
+export function poolKey(prefix: string): string {
+  return `${checked(prefix, 'prefix')}:pool`;
+}
+
 export interface SourceKeys {
   /** Hash: what is known of one item, its generation, its task, and which notes were made of it. */
   item(name: string): string;

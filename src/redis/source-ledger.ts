@@ -6,11 +6,12 @@
  * An item that is worked again after all was told of it (somebody has reopened it) is a new generation, with a task
  * of its own.
  */
-import { createHash } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import type { Redis } from 'ioredis';
-import { DEFAULT_PREFIX, type SourceKeys, sourceKeys } from './keys.ts';
+import { taskIdFault } from '../job/names.ts';
+import { DEFAULT_PREFIX, poolKey, type SourceKeys, sourceKeys } from './keys.ts';
 import { Script } from './script.ts';
-import { BEGIN, PUT, SET, SETTLE, WRITTEN } from './source-ledger-scripts.ts';
+import { BEGIN, PUT, SET, SETTLE, STUCK, WRITTEN } from './source-ledger-scripts.ts';
 import { inTurn } from './turn.ts';
 
 const begin = new Script(BEGIN);
@@ -18,6 +19,7 @@ const set = new Script(SET);
 const put = new Script(PUT);
 const written = new Script(WRITTEN);
 const settle = new Script(SETTLE);
+const stuck = new Script(STUCK);
 
 /** An item that is forgotten would begin at its first generation again, and take the branch of back then. */
 const KEEP_MS = 180 * 86_400_000;
@@ -63,13 +65,15 @@ export class SourceLedger {
 
   /** Items whose tasks may still have news. */
   async live(): Promise<LedgerEntry[]> {
-    const items = (await this.#redis.smembers(this.#keys.live)).sort();
+    // Whoever can write to Redis can write names.
+    const items = (await this.#redis.smembers(this.#keys.live)).filter(item => taskIdFault(item) === null).sort();
     return [...(await this.read(items)).values()];
   }
 
   /** Items whose tasks have no more news, the latest first, `most` of them at the most. */
   async recent(most: number): Promise<LedgerEntry[]> {
-    const items = await this.#redis.zrevrange(this.#keys.recent, '0', String(most - 1));
+    const found = await this.#redis.zrevrange(this.#keys.recent, '0', String(most - 1));
+    const items = found.filter(item => taskIdFault(item) === null);
     return [...(await this.read(items)).values()];
   }
 
@@ -81,13 +85,13 @@ export class SourceLedger {
   }
 
   /**
-   * Begins the generation after `seen` (0: there was none) with this task id. Whoever comes second gets what the first
-   * one has begun.
+   * Begins the generation after `seen` (0: there was none) with this task id. False when somebody else was faster: then
+   * it is theirs to put on the queue, and anybody's at the next look.
    */
-  async begin(item: string, seen: number, taskId: string): Promise<{ generation: number; taskId: string }> {
+  async begin(item: string, seen: number, taskId: string): Promise<boolean> {
     const keys = [this.#keys.item(item), this.#keys.live, this.#keys.recent];
-    const [generation, id] = (await begin.run(this.#redis, keys, [seen, taskId, item])) as [string, string];
-    return { generation: Number(generation), taskId: id };
+    const [, , begun] = (await begin.run(this.#redis, keys, [seen, taskId, item])) as [string, string, number];
+    return begun === 1;
   }
 
   /** The task of this generation is on the queue: when its job is gone one day, somebody has taken it away. */
@@ -105,16 +109,16 @@ export class SourceLedger {
     return (await put.run(this.#redis, keys, [generation, key, note])) === 1;
   }
 
-  /** The oldest note that waits; null when none does. */
-  async first(): Promise<string | null> {
-    return this.#redis.lindex(this.#keys.outbox, 0);
+  /** Notes that wait, oldest first. */
+  async outbox(): Promise<string[]> {
+    return this.#redis.lrange(this.#keys.outbox, 0, -1);
   }
 
   async waiting(): Promise<number> {
     return this.#redis.llen(this.#keys.outbox);
   }
 
-  /** Takes the first note off the outbox: the source has said `how` to it. */
+  /** Takes a note off the outbox: the source has said `how` to it. */
   async written(
     { item, generation }: Pick<LedgerEntry, 'item' | 'generation'>,
     key: string,
@@ -124,7 +128,12 @@ export class SourceLedger {
     await written.run(this.#redis, [this.#keys.item(item), this.#keys.outbox], [generation, key, note, how]);
   }
 
-  /** Drops a first note that nobody understands. */
+  /** The item's first note was not taken; returns for how many milliseconds that has been so. */
+  async stuck({ item, generation }: Pick<LedgerEntry, 'item' | 'generation'>): Promise<number> {
+    return Number(await stuck.run(this.#redis, [this.#keys.item(item)], [generation]));
+  }
+
+  /** Drops a note that nobody understands. */
   async drop(note: string): Promise<void> {
     await this.#redis.lrem(this.#keys.outbox, 1, note);
   }
@@ -135,8 +144,8 @@ export class SourceLedger {
     await settle.run(this.#redis, keys, [generation, item, how, KEEP_MS, forGood ? '1' : '0', RECENT]);
   }
 
-  /** Runs `work` when no other bridge writes back just now; null when one does. */
-  inTurn<T>(work: () => Promise<T>): Promise<{ result: T } | null> {
+  /** Runs `work` when no other bridge writes back just now; null when one does. See `inTurn`. */
+  inTurn<T>(work: (over: AbortSignal) => Promise<T>): Promise<{ result: T } | null> {
     return inTurn(this.#redis, this.#keys.turn, work);
   }
 }
@@ -158,4 +167,12 @@ function entryOf(item: string, fields: Record<string, string>): LedgerEntry | nu
     settledAt: settledAt === undefined ? null : Number(settledAt),
     notes: new Map(notes),
   };
+}
+
+/** A short name of the pool that this Redis and prefix are: made at first, and the same from then on. */
+export async function poolId(redis: Redis, prefix: string = DEFAULT_PREFIX): Promise<string> {
+  const key = poolKey(prefix);
+  await redis.set(key, randomBytes(3).toString('hex'), 'NX');
+  const id = await redis.get(key);
+  return id !== null && /^[a-z0-9]{1,32}$/i.test(id) ? id : 'pool';
 }

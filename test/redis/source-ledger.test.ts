@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis';
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
-import { SourceLedger } from '../../src/redis/source-ledger.ts';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from 'vitest';
+import { poolId, SourceLedger } from '../../src/redis/source-ledger.ts';
 import { type TestRedis, testRedis } from '../support/redis.ts';
 
 let server: TestRedis;
@@ -19,36 +19,41 @@ beforeEach(async () => {
 });
 afterEach(() => redis.disconnect());
 
+/** The first generation of an item. */
+async function begun(item: string) {
+  expect(await ledger.begin(item, 0, item)).toBe(true);
+  return { item, generation: 1 };
+}
+
 const entry = async (item: string) => (await ledger.read([item])).get(item);
 
-test('of many that begin the same generation one gives the task its name, and all get that', async () => {
+test('of many that begin the same generation one gives the task its name, and the others are told that they did not', async () => {
   const names = Array.from({ length: 20 }, (_, at) => `name-${at}`);
   const begun = await Promise.all(names.map(name => ledger.begin('a-1', 0, name)));
-  expect(new Set(begun.map(({ taskId }) => taskId)).size).toBe(1);
-  expect(begun.every(({ generation }) => generation === 1)).toBe(true);
+  expect(begun.filter(Boolean)).toHaveLength(1);
+  expect(await entry('a-1')).toMatchObject({ generation: 1, taskId: names[begun.indexOf(true)] });
   expect((await ledger.live()).map(({ item }) => item)).toEqual(['a-1']);
 });
 
 test('a later generation knows nothing of the notes of the one before, and takes none of its late ones', async () => {
-  const first = await ledger.begin('a-1', 0, 'a-1');
-  await ledger.put({ item: 'a-1', ...first }, 'end:1', 'one');
-  const second = await ledger.begin('a-1', 1, 'a-1-g2');
+  const first = await begun('a-1');
+  await ledger.put(first, 'end:1', 'one');
+  expect(await ledger.begin('a-1', 1, 'a-1-g2')).toBe(true);
   expect(await entry('a-1')).toMatchObject({ generation: 2, taskId: 'a-1-g2', queued: false, notes: new Map() });
-  expect(await ledger.put({ item: 'a-1', ...first }, 'end:2', 'late')).toBe(false);
-  await ledger.lost({ item: 'a-1', ...first }, 'late');
-  await ledger.queued({ item: 'a-1', ...first });
+  expect(await ledger.put(first, 'end:2', 'late')).toBe(false);
+  await ledger.lost(first, 'late');
+  await ledger.queued(first);
   expect(await entry('a-1')).toMatchObject({ lost: null, queued: false });
-  expect(second.generation).toBe(2);
 });
 
 test('a note is put into the outbox once for each key, and leaves it once, in order', async () => {
-  const item = { item: 'a-1', ...(await ledger.begin('a-1', 0, 'a-1')) };
+  const item = await begun('a-1');
   expect(await Promise.all(['claim', 'claim', 'claim'].map(key => ledger.put(item, key, 'one')))).toContain(true);
   await ledger.put(item, 'end:1', 'two');
   expect(await ledger.waiting()).toBe(2);
   // Twice: a bridge that was stopped in its turn may go on beside the next one.
   await Promise.all([1, 2].map(() => ledger.written(item, 'claim', 'one', 'written')));
-  expect(await ledger.first()).toBe('two');
+  expect(await ledger.outbox()).toEqual(['two']);
   expect([...((await entry('a-1'))?.notes ?? [])]).toEqual([
     ['claim', 'written'],
     ['end:1', 'waits'],
@@ -56,7 +61,7 @@ test('a note is put into the outbox once for each key, and leaves it once, in or
 });
 
 test('what is settled for good is no longer looked at, is remembered, and keeps nothing in Redis for ever', async () => {
-  const item = { item: 'a-1', ...(await ledger.begin('a-1', 0, 'a-1')) };
+  const item = await begun('a-1');
   await ledger.settle(item, 'released', false);
   const settledAt = (await entry('a-1'))?.settledAt;
   expect(settledAt).toBeLessThanOrEqual(await ledger.now());
@@ -68,7 +73,7 @@ test('what is settled for good is no longer looked at, is remembered, and keeps 
 });
 
 test('a new note makes unsettled what was settled', async () => {
-  const item = { item: 'a-1', ...(await ledger.begin('a-1', 0, 'a-1')) };
+  const item = await begun('a-1');
   await ledger.settle(item, 'released', false);
   await ledger.put(item, 'claim:1', 'again');
   expect((await entry('a-1'))?.settledAt).toBeNull();
@@ -83,6 +88,26 @@ test('only one bridge is in its turn, and the next one is when it has ended', as
   await first;
   await ledger.inTurn(async () => inside.push('third'));
   expect(inside).toEqual(['first', 'third']);
+});
+
+test('whoever was stopped in its turn is told that it may be somebody else’s', async () => {
+  let isOver = false;
+  await ledger.inTurn(async over => {
+    const [key] = await redis.keys(`${prefix}:source:*:turn`);
+    await redis.set(key ?? '', 'somebody else');
+    await vi.waitUntil(() => over.aborted, { timeout: 10_000 });
+    isOver = over.aborted;
+  });
+  expect(isOver).toBe(true);
+  // And does not end theirs.
+  expect(await redis.keys(`${prefix}:source:*:turn`)).toHaveLength(1);
+});
+
+test('a pool has one name, whoever asks first', async () => {
+  const names = await Promise.all(Array.from({ length: 5 }, () => poolId(redis, prefix)));
+  expect(new Set(names).size).toBe(1);
+  expect(names[0]).toMatch(/^[0-9a-f]{6}$/);
+  expect(await poolId(redis, server.prefix())).not.toBe(names[0]);
 });
 
 test('an item that could not be a task id is refused before it becomes part of a key', async () => {

@@ -4,7 +4,8 @@
  * bridges to one source may work at once.
  */
 import type { Redis } from 'ioredis';
-import { CellpoolError } from '../../errors.ts';
+import { CellpoolError, InvalidInput } from '../../errors.ts';
+import { taskIdFault } from '../../job/names.ts';
 import type { TaskQueue } from '../../job/queue.ts';
 import { hasEnded, readJob } from '../../job/stored-job.ts';
 import { type LedgerEntry, SourceLedger } from '../../redis/source-ledger.ts';
@@ -14,7 +15,7 @@ import { unavailable } from '../redis-away.ts';
 import type { PlacedTask } from '../tasks-file.ts';
 import { Discovery, type DiscoveryOptions, isBegun, nextName } from './discovery.ts';
 import { type CloseOn, duesOf, type JobSeen } from './due.ts';
-import { writeBack } from './outbox.ts';
+import { type StoredNote, type Stuck, writeBack } from './outbox.ts';
 import type { Note, Written } from './task-source.ts';
 
 export interface BridgeOptions extends Omit<DiscoveryOptions, 'ledger'> {
@@ -25,8 +26,12 @@ export interface BridgeOptions extends Omit<DiscoveryOptions, 'ledger'> {
   producer: Producer;
   context: EnqueueContext;
   closeOn: CloseOn;
+  /** Milliseconds for which a note is tried that the source does not take, while it answers otherwise. */
+  patienceMs?: number;
   onQueued(item: string, taskId: string): void;
   onWritten(note: Note, written: Written): void;
+  /** A note was not taken, while the source answered otherwise; it is tried again. */
+  onStuck(note: Note, error: CellpoolError): void;
 }
 
 /** What a look came to. */
@@ -40,13 +45,28 @@ export interface Looked {
   waiting: number;
 }
 
+/** What writing back came to. */
+export interface WroteBack {
+  /** An item was closed or released, so that others may be ready now. */
+  freed: boolean;
+  /** Milliseconds after which to try again, when not all could be written; null: all was. */
+  againMs: number | null;
+}
+
 /** After these notes the item is as far from being worked by somebody else as before. */
 const STAYS_TAKEN: ReadonlySet<string> = new Set(['claim', 'attempt', 'awaiting-landing']);
+/** Another bridge that is writing may be one that has just died. */
+const TURN_MS = 2_000;
+/** Something may hold a lock on the item, or somebody be editing it. */
+const STUCK_MS = 30_000;
+/** For how long a note is tried in vain, while its source answers otherwise, until it counts as refused. */
+const PATIENCE_MS = 15 * 60_000;
 
 export class Bridge {
   readonly #options: BridgeOptions;
   readonly #ledger: SourceLedger;
   readonly #discovery: Discovery;
+  #stuck: Stuck[] = [];
 
   constructor(options: BridgeOptions) {
     this.#options = options;
@@ -62,85 +82,101 @@ export class Bridge {
   async look(signal: AbortSignal): Promise<Looked> {
     await this.writeBack(signal);
     return withRedis(async () => {
-      const { queued, faulty } = await this.#queueReady(signal);
+      const queued = await this.#queueReady(signal);
+      // The source has answered, so what it could not take just now is a matter of these notes.
+      for (const stuck of this.#stuck) await this.#triedInVain(stuck);
       const [live, waiting] = await Promise.all([this.#ledger.live(), this.#ledger.waiting()]);
-      return { queued, faulty, open: live.filter(({ settledAt }) => settledAt === null).length, waiting };
+      const open = live.filter(entry => entry.queued && entry.settledAt === null).length;
+      return { queued, faulty: this.#discovery.faulty.size, open, waiting };
     });
   }
 
   /** What would be put on the queue now. Nothing is written anywhere. @throws as `look` */
-  async wouldQueue(): Promise<{ tasks: PlacedTask[]; faulty: number }> {
-    const { wanted, faulty } = await withRedis(() => this.#discovery.wanted());
-    const tasks = wanted.map(({ placed, entry, item }) => ({
-      ...placed,
-      task: { ...placed.task, id: nextName(item, entry) },
-    }));
-    return { tasks, faulty };
-  }
-
-  /**
-   * Notes what has happened since the last look, and writes back what waits. Returns whether an item was closed or
-   * released, so that others may be ready now. @throws as `look`
-   */
-  async writeBack(signal: AbortSignal): Promise<boolean> {
-    return withRedis(() => this.#writeBack(signal));
-  }
-
-  async #writeBack(signal: AbortSignal): Promise<boolean> {
-    let freed = false;
-    for (const entry of await this.#ledger.live()) await this.#note(entry);
-    await writeBack({
-      ledger: this.#ledger,
-      source: this.#options.source,
-      signal,
-      insisted: this.#options.insisted,
-      onWritten: (note, written) => {
-        freed ||= !STAYS_TAKEN.has(note.kind);
-        return this.#written(note, written);
-      },
+  async wouldQueue(signal: AbortSignal): Promise<{ tasks: PlacedTask[]; faulty: number }> {
+    return withRedis(async () => {
+      const tasks: PlacedTask[] = [];
+      for await (const { placed, entry, item } of this.#discovery.wanted(signal)) {
+        tasks.push({ ...placed, task: { ...placed.task, id: nextName(item, entry) } });
+      }
+      return { tasks, faulty: this.#discovery.faulty.size };
     });
-    for (const entry of await this.#ledger.live()) await this.#settle(entry);
-    return freed;
+  }
+
+  /** Notes what has happened since the last look, and writes back what waits. @throws as `look` */
+  async writeBack(signal: AbortSignal): Promise<WroteBack> {
+    return withRedis(async () => {
+      let freed = false;
+      for (const entry of await this.#ledger.live()) await this.#note(entry);
+      const { source, insisted } = this.#options;
+      const stuck = await writeBack({
+        ledger: this.#ledger,
+        source,
+        signal,
+        insisted,
+        onWritten: (note, written) => {
+          freed ||= !STAYS_TAKEN.has(note.kind);
+          return this.#written(note, written);
+        },
+      });
+      this.#stuck = stuck ?? [];
+      for (const entry of await this.#ledger.live()) await this.#settle(entry);
+      const againMs = stuck === null ? TURN_MS : stuck.length > 0 ? STUCK_MS : null;
+      return { freed, againMs };
+    });
   }
 
   async #note(entry: LedgerEntry): Promise<void> {
-    if (entry.lost !== null) return;
-    const { item, taskId } = entry;
+    const { item, taskId, generation } = entry;
     const job = await this.#job(taskId);
+    // Somebody may have retried what is not ours to work.
+    if (entry.lost !== null) {
+      if (job !== null && job.endedAt === null) await this.#cancel(taskId);
+      return;
+    }
     if (!entry.queued) {
       // Whoever put it on the queue may have died before it could say so.
       if (job === null) return;
       await this.#ledger.queued(entry);
     }
-    const { due } = duesOf(entry, job, this.#options.closeOn);
-    for (const { key, news } of due) {
-      const note: Note & { generation: number } = { ...news, item, taskId, key, generation: entry.generation };
+    for (const { key, news } of duesOf(entry, job, this.#options.closeOn).due) {
+      const note: StoredNote = { ...news, item, taskId, key, generation };
       await this.#ledger.put(entry, key, JSON.stringify(note));
     }
   }
 
   /** An item that somebody else has is not to be worked by us. */
-  async #written(note: Note & { generation: number }, written: Written): Promise<void> {
+  async #written(note: StoredNote, written: Written): Promise<void> {
     this.#options.onWritten(note, written);
-    const isGone = note.kind === 'claim' && (written.how === 'lost' || written.how === 'refused');
-    if (!isGone) return;
+    if (note.kind !== 'claim' || (written.how !== 'lost' && written.how !== 'refused')) return;
     await this.#ledger.lost(note, written.reason);
+    await this.#cancel(note.taskId);
+  }
+
+  async #cancel(taskId: string): Promise<void> {
     const { redis, prefix } = this.#options;
-    await cancelTasks({ redis, prefix }, [note.taskId], { waitMs: 0 });
+    await cancelTasks({ redis, prefix }, [taskId], { waitMs: 0 });
+  }
+
+  async #triedInVain({ note, text, error }: Stuck): Promise<void> {
+    this.#options.onStuck(note, error);
+    if ((await this.#ledger.stuck(note)) < (this.#options.patienceMs ?? PATIENCE_MS)) return;
+    const written: Written = { how: 'refused', reason: `given up: ${error.message}` };
+    await this.#written(note, written);
+    await this.#ledger.written(note, note.key, text, written.how);
   }
 
   async #settle(entry: LedgerEntry): Promise<void> {
     if (!entry.queued || [...entry.notes.values()].includes('waits')) return;
     const job = await this.#job(entry.taskId);
-    if (entry.lost !== null) {
-      if (job === null || job.ended) await this.#ledger.settle(entry, 'lost', true);
-      return;
-    }
     // It was settled before; only that its job is forgotten by now would change anything.
     if (entry.settledAt !== null && job !== null) return;
+    if (entry.lost !== null) {
+      if (job === null || job.endedAt !== null) await this.#ledger.settle(entry, 'lost', job === null);
+      return;
+    }
     const { due, end } = duesOf(entry, job, this.#options.closeOn);
-    if (end === null || due.length > 0 || end === 'awaiting-landing') return;
-    // A task that did not end well may be retried for as long as its job is kept.
+    if (end === null || due.length > 0) return;
+    // A task that did not end well may be retried for as long as its job is kept, and a landing is still to come.
     await this.#ledger.settle(entry, end, end === 'done' || job === null);
   }
 
@@ -148,35 +184,53 @@ export class Bridge {
     const stored = await readJob(this.#options.queue, taskId);
     if (stored === null) return null;
     const results = stored.data?.results ?? (stored.result === null ? [] : [stored.result]);
-    const ended = hasEnded(stored);
-    return { begun: ended || stored.state === 'active' || results.length > 0, ended, results, fault: stored.fault };
+    const endedAt = hasEnded(stored) ? stored.finishedOn : null;
+    return { active: stored.state === 'active', endedAt, results, fault: stored.fault };
   }
 
-  async #queueReady(signal: AbortSignal): Promise<{ queued: number; faulty: number }> {
-    const { wanted, faulty } = await this.#discovery.wanted();
+  async #queueReady(signal: AbortSignal): Promise<number> {
     const { producer, context, onQueued } = this.#options;
     let queued = 0;
-    for (const { item, entry, placed } of wanted) {
-      if (signal.aborted) break;
-      const begun = await this.#begin(item, entry);
-      const tasks = [{ ...placed, task: { ...placed.task, id: begun.taskId } }];
-      const [done] = await producer.enqueue(tasks, context);
-      await this.#ledger.queued({ item, generation: begun.generation });
-      if (done?.how !== 'queued') continue;
-      queued += 1;
-      onQueued(item, begun.taskId);
+    for await (const { item, entry, placed } of this.#discovery.wanted(signal)) {
+      try {
+        const begun = await this.#begin(item, entry);
+        if (begun === null) continue;
+        const tasks = [{ ...placed, task: { ...placed.task, id: begun.taskId } }];
+        const [done] = await producer.enqueue(tasks, context);
+        await this.#ledger.queued({ item, generation: begun.generation });
+        if (done?.how !== 'queued') continue;
+        queued += 1;
+        onQueued(item, begun.taskId);
+      } catch (error) {
+        // Its id may be taken by a task of another repository: that is a fault of this item alone.
+        if (!(error instanceof InvalidInput)) throw error;
+        this.#discovery.tellFaults(item, error.faults);
+      }
     }
-    return { queued, faulty };
+    return queued;
   }
 
-  /** One generation an item, and of each the task that was named first. */
-  async #begin(item: string, entry: LedgerEntry | null): Promise<{ generation: number; taskId: string }> {
+  /** One generation an item, and of each the task that was named first; null when another bridge has just begun it. */
+  async #begin(item: string, entry: LedgerEntry | null): Promise<{ generation: number; taskId: string } | null> {
     if (entry !== null && isBegun(entry)) return entry;
+    const { queue } = this.#options;
     const name = nextName(item, entry);
     // Another source on the same Redis may call its items the same.
-    const taken = await readJob(this.#options.queue, name);
+    const taken = await readJob(queue, name);
     const taskId = taken === null ? name : `${name}-${this.#ledger.mark.slice(0, 6)}`;
-    return this.#ledger.begin(item, entry?.generation ?? 0, taskId);
+    const fault = taskIdFault(taskId);
+    if (fault !== null) throw new InvalidInput([{ where: item, what: `cannot become a task: its id ${fault}` }]);
+    const seen = entry?.generation ?? 0;
+    if (!(await this.#ledger.begin(item, seen, taskId))) return null;
+    // The task of the generation before may not be retried beside this one.
+    if (entry !== null) await this.#forget(entry.taskId);
+    return { generation: seen + 1, taskId };
+  }
+
+  async #forget(taskId: string): Promise<void> {
+    const { queue } = this.#options;
+    const stored = await readJob(queue, taskId);
+    if (stored !== null && hasEnded(stored)) await queue.remove(taskId);
   }
 }
 
@@ -188,7 +242,9 @@ async function withRedis<T>(work: () => Promise<T>): Promise<T> {
   }
 }
 
-/** Whether an error means that the source or Redis is away for now. */
+/** Whether an error means that the source, Redis or the repository does not answer for now. */
 export function isAway(error: unknown): error is CellpoolError {
-  return error instanceof CellpoolError && ['SOURCE_UNAVAILABLE', 'REDIS_UNAVAILABLE'].includes(error.code);
+  return (
+    error instanceof CellpoolError && ['SOURCE_UNAVAILABLE', 'REDIS_UNAVAILABLE', 'GIT_FAILED'].includes(error.code)
+  );
 }

@@ -11,8 +11,11 @@
  * | ended cancelled, or is gone | `cancelled` |
  * | ended otherwise | `failed` |
  *
- * A job that is retried after its end has news again: a claim, its further attempts, another end.
+ * A job that is retried after its end has a second life: a claim, its attempts, another end. Attempts are numbered from
+ * 1 again then, and may take the places of earlier ones in the job's data, so a result is known by its content, and an
+ * end by when it was.
  */
+import { createHash } from 'node:crypto';
 import { type AttemptResult, endedWell } from '../../job/outcome.ts';
 import type { LedgerEntry } from '../../redis/source-ledger.ts';
 import type { News } from './task-source.ts';
@@ -23,10 +26,11 @@ export type CloseOn = (typeof CLOSE_ON)[number];
 
 /** A task's job as far as its source is concerned. */
 export interface JobSeen {
-  /** Whether an attempt was ever begun. */
-  begun: boolean;
-  ended: boolean;
-  /** Of all attempts that have ended, oldest first. */
+  /** Whether a worker has it just now. */
+  active: boolean;
+  /** Epoch ms; null while it has not ended. */
+  endedAt: number | null;
+  /** Of attempts that have ended, oldest first. */
   results: readonly AttemptResult[];
   /** Why it ended, when no attempt tells. */
   fault: string | null;
@@ -49,30 +53,55 @@ const REMOVED = 'the task was taken off the queue';
 
 /** `job` null: it is not on the queue any more. */
 export function duesOf({ notes }: Pick<LedgerEntry, 'notes'>, job: JobSeen | null, closeOn: CloseOn): Dues {
-  const ends = [...notes.keys()].filter(key => key.startsWith('end:'));
+  const { lives, told } = readNotes(notes.keys());
+  const claim: Due = { key: `claim:${lives}`, news: { kind: 'claim' } };
   if (job === null) {
     // An ended job is forgotten after a while; that is no news.
-    if (ends.length > 0) return { due: [], end: 'released' };
+    if (lives > 0 && !notes.has(claim.key)) return { due: [], end: 'released' };
     // Claimed first: what is not ours would not be released, and be found ready again.
-    const due: Due[] = [
-      { key: 'claim:0', news: { kind: 'claim' } },
-      { key: 'end:gone', news: { kind: 'cancelled', message: REMOVED } },
-    ];
-    return { due: due.filter(({ key }) => !notes.has(key)), end: 'released' };
+    const gone: Due = { key: `end:gone-${lives}`, news: { kind: 'cancelled', message: REMOVED } };
+    return { due: [claim, gone].filter(({ key }) => !notes.has(key)), end: 'released' };
   }
-  const { begun, ended, results } = job;
-  const endKey = `end:${results.length}`;
-  const last = results.at(-1);
-  const end = ended ? endOf(last, job.fault, closeOn) : null;
-  const kind = end === null ? null : end.kind === 'done' || end.kind === 'awaiting-landing' ? end.kind : 'released';
-  if (end !== null && notes.has(endKey)) return { due: [], end: kind };
-  const told = Math.max(0, ...ends.map(key => Number(key.slice('end:'.length)) || 0));
-  const due: Due[] = begun ? [{ key: `claim:${ends.length}`, news: { kind: 'claim' } }] : [];
-  results.slice(0, ended ? -1 : undefined).forEach((result, at) => {
-    if (at >= told) due.push({ key: `attempt:${at + 1}`, news: attemptOf(result) });
-  });
-  if (end !== null) due.push({ key: endKey, news: end });
-  return { due: due.filter(({ key }) => !notes.has(key)), end: kind };
+  const { active, endedAt, results } = job;
+  const end = endedAt === null ? null : endOf(results.at(-1), job.fault, closeOn);
+  const endKey = end === null ? '' : keyOfEnd(endedAt, results.at(-1), end);
+  const how = end === null ? null : end.kind === 'done' || end.kind === 'awaiting-landing' ? end.kind : 'released';
+  if (notes.has(endKey)) return { due: [], end: how };
+  const attempts = (end === null ? results : results.slice(0, -1))
+    .map((result): Due => ({ key: `attempt:${digestOf(result)}`, news: attemptOf(result) }))
+    .filter(({ key }) => !told.has(key.slice('attempt:'.length)));
+  const begun = active || end !== null || attempts.length > 0;
+  // What waits for its landing is claimed already.
+  const landing = end?.kind === 'done' && notes.has(`${endKey}:landing`);
+  const due = [
+    ...(begun && !landing ? [claim] : []),
+    ...attempts,
+    ...(end === null ? [] : [{ key: endKey, news: end }]),
+  ];
+  return { due: due.filter(({ key }) => !notes.has(key)), end: how };
+}
+
+/** `lives`: how many ends were noted; `told`: digests of the results that were, as attempts or in ends. */
+function readNotes(keys: Iterable<string>): { lives: number; told: Set<string> } {
+  const ends = new Set<string>();
+  const told = new Set<string>();
+  for (const key of keys) {
+    const [kind, which = '', digest] = key.split(':');
+    if (kind === 'end') ends.add(which);
+    if (kind === 'attempt') told.add(which);
+    else if (digest !== undefined) told.add(digest);
+  }
+  return { lives: ends.size, told };
+}
+
+function keyOfEnd(endedAt: number | null, last: AttemptResult | undefined, end: News): string {
+  const key = `end:${endedAt}:${last === undefined ? 'none' : digestOf(last)}`;
+  return end.kind === 'awaiting-landing' ? `${key}:landing` : key;
+}
+
+/** Durations and the folder of artifacts make each attempt's result one of a kind. */
+function digestOf(result: AttemptResult): string {
+  return createHash('sha256').update(JSON.stringify(result)).digest('hex').slice(0, 16);
 }
 
 function attemptOf(result: AttemptResult): News {

@@ -3,12 +3,15 @@
  * said something to it; whoever dies in between leaves it to the next, and the source knows what it was told before.
  */
 import { z } from 'zod';
+import { CellpoolError } from '../../errors.ts';
+import { taskIdFault } from '../../job/names.ts';
 import type { SourceLedger } from '../../redis/source-ledger.ts';
 import type { Note, TaskSource, Written } from './task-source.ts';
 
 const attempt = z.int().min(0);
 const commit = { attempt, commit: z.string(), branch: z.string() };
-const common = { item: z.string(), taskId: z.string(), key: z.string(), generation: z.int().min(1) };
+const name = z.string().refine(id => taskIdFault(id) === null);
+const common = { item: name, taskId: name, key: z.string().min(1), generation: z.int().min(1) };
 
 /** Whoever can write to Redis can write a note. */
 const noteSchema = z.discriminatedUnion('kind', [
@@ -23,6 +26,13 @@ const noteSchema = z.discriminatedUnion('kind', [
 
 export type StoredNote = Note & { generation: number };
 
+/** A note that the source could not take, though it took others or was not asked about others. */
+export interface Stuck {
+  note: StoredNote;
+  text: string;
+  error: CellpoolError;
+}
+
 export interface WriteBack {
   ledger: SourceLedger;
   source: TaskSource;
@@ -35,22 +45,37 @@ export interface WriteBack {
 }
 
 /**
- * Returns when nothing waits any more, or when another bridge is writing.
- * @throws {CellpoolError} SOURCE_UNAVAILABLE; what waits goes on waiting
+ * Goes once through all that waits. What is stuck holds up the later notes of its own item and nothing else. Null when
+ * another bridge is writing. @throws {CellpoolError} SOURCE_UNAVAILABLE when notes of two items were not taken: then
+ * it is the source that is away
  */
-export async function writeBack({ ledger, source, signal, insisted, onWritten }: WriteBack): Promise<void> {
-  await ledger.inTurn(async () => {
-    for (let text = await ledger.first(); text !== null && !signal.aborted; text = await ledger.first()) {
-      const note = understood(text);
-      if (note === null) {
-        await ledger.drop(text);
-        continue;
+export async function writeBack({ ledger, source, signal, insisted, onWritten }: WriteBack): Promise<Stuck[] | null> {
+  const done = await ledger.inTurn(async over => {
+    const cut = new AbortController();
+    const end = () => cut.abort();
+    for (const one of [over, insisted]) one.addEventListener('abort', end, { once: true });
+    const stuck: Stuck[] = [];
+    try {
+      for (const text of await ledger.outbox()) {
+        if (signal.aborted || insisted.aborted || over.aborted) break;
+        const note = understood(text);
+        if (note === null) await ledger.drop(text);
+        if (note === null || stuck.some(one => one.note.item === note.item)) continue;
+        try {
+          const written = await source.write(note, cut.signal);
+          await onWritten(note, written);
+          await ledger.written(note, note.key, text, written.how);
+        } catch (error) {
+          if (!(error instanceof CellpoolError) || error.code !== 'SOURCE_UNAVAILABLE' || stuck.length > 0) throw error;
+          stuck.push({ note, text, error });
+        }
       }
-      const done = await source.write(note, insisted);
-      await onWritten(note, done);
-      await ledger.written(note, note.key, text, done.how);
+      return stuck;
+    } finally {
+      for (const one of [over, insisted]) one.removeEventListener('abort', end);
     }
   });
+  return done === null ? null : done.result;
 }
 
 function understood(text: string): StoredNote | null {

@@ -35,15 +35,22 @@ export class Stir {
 
   /** Waits until a job has begun, ended or left; `false` after `ms` without. Returns at once when one did meanwhile. */
   async wait(ms: number, signal: AbortSignal): Promise<boolean> {
-    const over = new AbortController();
-    if (!this.#stirred) {
-      this.#wake = () => over.abort();
-      await sleep(ms, undefined, { signal: AbortSignal.any([over.signal, signal]) }).catch(() => undefined);
-    }
+    if (!this.#stirred) await this.#sleep(ms, signal);
     const stirred = this.#stirred;
-    if (stirred) await sleep(TOGETHER_MS, undefined, { signal }).catch(() => undefined);
+    if (stirred) await this.#sleep(TOGETHER_MS, signal, false);
     this.#stirred = false;
     return stirred;
+  }
+
+  /** With a listener that is taken away again: the signal lives as long as the command. */
+  async #sleep(ms: number, signal: AbortSignal, wakes = true): Promise<void> {
+    const over = new AbortController();
+    const end = () => over.abort();
+    if (wakes) this.#wake = end;
+    signal.addEventListener('abort', end, { once: true });
+    if (signal.aborted) end();
+    await sleep(ms, undefined, { signal: over.signal }).catch(() => undefined);
+    signal.removeEventListener('abort', end);
   }
 
   async close(): Promise<void> {

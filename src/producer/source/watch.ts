@@ -26,10 +26,10 @@ export async function watch({ bridge, stir, intervalMs, signal, onLook, onAway }
   let lookAt = 0;
   while (!signal.aborted) {
     try {
-      const freed = await bridge.writeBack(signal);
+      const { freed, againMs } = await bridge.writeBack(signal);
       if (freed || performance.now() >= lookAt) {
         const looked = await bridge.look(signal);
-        lookAt = performance.now() + intervalMs;
+        lookAt = performance.now() + Math.min(intervalMs, againMs ?? intervalMs);
         if (!signal.aborted) onLook?.(looked);
       }
       if (awayMs > 0) onAway(null);

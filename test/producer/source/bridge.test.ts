@@ -64,6 +64,7 @@ function bridge(more: Partial<BridgeOptions> = {}): Bridge {
     onWritten: () => undefined,
     onFaults: (item, all) => faults.push([item, all]),
     onRemark: () => undefined,
+    onStuck: () => undefined,
     ...more,
   });
 }
@@ -73,13 +74,16 @@ async function work(outcomes: Record<string, (Outcome | null)[]>, gate: Promise<
   workers.push(
     holdJobs(await server.connect('worker'), prefix, async (job: Job<TaskJob>) => {
       const id = job.data.task.id;
-      const results: AttemptResult[] = [...job.data.results];
-      const outcome = outcomes[id]?.[results.length] ?? null;
+      const attempt = job.attemptsMade + 1;
+      const outcome = outcomes[id]?.[attempt - 1] ?? null;
       if (outcome === null) return gate;
-      const result = ended(id, outcome, results.length + 1);
-      await job.updateData({ ...job.data, results: [...results, result] });
+      const result = ended(id, outcome, attempt);
+      // As the worker writes it: an attempt of the same number as the last one takes its place.
+      const before = job.data.results;
+      const kept = before.at(-1)?.attempt === attempt ? before.slice(0, -1) : before;
+      await job.updateData({ ...job.data, results: [...kept, result] });
       if (result.commit !== null || outcome === 'no-changes') return result;
-      throw outcomes[id]?.length === results.length + 1 ? new UnrecoverableError(outcome) : new Error(outcome);
+      throw outcomes[id]?.length === attempt ? new UnrecoverableError(outcome) : new Error(outcome);
     }),
   );
 }
@@ -186,7 +190,7 @@ describe('one item is one task', () => {
 
   test('a dry run says what would be queued and under which name, and leaves no trace', async () => {
     book.add('a-1');
-    expect((await bridge().wouldQueue()).tasks.map(({ task }) => task.id)).toEqual(['a-1']);
+    expect((await bridge().wouldQueue(on)).tasks.map(({ task }) => task.id)).toEqual(['a-1']);
     expect(await redis.keys(`${prefix}:source:*`)).toEqual([]);
     expect(await queue.getJob('a-1')).toBeUndefined();
   });
@@ -283,26 +287,84 @@ describe('what becomes of it is written back', () => {
     await one.look(on);
     await Promise.all(workers.splice(0).map(worker => worker.close()));
     await retryTasks({ redis, prefix }, ['a-1']);
-    await work({ 'a-1': ['stalled', 'committed'] });
+    await work({ 'a-1': ['committed'] });
     await untilState(queue, 'a-1', 'completed');
     await one.look(on);
     expect(book.taken).toEqual(['a-1 claim', 'a-1 failed', 'a-1 claim', 'a-1 done']);
   });
 
-  test('where items are closed on landing, a committed one stays claimed and open', async () => {
+  test('where items are closed on landing, a committed one stays claimed, and leaves its place to another', async () => {
     book.add('a-1');
     await work({ 'a-1': ['committed'] });
-    const one = bridge({ closeOn: 'landed' });
+    const one = bridge({ closeOn: 'landed', limit: 1 });
     await one.look(on);
     await untilState(queue, 'a-1', 'completed');
-    expect(await one.look(on)).toMatchObject({ open: 1 });
+    book.add('a-2');
+    expect(await one.look(on)).toMatchObject({ queued: 1, open: 1 });
     expect(book.taken).toEqual(['a-1 claim', 'a-1 awaiting-landing']);
+  });
+
+  test('a task that is retried beside a new generation of its item is not there any more', async () => {
+    book.add('a-1');
+    await work({ 'a-1': ['stalled'] });
+    const one = bridge();
+    await one.look(on);
+    await untilState(queue, 'a-1', 'failed');
+    await one.look(on);
+    await sleep(2);
+    book.reopen('a-1');
+    expect(await one.look(on)).toMatchObject({ queued: 1 });
+    expect(await retryTasks({ redis, prefix }, ['a-1'])).toMatchObject([{ how: 'unknown' }]);
+  });
+
+  test('a task that was lost and is retried is cancelled again', async () => {
+    book.add('a-1');
+    await work({ 'a-1': ['stalled'] });
+    const one = bridge();
+    await one.look(on);
+    await untilState(queue, 'a-1', 'failed');
+    Object.assign(book.items.get('a-1') as object, { assignee: 'ada' });
+    await one.look(on);
+    await Promise.all(workers.splice(0).map(worker => worker.close()));
+    await retryTasks({ redis, prefix }, ['a-1']);
+    await one.look(on);
+    expect(await queue.getJob('a-1')).toBeUndefined();
+    expect(book.taken).toEqual([]);
+  });
+
+  test('an item whose note cannot be taken holds up no other, and counts as refused in the end', async () => {
+    book.add('a-1');
+    book.add('a-2');
+    book.stuck.add('a-1');
+    await work({ 'a-1': ['committed'], 'a-2': ['committed'] });
+    const told: string[] = [];
+    const one = bridge({ onStuck: note => told.push(note.item) });
+    await one.look(on);
+    await Promise.all(['a-1', 'a-2'].map(id => untilState(queue, id, 'completed')));
+    await one.look(on);
+    expect(book.taken).toEqual(['a-2 claim', 'a-2 done']);
+    expect((await ledgerOf('a-1')).get('a-1')?.notes.get('claim:0')).toBe('waits');
+    await one.look(on);
+    expect(told).toEqual(['a-1', 'a-1']);
+    await bridge({ patienceMs: 0 }).look(on);
+    expect((await ledgerOf('a-1')).get('a-1')?.notes.get('claim:0')).toBe('refused');
+  });
+
+  test('a task of another repository that has an item’s id keeps no other item from being worked', async () => {
+    book.add('a-1');
+    book.add('a-2');
+    await new SourceLedger(redis, { prefix, identity: book.identity }).begin('a-1', 0, 'a-1');
+    await producer.enqueue([{ task: jobOf('a-1').task, where: 'a-1' }], { ...jobOf('a-1'), repository: '/other' });
+    expect(await bridge().look(on)).toMatchObject({ queued: 1, faulty: 0 });
+    expect(await queue.getJob('a-2')).toBeDefined();
   });
 
   test('nonsense in the outbox is dropped and holds nothing up', async () => {
     book.add('a-1');
     const { mark } = new SourceLedger(redis, { prefix, identity: book.identity });
-    await redis.rpush(`${prefix}:source:{${mark}}:outbox`, 'no json', '{"kind":"done"}', '[]');
+    const name = { item: 'a:b', taskId: 'a:b', key: 'k', generation: 1, kind: 'claim' };
+    await redis.rpush(`${prefix}:source:{${mark}}:outbox`, 'no json', '{"kind":"done"}', '[]', JSON.stringify(name));
+    await redis.sadd(`${prefix}:source:{${mark}}:live`, 'a:b', '');
     await work({ 'a-1': ['committed'] });
     const one = bridge();
     await one.look(on);

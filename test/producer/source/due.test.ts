@@ -1,18 +1,30 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { OUTCOMES, type Outcome } from '../../../src/job/outcome.ts';
+import { type AttemptResult, OUTCOMES, type Outcome } from '../../../src/job/outcome.ts';
 import { CLOSE_ON, type CloseOn, duesOf, type JobSeen } from '../../../src/producer/source/due.ts';
 import type { NoteState } from '../../../src/redis/source-ledger.ts';
 import { resultOf } from '../../support/jobs.ts';
 
 const notes = (...keys: string[]) => ({ notes: new Map<string, NoteState>(keys.map(key => [key, 'written'])) });
 
+function result(outcome: Outcome, attempt: number, cell = attempt): AttemptResult {
+  const commit = outcome === 'committed' ? { commit: 'c0ffee', branch: 'cellpool/a-1' } : {};
+  return { ...resultOf('a-1', outcome, attempt), ...commit, artifacts: `/artifacts/a-1/${attempt}-${cell}` };
+}
+
 function job(outcomes: readonly Outcome[], more: Partial<JobSeen> = {}): JobSeen {
-  const results = outcomes.map((outcome, at) => ({
-    ...resultOf('a-1', outcome, at + 1),
-    ...(outcome === 'committed' ? { commit: 'c0ffee', branch: 'cellpool/a-1' } : {}),
-  }));
-  return { begun: outcomes.length > 0, ended: false, results, fault: null, ...more };
+  const results = outcomes.map((outcome, at) => result(outcome, at + 1));
+  return { active: false, endedAt: null, results, fault: null, ...more };
+}
+
+/** Notes all that is due, and says what it was. */
+function look(noted: Map<string, NoteState>, seen: JobSeen | null, closeOn: CloseOn = 'commit'): string[] {
+  const { due } = duesOf({ notes: noted }, seen, closeOn);
+  for (const { key } of due) {
+    expect(noted.has(key)).toBe(false);
+    noted.set(key, 'written');
+  }
+  return due.map(({ news }) => news.kind);
 }
 
 const kinds = (seen: JobSeen | null, noted = notes(), closeOn: CloseOn = 'commit') =>
@@ -21,71 +33,97 @@ const kinds = (seen: JobSeen | null, noted = notes(), closeOn: CloseOn = 'commit
 describe('the table', () => {
   test.each<[string, JobSeen | null, string[]]>([
     ['waits for its first attempt', job([]), []],
-    ['an attempt has begun', job([], { begun: true }), ['claim']],
+    ['an attempt has begun', job([], { active: true }), ['claim']],
     ['an attempt ended, another follows', job(['reverted']), ['claim', 'attempt']],
-    ['ended committed', job(['reverted', 'committed'], { ended: true }), ['claim', 'attempt', 'done']],
-    ['ended no-changes', job(['no-changes'], { ended: true }), ['claim', 'unchanged']],
-    ['ended cancelled', job(['cancelled'], { ended: true }), ['claim', 'cancelled']],
+    ['ended committed', job(['reverted', 'committed'], { endedAt: 5 }), ['claim', 'attempt', 'done']],
+    ['ended no-changes', job(['no-changes'], { endedAt: 5 }), ['claim', 'unchanged']],
+    ['ended cancelled', job(['cancelled'], { endedAt: 5 }), ['claim', 'cancelled']],
     ['is gone', null, ['claim', 'cancelled']],
-    ['ended otherwise', job(['stalled'], { ended: true }), ['claim', 'failed']],
-    ['ended before an attempt', job([], { begun: true, ended: true, fault: 'no job' }), ['claim', 'failed']],
+    ['ended otherwise', job(['stalled'], { endedAt: 5 }), ['claim', 'failed']],
+    ['ended before an attempt', job([], { endedAt: 5, fault: 'no job' }), ['claim', 'failed']],
   ])('%s', (_, seen, expected) => {
     expect(kinds(seen)).toEqual(expected);
   });
 
   test('closed on landing, a committed task only says that it waits for that', () => {
-    expect(kinds(job(['committed'], { ended: true }), notes('claim:0'), 'landed')).toEqual(['awaiting-landing']);
+    expect(kinds(job(['committed'], { endedAt: 5 }), notes('claim:0'), 'landed')).toEqual(['awaiting-landing']);
   });
 
   test('a job that is forgotten after its end was noted is no news', () => {
-    expect(kinds(null, notes('claim:0', 'end:1'))).toEqual([]);
+    const noted = new Map<string, NoteState>();
+    expect(look(noted, job(['stalled'], { endedAt: 5 }))).toEqual(['claim', 'failed']);
+    expect(look(noted, null)).toEqual([]);
+  });
+
+  test('a task that was retried has a second life, also where its attempts take the places of the first ones', () => {
+    const noted = new Map<string, NoteState>();
+    expect(look(noted, job(['stalled'], { endedAt: 5 }))).toEqual(['claim', 'failed']);
+    const waits = job(['stalled']);
+    expect(look(noted, waits)).toEqual([]);
+    expect(look(noted, { ...waits, active: true })).toEqual(['claim']);
+    const again = { ...waits, results: [result('committed', 1, 99)], endedAt: 9 };
+    expect(look(noted, again)).toEqual(['done']);
+    expect(look(noted, again)).toEqual([]);
+  });
+
+  test('a task that is taken off the queue in its second life is released once more', () => {
+    const noted = new Map<string, NoteState>();
+    look(noted, job(['stalled'], { endedAt: 5 }));
+    look(noted, job(['stalled'], { active: true }));
+    expect(look(noted, null)).toEqual(['cancelled']);
+    expect(look(noted, null)).toEqual([]);
+  });
+
+  test('an item that waited for landing is closed when items are closed on commit after all', () => {
+    const noted = new Map<string, NoteState>();
+    const seen = job(['committed'], { endedAt: 5 });
+    expect(look(noted, seen, 'landed')).toEqual(['claim', 'awaiting-landing']);
+    expect(look(noted, seen, 'commit')).toEqual(['done']);
   });
 
   test('of a long failure the end is told', () => {
     const results = [
       { ...resultOf('a-1', 'reverted'), error: { code: 'TESTS_FAILED', message: `${'x'.repeat(1e5)}END` } },
     ];
-    const [last] = duesOf(notes('claim:0'), { begun: true, ended: true, results, fault: null }, 'commit').due;
+    const [last] = duesOf(notes('claim:0'), { active: false, endedAt: 5, results, fault: null }, 'commit').due;
     expect(last?.news).toMatchObject({ kind: 'failed', message: expect.stringMatching(/^x{7997}END$/) });
   });
 });
 
-/** A job's life: attempts that end one way or the other, with retries by hand after an end. */
-const life = fc.array(fc.record({ outcome: fc.constantFrom(...OUTCOMES), ends: fc.boolean(), seen: fc.boolean() }), {
-  maxLength: 12,
+/** What happens to a job: attempts that end, each of which may be the last, and a retry by a person after an end. */
+const events = fc.array(fc.record({ outcome: fc.constantFrom(...OUTCOMES), ends: fc.boolean(), seen: fc.boolean() }), {
+  maxLength: 14,
 });
 
-test('whenever it is looked, each attempt and each end is told once, in order, and each life after a claim', () => {
+test('looked at at any moments, each result is told once at most, each end that was seen once, each life after a claim', () => {
   fc.assert(
-    fc.property(life, fc.constantFrom(...CLOSE_ON), (steps, closeOn) => {
+    fc.property(events, fc.constantFrom(...CLOSE_ON), (steps, closeOn) => {
       const noted = new Map<string, NoteState>();
-      const told: { key: string; kind: string }[] = [];
-      const look = (seen: JobSeen) => {
-        for (const { key, news } of duesOf({ notes: noted }, seen, closeOn).due) {
-          expect(noted.has(key)).toBe(false);
-          noted.set(key, 'waits');
-          told.push({ key, kind: news.kind });
+      const told: string[] = [];
+      let results: AttemptResult[] = [];
+      let attempt = 0;
+      let ends = 0;
+      steps.forEach(({ outcome, ends: last, seen }, at) => {
+        attempt += 1;
+        // As the worker writes it: an attempt of the same number as the last one takes its place.
+        const kept = results.at(-1)?.attempt === attempt ? results.slice(0, -1) : results;
+        results = [...kept, result(outcome, attempt, at)];
+        const now: JobSeen = { active: false, endedAt: last ? 1_000 + at : null, results, fault: null };
+        if (seen) {
+          told.push(...look(noted, now, closeOn));
+          expect(look(noted, now, closeOn)).toEqual([]);
+          if (last) ends += 1;
         }
-      };
-      const outcomes: Outcome[] = [];
-      let lives = 0;
-      let unseen = 0;
-      for (const { outcome, ends, seen } of steps) {
-        outcomes.push(outcome);
-        unseen += 1;
-        // A bridge that was away may miss an end that was followed by a retry: then that attempt is like any other.
-        if (!seen) continue;
-        look(job(outcomes, { begun: true, ended: ends }));
-        if (ends) lives += 1;
-        unseen = 0;
-      }
-      const results = told.filter(({ kind }) => kind !== 'claim').map(({ key }) => Number(key.split(':')[1]));
-      expect(results).toEqual(Array.from({ length: outcomes.length - unseen }, (_, at) => at + 1));
-      const ends = told.filter(({ key }) => key.startsWith('end:'));
-      expect(ends).toHaveLength(lives);
-      told.forEach(({ kind }, at) => {
-        if (at === 0 || told[at - 1]?.key.startsWith('end:')) expect(kind).toBe('claim');
+        // Retried by a person: the attempts are numbered anew.
+        if (last) attempt = 0;
       });
+      const isEnd = (kind: string) => kind !== 'claim' && kind !== 'attempt';
+      expect(told.filter(isEnd)).toHaveLength(ends);
+      told.forEach((kind, at) => {
+        if (at === 0 || isEnd(told[at - 1] ?? '')) expect(kind).toBe('claim');
+        else expect(kind).not.toBe('claim');
+      });
+      expect(told.filter(kind => kind !== 'claim').length).toBeLessThanOrEqual(steps.length);
     }),
   );
 });

@@ -21,6 +21,8 @@ export class Notebook implements TaskSource {
   readonly taken: string[] = [];
   readonly #keys = new Set<string>();
   away = false;
+  /** Items of which no note can be taken. */
+  readonly stuck = new Set<string>();
   /** Ends the bridge after a note was written and before it could say so. */
   dieAfterWrite = false;
 
@@ -49,6 +51,7 @@ export class Notebook implements TaskSource {
 
   async write(note: Note): Promise<Written> {
     this.#demandHere();
+    if (this.stuck.has(note.item)) throw new CellpoolError('SOURCE_UNAVAILABLE', `${note.item} is locked`);
     const item = this.items.get(note.item);
     if (item === undefined) return { how: 'refused', reason: 'it is gone' };
     const key = `${note.taskId} ${note.key}`;

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { CellpoolError } from '../../../src/errors.ts';
 import { openQueue } from '../../../src/job/queue.ts';
-import type { Bridge, Looked } from '../../../src/producer/source/bridge.ts';
+import type { Bridge, Looked, WroteBack } from '../../../src/producer/source/bridge.ts';
 import { Stir } from '../../../src/producer/source/stir.ts';
 import { watch } from '../../../src/producer/source/watch.ts';
 import { addJob, jobOf } from '../../support/jobs.ts';
@@ -17,12 +17,12 @@ const HOUR = 3_600_000;
 const NOTHING: Looked = { queued: 0, faulty: 0, open: 0, waiting: 0 };
 
 /** What a bridge is asked, in order; `answers` say how each call goes. Only the order of calls is looked at here. */
-function asked(answers: { writeBack?: () => boolean; look?: () => void } = {}) {
+function asked(answers: { writeBack?: () => Partial<WroteBack>; look?: () => void } = {}) {
   const calls: string[] = [];
   const bridge: Pick<Bridge, 'writeBack' | 'look'> = {
     async writeBack() {
       calls.push('writeBack');
-      return answers.writeBack?.() ?? false;
+      return { freed: false, againMs: null, ...answers.writeBack?.() };
     },
     async look() {
       calls.push('look');
@@ -58,21 +58,39 @@ test('it looks at once, and then writes back when something happens on the queue
     expect(calls).toEqual(['writeBack', 'look', 'writeBack']);
   }));
 
-test('after an item was closed it looks for what that has made ready', () =>
-  withStir(async stir => {
+test('after an item was closed it looks for what that has made ready, long before its time', () =>
+  withStir(async (stir, prefix) => {
     const over = new AbortController();
-    let turn = 0;
+    let closed = false;
     const { calls, bridge } = asked({
-      writeBack: () => {
-        turn += 1;
-        return turn === 2;
-      },
+      writeBack: () => ({ freed: closed }),
       look: () => {
-        if (turn === 2) over.abort();
+        if (closed) over.abort();
       },
     });
-    await watch({ bridge, stir, intervalMs: 20, signal: over.signal, onAway: () => undefined });
+    const watching = watch({ bridge, stir, intervalMs: HOUR, signal: over.signal, onAway: () => undefined });
+    await vi.waitUntil(() => calls.length === 2);
+    closed = true;
+    const queue = openQueue(await server.connect('producer'), prefix);
+    await addJob(queue, jobOf('a-1'), HOUR);
+    await watching;
+    await queue.close();
     expect(calls).toEqual(['writeBack', 'look', 'writeBack', 'look']);
+  }));
+
+test('where another bridge is writing, or a note is stuck, it looks again soon', () =>
+  withStir(async stir => {
+    const over = new AbortController();
+    let looks = 0;
+    const { bridge } = asked({
+      writeBack: () => ({ againMs: 20 }),
+      look: () => {
+        looks += 1;
+        if (looks === 2) over.abort();
+      },
+    });
+    await watch({ bridge, stir, intervalMs: HOUR, signal: over.signal, onAway: () => undefined });
+    expect(looks).toBe(2);
   }));
 
 test('a source that is away is told once, tried again, and told once when it is back', () =>
@@ -84,7 +102,7 @@ test('a source that is away is told once, tried again, and told once when it is 
       writeBack: () => {
         tries += 1;
         if (tries <= 2) throw new CellpoolError('SOURCE_UNAVAILABLE', 'bd is away');
-        return false;
+        return {};
       },
       look: () => over.abort(),
     });
