@@ -104,17 +104,16 @@ try {
     sides,
     rounds: rounds.map(one =>
       Object.fromEntries(
-        levels.map(level => [
-          level,
-          Object.fromEntries(MEASURED.map(name => [name, round(one[level][name], 1)])),
-        ]),
+        levels.map(level => [level, Object.fromEntries(MEASURED.map(name => [name, round(one[level][name], 1)]))]),
       ),
     ),
   });
   const rows = sides.map(({ level, measured, n, medianMs, p95Ms, ratio, ratioOfPairs }) =>
     [level, measured, n, medianMs, p95Ms, ratio, ratioOfPairs].map(cell => String(cell).padEnd(12)).join(''),
   );
-  const head = ['level', 'measured', 'n', 'median ms', 'p95 ms', 'ratio', 'of pairs'].map(cell => cell.padEnd(12)).join('');
+  const head = ['level', 'measured', 'n', 'median ms', 'p95 ms', 'ratio', 'of pairs']
+    .map(cell => cell.padEnd(12))
+    .join('');
   const said = reached === null ? 'not measured here' : reached ? 'reached' : 'missed';
   process.stdout.write(
     `${head}\n${rows.join('\n')}\n` +
