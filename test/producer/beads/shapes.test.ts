@@ -78,6 +78,22 @@ describe('issues that bd prints', () => {
     ]);
   });
 
+  test('of 1.3: how many comments there are, and none of them', () => {
+    const [bead] = issuesOf(printed('1.3', 'show-claimed')) ?? [];
+    expect(bead).toMatchObject({ id: 'p-d8v', status: 'in_progress', assignee: 'cellpool/t-1', commentCount: 0 });
+    expect(issuesOf(printed('1.3', 'show-part'))?.[0]).toMatchObject({ id: 'p-d8v', assignee: '', commentCount: 1 });
+  });
+
+  test('of 1.3: the issue as it is after a change', () => {
+    expect(issuesOf(printed('1.3', 'claim'))?.[0]?.assignee).toBe('cellpool/t-1');
+    expect(issuesOf(printed('1.3', 'release'))?.[0]).toMatchObject({ status: 'open', assignee: '' });
+    expect(issuesOf(printed('1.3', 'close'))?.[0]?.closeReason).toBe('Done by cellpool: commit abc on branch x.');
+  });
+
+  test.each(['list-none', 'ready-none', 'envelope-ready'])('of 1.3: %s is no issue', name => {
+    expect(issuesOf(printed('1.3', name))).toEqual([]);
+  });
+
   test.each([
     ['{"id": 5}'],
     ['[{"title": "no id"}]'],
@@ -103,6 +119,9 @@ describe('comments that bd prints', () => {
       { author: 'mayor', text: 'dig', createdAt: '2026-01-03T21:21:00Z' },
     ]);
     expect(commentsOf(printed('0.4x', 'comments-none'))).toEqual([]);
+    expect(commentsOf(printed('1.3', 'comments'))?.map(({ text }) => text)).toEqual([
+      '[cellpool job=t-1 note=k] hello\n\n    line',
+    ]);
   });
 });
 
@@ -110,6 +129,7 @@ describe('what bd says instead of an answer', () => {
   test.each([
     ['0.4x', 'not-found-stderr'],
     ['1.1', 'not-found'],
+    ['1.3', 'show-missing'],
   ])('%s, %s: there is no such issue', (version, name) => {
     const from = printed(version, name);
     expect(isGone(saidOf(from))).toBe(true);
@@ -127,6 +147,24 @@ describe('what bd says instead of an answer', () => {
     ['1.1', 'claim-refused', 'Error updating bd-1: issue already claimed by anna'],
   ])('%s, %s is an error, with its hint', (version, name, said) => {
     expect(saidOf(printed(version, name))).toBe(said);
+  });
+
+  test.each([
+    ['claim-other', 'issue already claimed by cellpool/t-1'],
+    ['guard-mismatch', 'expected "cellpool/t-9"'],
+    ['close-refused', 'open child issue(s)'],
+    ['update-missing', 'no issue found matching'],
+    ['comment-missing', 'no issue found matching'],
+  ])('of 1.3: %s is a refusal, which no other call will change', (name, said) => {
+    const answer = readAnswer(printed('1.3', name));
+    expect(answer).toMatchObject({ ok: false, said: expect.stringContaining(said) });
+    if (!answer.ok) expect(troubleOf('bd', answer)).toBeNull();
+  });
+
+  test.each(['no-database', 'context-none'])('of 1.3: %s is told with what to do', name => {
+    const answer = readAnswer(printed('1.3', name));
+    if (!answer.ok) expect(unanswered('bd ready', answer).hint).toContain('bd init');
+    expect(answer.ok).toBe(false);
   });
 
   test('nothing on stdout and something on stderr is an error, whatever the exit code', () => {
