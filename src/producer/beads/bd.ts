@@ -1,7 +1,7 @@
 /** The calls of `bd` that are in use, typed. A change is of one issue: of several, bd can fail half and say nothing. */
 import { realpath } from 'node:fs/promises';
 import { type BdCall, type BdOptions, BdProcess } from './bd-process.ts';
-import { isGone, troubleOf, unanswered, unavailable } from './bd-trouble.ts';
+import { isGone, isRefusal, troubleOf, unanswered, unavailable } from './bd-trouble.ts';
 import type { JudgedVersion } from './bd-version.ts';
 import { isBeadId } from './names.ts';
 import { type BeadComment, commentsIn, contextSchema, type Issue, issuesIn, type Printed } from './shapes.ts';
@@ -139,8 +139,7 @@ export class Bd {
     const call = { changes: true, signal: by.signal, ...(input === undefined ? {} : { input }) };
     const { answer } = await this.#call([name, id, ...args, '--actor', by.actor], call);
     if (answer.ok) return null;
-    const trouble = troubleOf(this.#name(name), answer);
-    if (trouble !== null) throw trouble;
+    if (!isRefusal(this.#name(name), answer)) throw unanswered(this.#name(name), answer);
     return answer.said || `exit code ${answer.exitCode}`;
   }
 

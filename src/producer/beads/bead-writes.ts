@@ -13,6 +13,7 @@
  * A bead that nobody has any more (`bd reclaim`, say) is taken back for `done` and `awaiting-landing`: the work is
  * there, and would be done twice otherwise.
  */
+import type { CellpoolError } from '../../errors.ts';
 import type { Note, Written } from '../source/task-source.ts';
 import type { Bd, By, Update } from './bd.ts';
 import { unavailable } from './bd-trouble.ts';
@@ -36,7 +37,7 @@ interface Place extends By {
 export async function writeNote(bd: Bd, note: Note, signal?: AbortSignal): Promise<Written> {
   if (!isBeadId(note.item)) return { how: 'refused', reason: `${JSON.stringify(note.item)} is no id of a bead` };
   const issue = await bd.show(note.item, signal);
-  if (issue === null) return { how: 'refused', reason: `there is no bead ${note.item} any more` };
+  if (issue === null) return gone(note.item);
   const place: Place = { bd, actor: actorOf(note.taskId), signal, issue };
   switch (note.kind) {
     case 'claim':
@@ -57,17 +58,10 @@ export async function writeNote(bd: Bd, note: Note, signal?: AbortSignal): Promi
 }
 
 async function claim(place: Place): Promise<Written> {
-  const { bd, issue } = place;
-  const removeLabels = issue.labels.filter(label => OUR_LABELS.includes(label));
+  const removeLabels = place.issue.labels.filter(label => OUR_LABELS.includes(label));
   if (isOurs(place)) return removeLabels.length === 0 ? KNOWN : change(place, { removeLabels });
-  if (issue.assignee !== '' || issue.status !== 'open') return taken(place);
-  const refusal = await bd.update(issue.id, place, { claim: true, removeLabels });
-  const after = await bd.show(issue.id, place.signal);
-  if (after === null) return { how: 'refused', reason: `there is no bead ${issue.id} any more` };
-  if (isOurs({ ...place, issue: after })) return WRITTEN;
-  if (after.assignee !== '' || after.status !== 'open') return taken({ ...place, issue: after });
-  if (refusal !== null) return { how: 'refused', reason: refusal };
-  throw unavailable(`bd update ${issue.id}`, 'it was taken, and is not there', 'It is tried again.');
+  const mine = await take(place, removeLabels);
+  return 'how' in mine ? mine : WRITTEN;
 }
 
 async function done(place: Place, note: Note & { kind: 'done' }): Promise<Written> {
@@ -75,27 +69,34 @@ async function done(place: Place, note: Note & { kind: 'done' }): Promise<Writte
   if (issue.status === 'closed') {
     return issue.closeReason.includes(note.commit) ? KNOWN : lost(`${issue.id} is closed: ${issue.closeReason}`);
   }
-  const mine = await takenBack(place);
-  if (mine === null) return taken(place);
+  const mine = await take(place);
+  if ('how' in mine) return mine;
   if (mine.issue.labels.includes(LABELS.notClosed))
     return { how: 'refused', reason: `${issue.id} is not to be closed` };
-  const labels = mine.issue.labels.filter(label => OUR_LABELS.includes(label));
-  if (labels.length > 0) await change(mine, { removeLabels: labels });
-  const refusal = await bd.close(issue.id, place, closeReason(note));
-  if (refusal === null) return WRITTEN;
+  const removeLabels = mine.issue.labels.filter(label => OUR_LABELS.includes(label));
+  const refusal =
+    (removeLabels.length === 0 ? null : await bd.update(issue.id, place, { removeLabels })) ??
+    (await bd.close(issue.id, place, closeReason(note)));
+  return refusal === null ? WRITTEN : notClosed(place, note, refusal);
+}
+
+/** Beads does not let the bead be closed: it says so itself, unless somebody else has it by now. */
+async function notClosed(place: Place, note: Note & { kind: 'done' }, refusal: string): Promise<Written> {
+  const { bd, issue } = place;
   const after = await bd.show(issue.id, place.signal);
-  if (after?.status === 'closed') return lost(`${issue.id} is closed: ${after.closeReason}`);
-  if (after === null || !isOurs({ ...place, issue: after }))
-    return lost(`${issue.id} is not ours any more: ${refusal}`);
-  await comment({ ...place, issue: after }, note.key, notClosedComment(note, refusal));
-  await change({ ...place, issue: after }, { addLabels: [LABELS.notClosed] });
-  return { how: 'refused', reason: refusal };
+  if (after === null) return gone(issue.id);
+  const now = { ...place, issue: after };
+  if (isFree(now)) throw nobodys(after, refusal);
+  if (!isOurs(now)) return taken(now);
+  const told = await comment(now, note.key, notClosedComment(note, refusal));
+  const labelled = await change(now, { addLabels: [LABELS.notClosed] });
+  const more = [told, labelled].flatMap(written => (written.how === 'refused' ? [written.reason] : []));
+  return { how: 'refused', reason: [refusal, ...more].join('; ') };
 }
 
 async function awaitLanding(place: Place): Promise<Written> {
-  if (place.issue.status === 'closed') return taken(place);
-  const mine = await takenBack(place);
-  if (mine === null) return taken(place);
+  const mine = await take(place);
+  if ('how' in mine) return mine;
   if (mine.issue.labels.includes(LABELS.awaitingLanding)) return KNOWN;
   return change(mine, { addLabels: [LABELS.awaitingLanding] });
 }
@@ -106,33 +107,38 @@ async function release(
   label: string,
 ): Promise<Written> {
   const { issue, actor } = place;
-  const isFree = issue.assignee === '' && issue.status !== 'closed';
-  if (issue.assignee !== actor && !isFree) return taken(place);
+  const isNobodys = issue.assignee === '' && issue.status !== 'closed';
+  if (issue.assignee !== actor && !isNobodys) return taken(place);
   if (issue.status === 'closed') return taken(place);
   const told = await comment(place, note.key, endComment(note));
   const removeLabels = issue.labels.filter(one => OUR_LABELS.includes(one) && one !== label);
-  const isReleased = isFree && issue.status !== 'in_progress';
+  const isReleased = isNobodys && issue.status !== 'in_progress';
   if (isReleased && issue.labels.includes(label) && removeLabels.length === 0) return told;
   return change(place, {
     // A status that a person gave it meanwhile stays.
     ...(issue.status === 'in_progress' ? { status: 'open' } : {}),
-    ...(isFree ? {} : { assignee: '' }),
+    ...(isNobodys ? {} : { assignee: '' }),
     addLabels: [label],
     removeLabels,
     onlyIfAssignee: issue.assignee,
   });
 }
 
-/** The place with a bead that is ours; null when it is somebody else's. */
-async function takenBack(place: Place): Promise<Place | null> {
+/**
+ * The place with a bead that is ours now; else why it is not, as far as the bead itself shows that.
+ * @throws {CellpoolError} SOURCE_UNAVAILABLE while it is nobody's, whatever bd has said
+ */
+async function take(place: Place, removeLabels: readonly string[] = []): Promise<Place | Written> {
   const { bd, issue } = place;
   if (isOurs(place)) return place;
-  if (issue.assignee !== '' || issue.status !== 'open') return null;
-  await bd.update(issue.id, place, { claim: true });
+  if (!isFree(place)) return taken(place);
+  const refusal = await bd.update(issue.id, place, { claim: true, removeLabels });
   const after = await bd.show(issue.id, place.signal);
-  if (after === null) return null;
+  if (after === null) return gone(issue.id);
   const now = { ...place, issue: after };
-  return isOurs(now) ? now : null;
+  if (isOurs(now)) return now;
+  if (isFree(now)) throw nobodys(after, refusal);
+  return taken(now);
 }
 
 /** Adds a comment, unless its mark is found. */
@@ -153,6 +159,20 @@ async function change(place: Place, update: Update): Promise<Written> {
 
 function isOurs({ actor, issue }: Place): boolean {
   return issue.assignee === actor && issue.status === 'in_progress';
+}
+
+/** Open and nobody's. */
+function isFree({ issue }: Place): boolean {
+  return issue.status === 'open' && issue.assignee === '';
+}
+
+/** Somebody may be changing it just now; that it is nobody's is no reason to give it up. */
+function nobodys({ id }: Issue, refusal: string | null): CellpoolError {
+  return unavailable(`bd update ${id}`, refusal ?? "it was taken, and is nobody's", 'It is tried again.');
+}
+
+function gone(id: string): Written {
+  return { how: 'refused', reason: `there is no bead ${id} any more` };
 }
 
 function taken({ issue, actor }: Place): Written {
