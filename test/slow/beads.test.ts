@@ -319,6 +319,20 @@ describe.skipIf(program === null)('Beads', () => {
       }
     });
 
+    test('of a task that follows an earlier one it is told as well, though their notes are called the same', async () => {
+      const id = await claimed('twice in vain');
+      await write(id, FAILED);
+      tracker.bd('label', 'remove', id, 'cellpool-failed');
+      const second = `${id}-g2`;
+      expect(await write(id, { kind: 'claim' }, second)).toEqual({ how: 'written' });
+      expect(await write(id, FAILED, second)).toEqual({ how: 'written' });
+      expect(await write(id, FAILED, second)).toEqual({ how: 'known' });
+      expect(tracker.comments(id)).toEqual([
+        expect.stringContaining(`[cellpool job=${id} `),
+        expect.stringContaining(`[cellpool job=${second} `),
+      ]);
+    });
+
     test('a status that a person gave it meanwhile stays', async () => {
       const id = await claimed('wait');
       tracker.bd('update', id, '--status', 'deferred');

@@ -43,7 +43,7 @@ export async function writeNote(bd: Bd, note: Note, signal?: AbortSignal): Promi
     case 'claim':
       return claim(place);
     case 'attempt':
-      return isOurs(place) ? comment(place, note.key, attemptComment(note)) : taken(place);
+      return isOurs(place) ? comment(place, note, attemptComment(note)) : taken(place);
     case 'done':
       return done(place, note);
     case 'awaiting-landing':
@@ -88,7 +88,7 @@ async function notClosed(place: Place, note: Note & { kind: 'done' }, refusal: s
   const now = { ...place, issue: after };
   if (isFree(now)) throw nobodys(after, refusal);
   if (!isOurs(now)) return taken(now);
-  const told = await comment(now, note.key, notClosedComment(note, refusal));
+  const told = await comment(now, note, notClosedComment(note, refusal));
   const labelled = await change(now, { addLabels: [LABELS.notClosed] });
   const more = [told, labelled].flatMap(written => (written.how === 'refused' ? [written.reason] : []));
   return { how: 'refused', reason: [refusal, ...more].join('; ') };
@@ -110,7 +110,7 @@ async function release(
   const isNobodys = issue.assignee === '' && issue.status !== 'closed';
   if (issue.assignee !== actor && !isNobodys) return taken(place);
   if (issue.status === 'closed') return taken(place);
-  const told = await comment(place, note.key, endComment(note));
+  const told = await comment(place, note, endComment(note));
   const removeLabels = issue.labels.filter(one => OUR_LABELS.includes(one) && one !== label);
   const isReleased = isNobodys && issue.status !== 'in_progress';
   if (isReleased && issue.labels.includes(label) && removeLabels.length === 0) return told;
@@ -142,11 +142,11 @@ async function take(place: Place, removeLabels: readonly string[] = []): Promise
 }
 
 /** Adds a comment, unless its mark is found. */
-async function comment(place: Place, key: string, text: string): Promise<Written> {
+async function comment(place: Place, note: Note, text: string): Promise<Written> {
   const { bd, issue } = place;
   if (issue.commentCount !== 0) {
     const there = await bd.comments(issue.id, place.signal);
-    if (there.some(one => hasMark(one.text, key))) return KNOWN;
+    if (there.some(one => hasMark(one.text, note))) return KNOWN;
   }
   const refusal = await bd.comment(issue.id, place, text);
   return refusal === null ? WRITTEN : { how: 'refused', reason: refusal };

@@ -37,16 +37,19 @@ export function isOurs(comment: string): boolean {
   return OURS.test(comment);
 }
 
-/** Begins what we write of a note, and tells whether it was written before. */
-export function markOf(note: { taskId: string; key: string; attempt?: number }): string {
+/** Begins what we write of a note, and tells whether it was written before: of this task, not of an earlier one. */
+export function markOf(note: MarkedNote): string {
   const attempt = note.attempt === undefined ? '' : ` attempt=${note.attempt}`;
-  return `[cellpool job=${note.taskId}${attempt} ${keyMark(note.key)}]`;
+  const key = /^[\w.:-]{1,120}$/.test(note.key) ? note.key : createHash('sha256').update(note.key).digest('hex');
+  return `[cellpool job=${note.taskId}${attempt} note=${key}]`;
 }
 
-export function hasMark(comment: string, key: string): boolean {
-  return isOurs(comment) && comment.slice(0, comment.indexOf(']') + 1).endsWith(` ${keyMark(key)}]`);
+export function hasMark(comment: string, note: MarkedNote): boolean {
+  return comment.trimStart().startsWith(markOf(note));
 }
 
-function keyMark(key: string): string {
-  return `note=${/^[\w.:-]{1,120}$/.test(key) ? key : createHash('sha256').update(key).digest('hex')}`;
+interface MarkedNote {
+  taskId: string;
+  key: string;
+  attempt?: number;
 }

@@ -50,17 +50,19 @@ describe('a comment', () => {
       '[cellpool job=p-1 attempt=3 note=k] Given up after attempt 3, which ended stalled. ' +
         'Take the label cellpool-failed away to have it tried again.',
     );
-    expect(hasMark(text, 'k')).toBe(true);
-    expect(hasMark(text, 'kk')).toBe(false);
-    expect(hasMark(`said before: ${text}`, 'k')).toBe(false);
+    expect(hasMark(text, failed)).toBe(true);
+    expect(hasMark(text, { ...failed, key: 'kk' })).toBe(false);
+    expect(hasMark(text, { ...failed, taskId: 'p-1-g2' })).toBe(false);
+    expect(hasMark(`said before: ${text}`, failed)).toBe(false);
     expect(isOurs(text)).toBe(true);
     expect(isOurs('[cellpoolish] hello')).toBe(false);
   });
 
   test.each(['claim', 'attempt:1', 'a key with ] and more', '', 'ä', 'x'.repeat(500)])('is found by key %j', key => {
-    const mark = markOf({ taskId: 'p-1', attempt: 1, key });
-    expect(hasMark(`${mark} hello`, key)).toBe(true);
-    expect(hasMark(`${mark} hello`, `${key}x`)).toBe(false);
+    const note = { taskId: 'p-1', attempt: 1, key };
+    const mark = markOf(note);
+    expect(hasMark(`${mark} hello`, note)).toBe(true);
+    expect(hasMark(`${mark} hello`, { ...note, key: `${key}x` })).toBe(false);
     expect(mark.indexOf(']')).toBe(mark.length - 1);
   });
 

@@ -123,6 +123,16 @@ describe('a note that comes again', () => {
     expect(text('fix.md')).toBe(before);
   });
 
+  test('is another one when it is of a later task, though both are called the same', async () => {
+    const { tell, text, put } = await openFolder({ 'fix.md': FIX });
+    await tell('fix', CLAIM);
+    await tell('fix', FAILED);
+    put({ 'fix.md': text('fix.md').replace('status: failed', 'status: open') });
+    expect(await tell('fix', { ...CLAIM, taskId: 'fix-g2' })).toEqual(WRITTEN);
+    expect(await tell('fix', { ...FAILED, taskId: 'fix-g2' })).toEqual(WRITTEN);
+    expect(text('fix.md').match(/job=\S+ note=\S+/g)).toEqual(['job=fix note=failed:1', 'job=fix-g2 note=failed:1']);
+  });
+
   test('is known where a person has moved our lines, or written below them', async () => {
     const { tell, text, put, source } = await openFolder({ 'fix.md': 'Fix it.\n' });
     await tell('fix', CLAIM);
