@@ -108,6 +108,7 @@ describe('two agents spawned at once', () => {
       opencodeVersion: expect.stringMatching(/^\d+\.\d+\.\d+$/),
       artifacts: expect.stringContaining(join(cells.home, 'artifacts', 'task-a.1')),
       isolation: 'process',
+      workspace: 'clone',
       limits: expect.objectContaining({ disk: 'watched' }),
       createdAt: expect.any(Date),
       tokensUsed: 0,
