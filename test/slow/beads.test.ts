@@ -69,6 +69,20 @@ describe.skipIf(program === null)('Beads', () => {
       for (const id of [blocked, ...others]) expect(await source.read(id, signal)).toBeNull();
     });
 
+    test('is what a person has reopened, though bd leaves the task there that was done; and that is claimed', async () => {
+      const id = await claimed('done, and not well');
+      await write(id, DONE);
+      expect(await source.ready(signal)).not.toContain(id);
+      tracker.bd('reopen', id, '--reason', 'not well');
+      expect(stateOf(id)).toMatchObject({ status: 'open', assignee: expect.stringContaining(id) });
+      expect(await source.ready(signal)).toContain(id);
+      expect(await source.read(id, signal)).toMatchObject({ task: { title: 'done, and not well' } });
+      expect(await write(id, { kind: 'claim' }, `${id}-g2`)).toEqual({ how: 'written' });
+      expect(stateOf(id)).toMatchObject({ status: 'in_progress', assignee: `cellpool/${id}-g2` });
+      expect(await write(id, { ...DONE, commit: 'cafe' }, `${id}-g2`)).toEqual({ how: 'written' });
+      expect(tracker.show(id)).toMatchObject({ status: 'closed', close_reason: expect.stringContaining('cafe') });
+    });
+
     test('carries the label that is asked for', async () => {
       const labelled = tracker.create('with it', '-l', 'agent,web');
       const other = tracker.create('without it');

@@ -27,6 +27,8 @@ export interface Update {
   claim?: boolean;
   /** Only while this one has it (empty: nobody), where the version knows how. */
   onlyIfAssignee?: string;
+  /** Only while it has this status, where the version knows how. */
+  onlyIfStatus?: string;
 }
 
 export class Bd {
@@ -59,10 +61,13 @@ export class Bd {
     return project_id ?? (await realpath(beads_dir).catch(() => beads_dir));
   }
 
-  /** What nobody has and nothing blocks, most urgent first. @throws {CellpoolError} SOURCE_UNAVAILABLE */
+  /**
+   * What nothing blocks, most urgent first; whoever has it, for a bead that is reopened keeps its assignee.
+   * @throws {CellpoolError} SOURCE_UNAVAILABLE
+   */
   async ready(label: string | null, signal?: AbortSignal): Promise<Issue[]> {
     const labelled = label === null ? [] : [`--label=${label}`];
-    const args = ['ready', '--limit', '0', '--unassigned', '--exclude-type', 'epic', ...labelled];
+    const args = ['ready', '--limit', '0', '--exclude-type', 'epic', ...labelled];
     return this.#list(args, issuesIn, signal);
   }
 
@@ -99,15 +104,16 @@ export class Bd {
 
   /** All of it or nothing. @throws {CellpoolError} SOURCE_UNAVAILABLE */
   async update(id: string, by: By, change: Update): Promise<Refusal> {
-    const guard = this.version.hasGuards && change.claim !== true ? change.onlyIfAssignee : undefined;
-    const isGuarded = change.status !== undefined || change.assignee !== undefined;
+    const changesField = change.status !== undefined || change.assignee !== undefined;
+    const isGuarded = this.version.hasGuards && change.claim !== true && changesField;
     return this.#change('update', id, by, [
       ...(change.claim === true ? ['--claim'] : []),
       ...(change.status === undefined ? [] : [`--status=${change.status}`]),
       ...(change.assignee === undefined ? [] : [`--assignee=${change.assignee}`]),
       ...(change.addLabels ?? []).map(label => `--add-label=${label}`),
       ...(change.removeLabels ?? []).map(label => `--remove-label=${label}`),
-      ...(guard === undefined || !isGuarded ? [] : [`--if-assignee=${guard}`]),
+      ...(change.onlyIfAssignee === undefined || !isGuarded ? [] : [`--if-assignee=${change.onlyIfAssignee}`]),
+      ...(change.onlyIfStatus === undefined || !isGuarded ? [] : [`--if-status=${change.onlyIfStatus}`]),
     ]);
   }
 

@@ -4,7 +4,7 @@
  *
  * | note                       | calls that change something, in order                                    |
  * |----------------------------|--------------------------------------------------------------------------|
- * | claim                      | update: claim, and our labels away                                       |
+ * | claim                      | update: claim, and our labels away. Reopened: update: assignee empty, first |
  * | attempt                    | comment                                                                  |
  * | done                       | update: our labels away; close. Refused: comment; update: label          |
  * | awaiting-landing           | update: label                                                            |
@@ -14,11 +14,12 @@
  * there, and would be done twice otherwise.
  */
 import type { CellpoolError } from '../../errors.ts';
+import { actorOf, isActor } from '../actor.ts';
 import type { Note, Written } from '../source/task-source.ts';
 import type { Bd, By, Update } from './bd.ts';
 import { unavailable } from './bd-trouble.ts';
 import { attemptComment, closeReason, endComment, notClosedComment } from './bead-texts.ts';
-import { actorOf, hasMark, isBeadId, LABELS, OUR_LABELS } from './names.ts';
+import { hasMark, isBeadId, LABELS, OUR_LABELS } from './names.ts';
 import type { Issue } from './shapes.ts';
 
 const WRITTEN: Written = { how: 'written' };
@@ -60,8 +61,19 @@ export async function writeNote(bd: Bd, note: Note, signal?: AbortSignal): Promi
 async function claim(place: Place): Promise<Written> {
   const removeLabels = place.issue.labels.filter(label => OUR_LABELS.includes(label));
   if (isOurs(place)) return removeLabels.length === 0 ? KNOWN : change(place, { removeLabels });
-  const mine = await take(place, removeLabels);
+  const mine = await take(await freed(place), removeLabels);
   return 'how' in mine ? mine : WRITTEN;
+}
+
+/** A bead that was reopened is still assigned to the task that was done: bd lets no other one claim it. */
+async function freed(place: Place): Promise<Place> {
+  const { bd, issue, actor } = place;
+  if (issue.status !== 'open' || !isActor(issue.assignee)) return place;
+  const nobodys = { ...place, issue: { ...issue, assignee: '' } };
+  if (issue.assignee === actor) return nobodys;
+  // Refused when somebody was faster: the claim that follows shows who.
+  await bd.update(issue.id, place, { assignee: '', onlyIfAssignee: issue.assignee, onlyIfStatus: 'open' });
+  return nobodys;
 }
 
 async function done(place: Place, note: Note & { kind: 'done' }): Promise<Written> {

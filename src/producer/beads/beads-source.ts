@@ -1,5 +1,6 @@
 /** Beads as a source of tasks: what `bd ready` offers is worked, and what became of it is written into the bead. */
 import { InvalidInput } from '../../errors.ts';
+import { isActor } from '../actor.ts';
 import type { FoundTask, ItemState, Note, TaskSource, Written } from '../source/task-source.ts';
 import { Bd } from './bd.ts';
 import type { BdOptions } from './bd-process.ts';
@@ -86,7 +87,8 @@ export class BeadsSource implements TaskSource {
   #isWanted(issue: Issue): boolean {
     return (
       issue.status === 'open' &&
-      issue.assignee === '' &&
+      // A bead that is reopened keeps its assignee; whether that task has ended, the ledger knows.
+      (issue.assignee === '' || isActor(issue.assignee)) &&
       issue.type !== 'epic' &&
       (this.#label === null || issue.labels.includes(this.#label)) &&
       !issue.labels.some(label => LEFT_OUT.includes(label))

@@ -18,11 +18,6 @@ export const LEFT_OUT: readonly string[] = [LABELS.failed, LABELS.cancelled, LAB
 /** Labels with which a bead may ask for something: `cellpool:model=...`. */
 export const WISH_PREFIX = 'cellpool:';
 
-/** Who claims: it names the pool and the task, so that no two tasks are taken for each other. */
-export function actorOf(taskId: string): string {
-  return `cellpool/${taskId}`;
-}
-
 const BEAD_ID = /^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$/;
 
 /** Whether it may be an argument of `bd`. Names come from bd and from Redis: neither is trusted to be one. */

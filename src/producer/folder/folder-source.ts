@@ -3,6 +3,7 @@ import { readdir, realpath, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { CellpoolError, type Fault, InvalidInput, messageOf } from '../../errors.ts';
+import { isActor } from '../actor.ts';
 import type { FoundTask, ItemState, Note, TaskSource, Written } from '../source/task-source.ts';
 import { dependsOf, type Loaded } from './depends.ts';
 import { identityOf, MARK_FILE } from './folder-identity.ts';
@@ -155,9 +156,9 @@ export class FolderSource implements TaskSource {
   }
 }
 
-/** Ready as far as the file itself goes. */
+/** Ready as far as the file itself goes: open, and nobody's but of a task that has ended, which the ledger knows. */
 function isFree({ status, assignee }: Item): boolean {
-  return status === STATUS.open && assignee === '';
+  return status === STATUS.open && (assignee === '' || isActor(assignee));
 }
 
 function changed(item: Item, { keys, line }: Change): string | null {

@@ -11,12 +11,13 @@
  *
  * All but a claim add a line to the section at the end of the file, by which they are known again.
  */
+import { actorOf, isActor } from '../actor.ts';
 import { printable } from '../source/printable.ts';
 import type { Note, Written } from '../source/task-source.ts';
 import type { Value } from './front-edit.ts';
 import type { Item } from './item.ts';
 import { hasMark, markOf } from './log-section.ts';
-import { actorOf, type OwnKey, STATUS } from './names.ts';
+import { type OwnKey, STATUS } from './names.ts';
 
 export interface Change {
   how: 'change';
@@ -54,7 +55,9 @@ function claim(item: Item, actor: string): Written | Change {
   if (ours && item.status === STATUS.working) return KNOWN;
   // What was given up is worked again when its task is retried.
   const free: readonly string[] = [STATUS.open, ...RELEASED, ...(ours ? [STATUS.committed] : [])];
-  if ((!ours && item.assignee !== '') || !free.includes(item.status)) return lost(item);
+  // Whoever opens a file again may leave the name of the task that was done in it.
+  const isLeft = item.status === STATUS.open && isActor(item.assignee);
+  if ((!ours && !isLeft && item.assignee !== '') || !free.includes(item.status)) return lost(item);
   const none = { attempt: null, outcome: null, reason: null, commit: null, branch: null };
   return { how: 'change', keys: { status: STATUS.working, assignee: actor, ...none }, line: null };
 }

@@ -18,11 +18,6 @@ export function isItemName(item: string): boolean {
   return taskIdFault(item) === null;
 }
 
-/** Who an item is assigned to while we have it: it names the pool and the task. */
-export function actorOf(taskId: string): string {
-  return `cellpool/${taskId}`;
-}
-
 /** What stands under `status`; any other word is a person's own, and the item is left alone. */
 export const STATUS = {
   open: 'open',

@@ -39,6 +39,19 @@ describe('what is ready', () => {
     expect(await source.ready(SIGNAL)).toEqual(['a', 'b', 'soon', 'late']);
   });
 
+  test('is what a person has opened again, though they left the name of its task there', async () => {
+    const { source, tell, text, put } = await openFolder({ 'fix.md': FIX });
+    await tell('fix', CLAIM);
+    await tell('fix', DONE);
+    expect(await source.ready(SIGNAL)).toEqual([]);
+    put({ 'fix.md': text('fix.md').replace('status: done', 'status: open') });
+    expect(text('fix.md')).toMatch(/\nassignee: .*\bfix\n/);
+    expect(await source.ready(SIGNAL)).toEqual(['fix']);
+    expect((await source.read('fix', SIGNAL))?.task.title).toBe('Fix the login');
+    expect(await tell('fix', { ...CLAIM, taskId: 'fix-g2' })).toEqual({ how: 'written' });
+    expect(text('fix.md')).toMatch(/\nstatus: working\nassignee: .*\bfix-g2\n/);
+  });
+
   test('waits for what it depends on, until all of that is done', async () => {
     const { source, put } = await openFolder({
       'last.md': '---\ndependsOn: [first, second.md]\n---\nLast.\n',
