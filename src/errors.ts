@@ -34,6 +34,8 @@ const CODES = {
   DISK_LIMIT: { retryable: true, exit: 1 },
   /** Worker after worker died while it worked on the task. */
   WORKER_DIED: { retryable: false, exit: 1 },
+  /** A task that this one depends on did not end well, or is not there any more. */
+  DEPENDENCY_FAILED: { retryable: false, exit: 1 },
   NO_SUCH_JOB: { retryable: false, exit: 1 },
   TIMED_OUT: { retryable: true, exit: 1 },
   STALLED: { retryable: true, exit: 1 },

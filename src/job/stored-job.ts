@@ -54,6 +54,18 @@ export async function readJob(queue: TaskQueue, taskId: string): Promise<StoredJ
   }
 }
 
+/** Jobs looked up at once; their answers are held in memory together. */
+const AT_ONCE = 200;
+
+/** The jobs of many tasks, in the order of the ids. */
+export async function readJobs(queue: TaskQueue, taskIds: readonly string[]): Promise<(StoredJob | null)[]> {
+  const stored: (StoredJob | null)[] = [];
+  for (let from = 0; from < taskIds.length; from += AT_ONCE) {
+    stored.push(...(await Promise.all(taskIds.slice(from, from + AT_ONCE).map(id => readJob(queue, id)))));
+  }
+  return stored;
+}
+
 /** The last attempt's result, from the job's return value or else the results kept in its data. */
 export function resultOf(job: JobRecord): AttemptResult | null {
   const returned = attemptResultSchema.safeParse(job.returnvalue);

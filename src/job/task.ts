@@ -21,6 +21,8 @@ const PROMPT_MAX = 500_000;
 const COMMAND_MAX = 10_000;
 /** Characters of the metadata's JSON: it is carried with the job, not a place for files. */
 const METADATA_MAX = 100_000;
+/** Tasks that one may depend on. */
+const DEPENDENCIES_MAX = 100;
 
 const NUL = '\0';
 const text = (max: number) =>
@@ -44,11 +46,13 @@ const branchName = z
     'is not a branch name that git accepts',
   );
 
-export const taskSchema = z.strictObject({
-  id: z.string().superRefine((id, context) => {
-    const fault = taskIdFault(id);
-    if (fault !== null) context.addIssue({ code: 'custom', message: fault });
-  }),
+const taskId = z.string().superRefine((id, context) => {
+  const fault = taskIdFault(id);
+  if (fault !== null) context.addIssue({ code: 'custom', message: fault });
+});
+
+const taskKeys = z.strictObject({
+  id: taskId,
   prompt: text(PROMPT_MAX),
   title: line.optional(),
   base: branchName.default(TASK_DEFAULTS.base),
@@ -67,6 +71,17 @@ export const taskSchema = z.strictObject({
   /** The agents' time and tokens over all attempts, uncounted ones too; left out: `attempts` times those of one. */
   totalTimeoutMs: z.int().min(1).optional(),
   totalTokenBudget: z.int().min(1).optional(),
+  /** Ids of tasks that must have ended well before this one is begun. */
+  dependsOn: z
+    .array(taskId)
+    .max(DEPENDENCIES_MAX, `may name at most ${DEPENDENCIES_MAX} tasks`)
+    .superRefine((ids, context) => {
+      for (const [index, id] of ids.entries()) {
+        if (ids.indexOf(id) === index) continue;
+        context.addIssue({ code: 'custom', path: [index], message: `names ${JSON.stringify(id)} twice` });
+      }
+    })
+    .optional(),
   priority: z.int().min(0).max(PRIORITY_MAX).optional(),
   /** `provider/model`. */
   model: line.regex(/^[^/\s]+\/\S+$/, 'is written provider/model').optional(),
@@ -79,6 +94,11 @@ export const taskSchema = z.strictObject({
       when: payload => payload.issues.length === 0,
     })
     .optional(),
+});
+
+export const taskSchema = taskKeys.superRefine((task, context) => {
+  const index = task.dependsOn?.indexOf(task.id) ?? -1;
+  if (index >= 0) context.addIssue({ code: 'custom', path: ['dependsOn', index], message: 'is the task itself' });
 });
 
 export type Task = z.output<typeof taskSchema>;

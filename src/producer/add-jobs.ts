@@ -10,6 +10,7 @@ import { Job } from 'bullmq';
 import { CellpoolError, messageOf } from '../errors.ts';
 import type { TaskJob } from '../job/job.ts';
 import { jobOptions, TASK_JOB, type TaskQueue } from '../job/queue.ts';
+import { DEFAULT_PREFIX, taskKeys } from '../redis/keys.ts';
 
 export interface NewJob {
   data: TaskJob;
@@ -24,18 +25,23 @@ const COMMAND = 'cellpoolTakeEnded';
 
 /**
  * The job's end tells it from a later job of the same id. The HSET changes nothing, but fails when Redis is full, as
- * the adding after it would: then the old job must stay.
+ * the adding after it would: then the old job must stay. How the old one ended says nothing to those that depend on the
+ * new one.
  */
 const TAKE_ENDED = `
-  local job, completed, failed = KEYS[1], KEYS[2], KEYS[3]
+  local job, completed, failed, outcome = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
   local id, ended = ARGV[1], ARGV[2]
-  if redis.call('EXISTS', job) == 0 then return 'added' end
+  if redis.call('EXISTS', job) == 0 then
+    redis.call('SET', outcome, '', 'XX', 'KEEPTTL')
+    return 'added'
+  end
   if redis.call('HGET', job, 'finishedOn') ~= ended then return 'kept' end
   if redis.call('EXISTS', job .. ':lock') == 1 then return 'kept' end
   redis.call('HSET', job, 'finishedOn', ended)
   if redis.call('ZREM', completed, id) + redis.call('ZREM', failed, id) == 0 then return 'kept' end
   redis.call('DEL', job, job .. ':logs', job .. ':dependencies', job .. ':processed', job .. ':failed',
     job .. ':unsuccessful')
+  redis.call('SET', outcome, '', 'XX', 'KEEPTTL')
   return 'replaced'
 `;
 
@@ -45,7 +51,7 @@ const CHUNK = 200;
 /** Adds the jobs in their order, and says of each what became of it. Two calls at once make one job of one id. */
 export async function addJobs(queue: TaskQueue, jobs: readonly NewJob[]): Promise<Added[]> {
   const client = await queue.getBackend().client;
-  client.defineCommand(COMMAND, { numberOfKeys: 3, lua: TAKE_ENDED });
+  client.defineCommand(COMMAND, { numberOfKeys: 4, lua: TAKE_ENDED });
   const added: Added[] = [];
   for (let from = 0; from < jobs.length; from += CHUNK) {
     const entries = jobs.slice(from, from + CHUNK).map(job => entryOf(queue, job));
@@ -65,7 +71,9 @@ function entryOf(queue: TaskQueue, { data, replaces }: NewJob) {
   const options = jobOptions(data.task);
   const id = options.jobId;
   const { jobData } = new Job(queue, TASK_JOB, data, options, id).toFlowEntry();
-  const take = [queue.toKey(id), queue.toKey('completed'), queue.toKey('failed'), id, String(replaces ?? '')];
+  const { outcome } = taskKeys(queue.opts.prefix ?? DEFAULT_PREFIX, id);
+  const keys = [queue.toKey(id), queue.toKey('completed'), queue.toKey('failed'), outcome];
+  const take = [...keys, id, String(replaces ?? '')];
   return { id, jobData, take };
 }
 

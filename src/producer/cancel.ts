@@ -11,6 +11,8 @@ import { openQueue, type TaskQueue } from '../job/queue.ts';
 import { hasEnded, readJob } from '../job/stored-job.ts';
 import { checkRedis } from '../redis/connection.ts';
 import { Control } from '../redis/control.ts';
+import { Dependencies } from '../redis/dependencies.ts';
+import { taskKeys } from '../redis/keys.ts';
 import { Script } from '../redis/script.ts';
 import { unavailable } from './redis-away.ts';
 import { idFaults } from './task-ids.ts';
@@ -43,7 +45,7 @@ const LOOK_MS = 100;
 const TELL_MS = 1_000;
 
 /**
- * KEYS: job, wait, paused, delayed, prioritized, events; ARGV: id. 1 when the job waited and is gone now. BullMQ's own
+ * KEYS: job, wait, paused, delayed, prioritized, events, outcome; ARGV: id. 1 when the job waited and is gone now. BullMQ's own
  * `remove` would also take a job that has ended meanwhile, with its outcome, and one whose worker has just died.
  */
 const REMOVE_WAITING = new Script(`
@@ -53,6 +55,7 @@ const REMOVE_WAITING = new Script(`
   if found == 0 then return 0 end
   redis.call('DEL', job, job .. ':logs', job .. ':dependencies', job .. ':processed', job .. ':failed',
     job .. ':unsuccessful')
+  redis.call('SET', KEYS[7], 'cancelled', 'XX', 'KEEPTTL')
   redis.call('XADD', KEYS[6], 'MAXLEN', '~', 10000, '*', 'event', 'removed', 'jobId', id, 'prev', 'waiting')
   return 1
 `);
@@ -72,7 +75,8 @@ export async function cancelTasks(
   if (faults.length > 0) throw new InvalidInput(faults);
   await checkRedis(redis);
   const queue = openQueue(redis, prefix);
-  const context: Context = { redis, queue, control: new Control(redis, { prefix }) };
+  const dependencies = new Dependencies(redis, { prefix });
+  const context: Context = { redis, prefix, queue, dependencies, control: new Control(redis, { prefix }) };
   const waiting = new AbortController();
   const give = () => waiting.abort();
   const timer = setTimeout(give, waitMs);
@@ -99,13 +103,15 @@ export async function cancelTasks(
 
 interface Context {
   redis: Redis;
+  prefix: string;
   queue: TaskQueue;
+  dependencies: Dependencies;
   control: Control;
 }
 
 /** Goes on until the task is off the queue or has ended, or until nobody waits for it any more. */
 async function cancelOne(context: Context, taskId: string, enough: AbortSignal): Promise<Cancelled> {
-  const { queue, control } = context;
+  const { queue, control, dependencies } = context;
   let asked = false;
   let toldAt = Number.NEGATIVE_INFINITY;
   for (;;) {
@@ -118,7 +124,11 @@ async function cancelOne(context: Context, taskId: string, enough: AbortSignal):
     if (removed || hasEnded(stored)) {
       // The mark has done its work; left there, it would end the same job when somebody retries it.
       if (asked) await control.unmark(taskId);
-      if (removed) return { taskId, how: 'removed', outcome };
+      if (removed) {
+        // What waits for it is to fail now; of one that ran its worker sees to that.
+        await dependencies.release(queue, taskId);
+        return { taskId, how: 'removed', outcome };
+      }
       return { taskId, how: asked && outcome === 'cancelled' ? 'cancelled' : 'ended', outcome };
     }
     if (performance.now() - toldAt >= TELL_MS && (await tell(context, taskId))) {
@@ -131,9 +141,9 @@ async function cancelOne(context: Context, taskId: string, enough: AbortSignal):
   }
 }
 
-async function removeWaiting({ redis, queue }: Context, taskId: string): Promise<boolean> {
+async function removeWaiting({ redis, prefix, queue }: Context, taskId: string): Promise<boolean> {
   const names = [taskId, 'wait', 'paused', 'delayed', 'prioritized', 'events'];
-  const keys = names.map(name => queue.toKey(name));
+  const keys = [...names.map(name => queue.toKey(name)), taskKeys(prefix, taskId).outcome];
   return (await REMOVE_WAITING.run(redis, keys, [taskId])) === 1;
 }
 

@@ -1,6 +1,7 @@
 /** What only the repository can tell of tasks: whether their base branches are there, and their own can be made. */
 import { type Fault, InvalidInput } from '../errors.ts';
 import { BRANCH_ROOT, branchOf } from '../job/names.ts';
+import type { Task } from '../job/task.ts';
 import type { PlacedTask } from './tasks-file.ts';
 
 /** The questions to a repository; `src/git` has the answers. */
@@ -15,7 +16,7 @@ export interface SourceFacts {
 }
 
 /**
- * @throws {InvalidInput} with every task whose base branch is missing or is the task's own, and with a branch that
+ * @throws {InvalidInput} with every task whose base branch is missing (but for that of a task it depends on) or is its own, and with a branch that
  * stands in the way of all of cellpool's. Its code is `UNKNOWN_BASE` when nothing but missing branches is wrong.
  */
 export async function checkTasksAgainst(tasks: readonly PlacedTask[], source: SourceFacts): Promise<void> {
@@ -28,12 +29,17 @@ export async function checkTasksAgainst(tasks: readonly PlacedTask[], source: So
     .filter(({ task }) => task.base === branchOf(task.id))
     .map(({ task, where }): Fault => ({ where, what: `base "${task.base}" is the branch this task commits on` }));
   const unknown = tasks
-    .filter(({ task }) => missing.has(task.base) && task.base !== branchOf(task.id))
+    .filter(({ task }) => missing.has(task.base) && task.base !== branchOf(task.id) && !beginsAtDependency(task))
     .map((placed): Fault => ({ where: placed.where, what: sayMissing(placed, source) }));
 
   const faults = [...blocked, ...own, ...unknown];
   if (faults.length === 0) return;
   throw new InvalidInput(faults, faults.length === unknown.length ? 'UNKNOWN_BASE' : 'INVALID_INPUT');
+}
+
+/** The branch need not be there before the task that makes it has ended. */
+function beginsAtDependency({ base, dependsOn = [] }: Task): boolean {
+  return dependsOn.some(id => branchOf(id) === base);
 }
 
 function blockedFault(where: string): Fault {
@@ -46,6 +52,9 @@ function blockedFault(where: string): Fault {
 function sayMissing({ task, baseGiven }: PlacedTask, source: SourceFacts): string {
   const current = source.currentBranch ?? null;
   const hint = current === null ? '' : `; the current branch is "${current}"`;
+  if (baseGiven === true && task.base.startsWith(`${BRANCH_ROOT}/`)) {
+    return `base branch "${task.base}" is not in ${source.name}: a task that is to make it belongs in "dependsOn"`;
+  }
   if (baseGiven === true) return `base branch "${task.base}" is not in ${source.name}${hint}`;
   const example = current ?? '<branch>';
   return (

@@ -9,10 +9,12 @@ import { type Fault, InvalidInput } from '../errors.ts';
 import { type Plan, planSchema, type TaskJob, taskJobSchema } from '../job/job.ts';
 import type { AttemptResult } from '../job/outcome.ts';
 import { openQueue, type TaskQueue } from '../job/queue.ts';
-import { hasEnded, hasEndedWell, readJob, type StoredJob } from '../job/stored-job.ts';
+import { hasEnded, hasEndedWell, readJob, readJobs, type StoredJob } from '../job/stored-job.ts';
 import { faultsOf, type Task } from '../job/task.ts';
 import { checkRedis } from '../redis/connection.ts';
+import { Dependencies } from '../redis/dependencies.ts';
 import { addJobs, type NewJob } from './add-jobs.ts';
+import { checkDependencies, dependenciesOf, type WantedJob } from './check-dependencies.ts';
 import { unavailable } from './redis-away.ts';
 import type { PlacedTask } from './tasks-file.ts';
 
@@ -53,7 +55,7 @@ export class Producer {
   }
 
   /**
-   * Adds the tasks in their order and says of each what became of it. Safe while other producers add the same ids
+   * Adds the tasks in their order, each after those it depends on, and says of each what became of it. Safe while other producers add the same ids
    * and while workers work on them.
    * @throws {InvalidInput} with every fault; nothing was added then.
    * @throws {CellpoolError} `REDIS_UNAVAILABLE`; part of the tasks may be on the queue, and a second call joins them.
@@ -66,9 +68,20 @@ export class Producer {
     const wanted = toJobs(tasks, context);
     const queue = await this.#open();
     try {
-      const stored = await readAll(queue, wanted);
+      const stored = await readJobs(
+        queue,
+        wanted.map(({ task }) => task.id),
+      );
       checkStored(tasks, stored, context.repository);
-      return await add(queue, wanted, stored, options);
+      const all = wanted.map((data, index): WantedJob => {
+        const job = stored[index] ?? null;
+        return { data, where: tasks[index]?.where ?? '', stored: job, isAdded: isAdded(job, options) };
+      });
+      const dependencies = new Dependencies(this.#redis, { prefix: this.#prefix });
+      const inOrder = await checkDependencies(queue, dependencies, all);
+      const toAdd = inOrder.filter(one => one.isAdded);
+      await dependencies.keep(dependenciesOf(toAdd.map(({ data }) => data)));
+      return await add(queue, all, toAdd);
     } catch (error) {
       throw unavailable(
         error,
@@ -118,18 +131,6 @@ function toJobs(tasks: readonly PlacedTask[], context: EnqueueContext): TaskJob[
   return jobs;
 }
 
-/** Ids looked up at once; their answers are held in memory together. */
-const LOOK_UP = 200;
-
-async function readAll(queue: TaskQueue, jobs: readonly TaskJob[]): Promise<(StoredJob | null)[]> {
-  const stored: (StoredJob | null)[] = [];
-  for (let from = 0; from < jobs.length; from += LOOK_UP) {
-    const chunk = jobs.slice(from, from + LOOK_UP);
-    stored.push(...(await Promise.all(chunk.map(job => readJob(queue, job.task.id)))));
-  }
-  return stored;
-}
-
 /** @throws {InvalidInput} when an id is taken by a task of another repository, or by what is no job of ours. */
 function checkStored(tasks: readonly PlacedTask[], stored: readonly (StoredJob | null)[], repository: string): void {
   const faults = tasks.flatMap(({ task, where }, index): Fault[] => {
@@ -145,27 +146,21 @@ function checkStored(tasks: readonly PlacedTask[], stored: readonly (StoredJob |
   if (faults.length > 0) throw new InvalidInput(faults);
 }
 
-async function add(
-  queue: TaskQueue,
-  wanted: readonly TaskJob[],
-  stored: readonly (StoredJob | null)[],
-  options: EnqueueOptions,
-): Promise<Enqueued[]> {
-  const all = wanted.map((data, index) => ({ data, job: stored[index] ?? null }));
-  const isRepeated = (job: StoredJob) =>
-    hasEnded(job) && (options.again === true || (options.retryFailed === true && !hasEndedWell(job)));
-  const toAdd = all
-    .filter(({ job }) => job === null || isRepeated(job))
-    .map(({ data, job }): NewJob => ({ data, replaces: job?.finishedOn ?? null }));
-  const added = await addJobs(queue, toAdd);
-  const byId = new Map(toAdd.map(({ data }, index) => [data.task.id, added[index]]));
+function isAdded(job: StoredJob | null, { again = false, retryFailed = false }: EnqueueOptions): boolean {
+  return job === null || (hasEnded(job) && (again || (retryFailed && !hasEndedWell(job))));
+}
+
+async function add(queue: TaskQueue, all: readonly WantedJob[], toAdd: readonly WantedJob[]): Promise<Enqueued[]> {
+  const jobs = toAdd.map(({ data, stored }): NewJob => ({ data, replaces: stored?.finishedOn ?? null }));
+  const added = await addJobs(queue, jobs);
+  const byId = new Map(jobs.map(({ data }, index) => [data.task.id, added[index]]));
 
   return Promise.all(
-    all.map(async ({ data, job }): Promise<Enqueued> => {
+    all.map(async ({ data, stored }): Promise<Enqueued> => {
       const done = byId.get(data.task.id);
       // Somebody else was faster: what stands there now is what there is to tell.
-      const now = done === 'kept' ? await readJob(queue, data.task.id) : job;
-      return done === 'added' || done === 'replaced' ? fresh(data.task, done, job) : told(data, now);
+      const now = done === 'kept' ? await readJob(queue, data.task.id) : stored;
+      return done === 'added' || done === 'replaced' ? fresh(data.task, done, stored) : told(data, now);
     }),
   );
 }

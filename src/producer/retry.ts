@@ -2,10 +2,12 @@
 import type { Redis } from 'ioredis';
 import { isRecord } from '../config.ts';
 import { InvalidInput } from '../errors.ts';
+import { type DependencyGraph, orderByDependencies } from '../job/dependency-order.ts';
 import { taskIdFault } from '../job/names.ts';
 import type { Outcome } from '../job/outcome.ts';
+import { isDone, promote } from '../job/promote.ts';
 import { openQueue, type TaskQueue } from '../job/queue.ts';
-import { readJob, type StoredJob } from '../job/stored-job.ts';
+import { readJob, readJobs, type StoredJob } from '../job/stored-job.ts';
 import { checkRedis } from '../redis/connection.ts';
 import { Control } from '../redis/control.ts';
 import { Script } from '../redis/script.ts';
@@ -88,12 +90,35 @@ export async function withQueue<T>(
 
 async function retryAll(context: RetryContext, queue: TaskQueue, ids: readonly string[]): Promise<Retried[]> {
   const control = new Control(context.redis, { prefix: context.prefix });
-  const done: Retried[] = [];
-  for (let from = 0; from < ids.length; from += AT_ONCE) {
-    const chunk = ids.slice(from, from + AT_ONCE);
-    done.push(...(await Promise.all(chunk.map(id => retryOne(context.redis, queue, control, id)))));
+  const done = new Map<string, Retried>();
+  for (const group of inGroups(await dependenciesOf(queue, ids))) {
+    const retried = await Promise.all(group.map(id => retryOne(context.redis, queue, control, id)));
+    for (const one of retried) done.set(one.taskId, one);
   }
-  return done;
+  return ids.flatMap(id => done.get(id) ?? []);
+}
+
+async function dependenciesOf(queue: TaskQueue, ids: readonly string[]): Promise<DependencyGraph> {
+  const jobs = await readJobs(queue, ids);
+  return new Map(ids.map((id, index) => [id, jobs[index]?.data?.task.dependsOn ?? []]));
+}
+
+/**
+ * Tasks to be retried side by side. None of them depends on another, and those it depends on came before: a worker that
+ * took it up while they still stand as failed would fail it at once.
+ */
+function inGroups(graph: DependencyGraph): string[][] {
+  const groups: string[][] = [];
+  let group = new Set<string>();
+  for (const id of orderByDependencies(graph).order) {
+    if (group.size === 0 || group.size === AT_ONCE || graph.get(id)?.some(one => group.has(one)) === true) {
+      group = new Set();
+      groups.push([]);
+    }
+    group.add(id);
+    groups.at(-1)?.push(id);
+  }
+  return groups;
 }
 
 async function retryOne(redis: Redis, queue: TaskQueue, control: Control, taskId: string): Promise<Retried> {
@@ -142,21 +167,4 @@ async function requeue(redis: Redis, queue: TaskQueue, control: Control, id: str
   if ((await RENEW_DATA.run(redis, [jobKey, failedKey], [id, before, JSON.stringify(after)])) !== 1) return false;
   await control.unmark(id);
   return isDone(job.retry('failed', { resetAttemptsMade: true, resetAttemptsStarted: true }));
-}
-
-/** False when the job is not delayed any more. */
-export async function promote(queue: TaskQueue, id: string): Promise<boolean> {
-  const job = await queue.getJob(id);
-  return job !== undefined && (await isDone(job.promote()));
-}
-
-/** BullMQ's codes: the job is gone (-1), or not in the state (-3) any more: somebody else was faster. */
-async function isDone(move: Promise<void>): Promise<boolean> {
-  try {
-    await move;
-    return true;
-  } catch (error) {
-    if (error instanceof Error && 'code' in error && (error.code === -1 || error.code === -3)) return false;
-    throw error;
-  }
 }

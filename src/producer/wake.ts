@@ -1,7 +1,8 @@
 /** Sends on at once the tasks that wait for something that is there now. */
+import { promote } from '../job/promote.ts';
 import type { TaskQueue } from '../job/queue.ts';
 import { readJob } from '../job/stored-job.ts';
-import { promote, type RetryContext, withQueue } from './retry.ts';
+import { type RetryContext, withQueue } from './retry.ts';
 
 /** Tasks looked at side by side. */
 const AT_ONCE = 50;

@@ -1,14 +1,19 @@
 /** A job's data and lock in our own words: BullMQ's own `updateData` asks nobody whether the job is still ours. */
 import type { Redis } from 'ioredis';
 import { CellpoolError } from '../errors.ts';
+import type { Outcome } from '../job/outcome.ts';
 import { DEFAULT_PREFIX, taskKeys } from './keys.ts';
 import { Script } from './script.ts';
 
-/** KEYS: the job, its lock. ARGV: token, data. Returns 1, or 0 when the lock is not held by the token. */
+/**
+ * KEYS: the job, its lock, the task's outcome. ARGV: token, data, outcome or ''. Returns 1, or 0 when the lock is not
+ * held by the token.
+ */
 const write = new Script(`
 if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
 redis.call('HSET', KEYS[1], 'data', ARGV[2])
+if ARGV[3] ~= '' then redis.call('SET', KEYS[3], ARGV[3], 'XX', 'KEEPTTL') end
 return 1
 `);
 
@@ -32,12 +37,14 @@ export class JobData {
   }
 
   /**
-   * Replaces the data of the task's job. `token` is the one the job was taken with.
+   * Replaces the data of the task's job. `token` is the one the job was taken with. With it the `outcome` that the
+   * task has come to for good is kept beside the job, if others depend on it: BullMQ may forget the job before they ask.
    * @throws {CellpoolError} FENCED when the job is no longer ours; nothing was written then
    */
-  async write(taskId: string, token: string, data: unknown): Promise<void> {
-    const { job, lock } = taskKeys(this.#prefix, taskId);
-    const written = await write.run(this.#redis, [job, lock], [token, JSON.stringify(data)]);
+  async write(taskId: string, token: string, data: unknown, outcome: Outcome | '' = ''): Promise<void> {
+    const keys = taskKeys(this.#prefix, taskId);
+    const args = [token, JSON.stringify(data), outcome];
+    const written = await write.run(this.#redis, [keys.job, keys.lock, keys.outcome], args);
     if (written === 1) return;
     throw new CellpoolError('FENCED', `task ${taskId}: the job is no longer ours, nothing is written to it`);
   }

@@ -57,6 +57,10 @@ export interface TaskKeys {
   readonly lock: string;
   /** BullMQ's own hash of the job. */
   readonly job: string;
+  /** How the task ended, for those that depend on it; empty as long as it has not. Nobody depends: no key. Expires. */
+  readonly outcome: string;
+  /** Sorted set: task ids that wait for the end of this one -> epoch µs since when; expires. */
+  readonly dependents: string;
 }
 
 /** The keys that stand beside a task's job. Throws `InvalidInput` for what cannot be a task id. */
@@ -69,7 +73,15 @@ export function taskKeys(prefix: string, taskId: string): TaskKeys {
     cancel: `${base}:cancel:${taskId}`,
     lock: `${base}:${TASK_QUEUE}:${jobIdOf(taskId)}:lock`,
     job: `${base}:${TASK_QUEUE}:${jobIdOf(taskId)}`,
+    outcome: `${base}:outcome:${taskId}`,
+    dependents: `${base}:dependents:${taskId}`,
   };
+}
+
+/** BullMQ's own sorted sets of the jobs that have ended. */
+export function endedKeys(prefix: string): { readonly completed: string; readonly failed: string } {
+  const base = `${checked(prefix, 'prefix')}:${TASK_QUEUE}`;
+  return { completed: `${base}:completed`, failed: `${base}:failed` };
 }
 
 /** The channel on which running workers are told what to do. */

@@ -59,7 +59,7 @@ const ENDLESS: ReadonlySet<string> = new Set(['PROVIDER_BUSY', 'BUDGET_USED_UP',
  * | the worker lacks repository, opencode, git or state folder | requeue after a while; after an hour of that give up |
  * | DISK_FULL before the agent was asked anything | the same |
  * | over-budget | give up, unless the repository wants it tried again |
- * | an error that no new attempt mends: invalid task, unknown base or model, branch checked out, ... | give up |
+ * | an error that no new attempt mends: invalid task, unknown base or model, a dependency that failed, ... | give up |
  * | the task's tokens or time over all attempts are used up | give up |
  * | the task's attempts are used up | give up |
  * | OUT_OF_MEMORY, DISK_LIMIT: more than a cell may use | retry after a back-off: it counts, an agent may do better |

@@ -3,20 +3,24 @@ import type { Job } from 'bullmq';
 import type { HookCallbacks } from '../cell/hook-facts.ts';
 import type { TaskJob } from '../job/job.ts';
 import type { AttemptResult, Stage } from '../job/outcome.ts';
+import type { TaskQueue } from '../job/queue.ts';
 import type { Logger } from '../observe/logger.ts';
 import type { Redactor } from '../observe/redact.ts';
 import type { Budgets } from '../redis/budget.ts';
 import type { Cooldowns } from '../redis/cooldown.ts';
 import type { Begun, Fence } from '../redis/fence.ts';
 import type { JobData } from '../redis/job-data.ts';
+import type { JobDependencies } from './job-dependencies.ts';
 import type { SpawnerPool } from './spawner-pool.ts';
 
 export interface JobContext {
   spawners: SpawnerPool;
+  queue: TaskQueue;
   fence: Fence;
   jobData: JobData;
   cooldowns: Cooldowns;
   budgets: Budgets;
+  dependencies: JobDependencies;
   host: string;
   /** Called after the hooks of the repository, for every attempt. */
   hooks: HookCallbacks;

@@ -2,7 +2,7 @@
 import { DelayedError, UnrecoverableError, WaitingError } from 'bullmq';
 import { messageOf } from '../errors.ts';
 import type { TaskJob } from '../job/job.ts';
-import type { AttemptResult } from '../job/outcome.ts';
+import type { AttemptResult, Outcome } from '../job/outcome.ts';
 import type { Decision } from './decide.ts';
 import { type HeldJob, REASONS } from './held-job.ts';
 
@@ -33,7 +33,8 @@ export async function conclude(held: HeldJob, result: AttemptResult, decision: D
   }
   const { waits: _, ...data } = held.data;
   const kept = decision.next === 'give-up' ? withReason(result, decision.why) : result;
-  await setDown(held, { ...data, results: [...withoutLost(data.results, attempt), kept] });
+  const outcome = decision.next === 'retry' ? '' : kept.outcome;
+  await setDown(held, { ...data, results: [...withoutLost(data.results, attempt), kept] }, outcome);
   await note(held, `${kept.outcome}${kept.error === null ? '' : `: ${kept.error.message}`}`);
   tell(held, kept);
   if (decision.next === 'done') return kept;
@@ -45,8 +46,8 @@ export async function conclude(held: HeldJob, result: AttemptResult, decision: D
  * Writes what the job came to, and only then says that its attempt has ended: whoever finds the job after we died in
  * between must see the one or the other, or it would work again what is committed.
  */
-async function setDown({ context, token, begun }: HeldJob, data: TaskJob): Promise<void> {
-  await context.jobData.write(data.task.id, token, data);
+async function setDown({ context, token, begun }: HeldJob, data: TaskJob, outcome: Outcome | '' = ''): Promise<void> {
+  await context.jobData.write(data.task.id, token, data, outcome);
   if (begun !== null) await context.fence.end(data.task.id, begun);
 }
 

@@ -28,10 +28,12 @@ export interface JobQueueOptions {
   log: Logger;
   /** Works one job; what it throws BullMQ understands. */
   work(job: Job, token: string): Promise<AttemptResult>;
+  /** The job has ended for good, and BullMQ knows it. */
+  onEnded?(id: string): void;
 }
 
 /** Jobs come once `run` is called. The locks are to be closed after the worker. */
-export function openJobQueue({ redis, prefix, concurrency, log, work }: JobQueueOptions): {
+export function openJobQueue({ redis, prefix, concurrency, log, work, onEnded }: JobQueueOptions): {
   worker: Worker;
   locks: JobLocks;
 } {
@@ -47,6 +49,9 @@ export function openJobQueue({ redis, prefix, concurrency, log, work }: JobQueue
     settings: { backoffStrategy: (_made, _type, error) => (error instanceof RetryAfter ? error.afterMs : 0) },
   });
   worker.on('error', error => log.warn({ problem: error.message }, 'queue trouble'));
+  worker.on('completed', ({ id = '' }) => onEnded?.(id));
+  // Also told of an attempt that is followed by another.
+  worker.on('failed', job => job?.finishedOn !== undefined && onEnded?.(job.id ?? ''));
   const renew = (ids: string[], tokens: string[]) => worker.extendJobLocks(ids, tokens, LOCK_MS);
   return { worker, locks: new JobLocks(renew, { renewMs: RENEW_MS, silentMs: SILENT_MS }) };
 }

@@ -2,17 +2,18 @@
  * One job, one attempt: read it, see that it may begin, run its cell, decide, and tell BullMQ what becomes of it.
  * Whatever a job came to stands in its data before BullMQ hears of it, so that nothing is lost in between.
  */
-import { type Job, UnrecoverableError, WaitingError } from 'bullmq';
+import { DelayedError, type Job, UnrecoverableError, WaitingError } from 'bullmq';
 import { asCellpoolError, CellpoolError, type ErrorCode, messageOf } from '../errors.ts';
 import { finishedWork } from '../git/finished.ts';
 import { type TaskJob, taskJobSchema } from '../job/job.ts';
 import { branchOf } from '../job/names.ts';
 import { type AttemptResult, endedWell, type Outcome, resultWithoutCell } from '../job/outcome.ts';
 import { redactedResult } from '../job/redacted.ts';
+import { baseOf } from './base-branch.ts';
 import { spentBudget } from './budget-report.ts';
 import { decide, LACKING } from './decide.ts';
 import { type BegunJob, type HeldJob, type JobContext, modelOf, REASONS } from './held-job.ts';
-import { conclude, isVerdict, requeue } from './job-ending.ts';
+import { conclude, isVerdict, requeue, type Wait } from './job-ending.ts';
 import { runAttempt } from './run-attempt.ts';
 import type { PooledSpawner } from './spawner-pool.ts';
 import { leftOf, spentWith } from './totals.ts';
@@ -52,16 +53,23 @@ async function work(context: JobContext, job: Job, token: string, signal: AbortS
   if (known !== null) return known;
   const holdMs = context.holdMs();
   if (holdMs > 0) return requeue(held, holdMs, null);
-  const spent = await spentBudget(context);
-  if (spent !== null) return requeue(held, spent.waitMs, { reason: spent.reason, code: 'BUDGET_USED_UP' });
-  const turn = await context.cooldowns.ask(modelOf(data));
-  if (turn.waitMs > 0) {
-    const reason = turn.reason ?? 'the provider is in a cool-down';
-    return requeue(held, turn.waitMs, { reason, code: turn.kind === 'refused' ? 'PROVIDER_REFUSED' : 'PROVIDER_BUSY' });
+  const answer = await context.dependencies.ask(data.task, data.waits);
+  if (answer !== null && 'wait' in answer) return waitForOthers(held, answer.afterMs, answer.wait);
+  // A task that is to fail anyway waits for nothing.
+  const refusal: Refusal | null = answer === null ? null : { outcome: 'failed', error: answer.failed };
+  if (refusal === null) {
+    const spent = await spentBudget(context);
+    if (spent !== null) return requeue(held, spent.waitMs, { reason: spent.reason, code: 'BUDGET_USED_UP' });
+    const turn = await context.cooldowns.ask(modelOf(data));
+    if (turn.waitMs > 0) {
+      const reason = turn.reason ?? 'the provider is in a cool-down';
+      const code = turn.kind === 'refused' ? 'PROVIDER_REFUSED' : 'PROVIDER_BUSY';
+      return requeue(held, turn.waitMs, { reason, code });
+    }
   }
 
   const begun = await context.fence.begin({ taskId: data.task.id, enqueuedAt: job.timestamp });
-  const { result: told, waitMs, unended } = await attempt({ ...held, begun }, signal);
+  const { result: told, waitMs, unended } = await attempt({ ...held, begun }, refusal, signal);
   // What follows goes to Redis: the job's data, its log, and why it failed.
   const result = redactedResult(told, context.redactor);
   const after = { ...data, spent: spentWith(data, result) };
@@ -82,6 +90,16 @@ async function work(context: JobContext, job: Job, token: string, signal: AbortS
   return conclude({ ...held, data: after, begun: { ...begun, unended } }, result, decision);
 }
 
+/** Puts the job back until those have ended that it depends on. */
+async function waitForOthers(held: HeldJob, afterMs: number, wait: Wait): Promise<never> {
+  try {
+    return await requeue(held, afterMs, wait);
+  } catch (verdict) {
+    if (verdict instanceof DelayedError) held.context.dependencies.lookAgain(held.data.task);
+    throw verdict;
+  }
+}
+
 interface Ended {
   result: AttemptResult;
   /** Milliseconds to wait should it be put back uncounted. */
@@ -90,17 +108,19 @@ interface Ended {
   unended: number;
 }
 
-/** Runs a cell for the job, unless there is a reason not to. */
-async function attempt(held: BegunJob, signal: AbortSignal): Promise<Ended> {
+/** Runs a cell for the job, unless there is a reason not to: `refused`, or what is found here. */
+async function attempt(held: BegunJob, refused: Refusal | null, signal: AbortSignal): Promise<Ended> {
   const { context, data } = held;
   const { unended } = held.begun;
-  const refusal = reasonNotTo(held);
+  const refusal = reasonNotTo(held, refused);
+  let { base } = data.task;
   let spawner: PooledSpawner;
   try {
     spawner = await context.spawners.of(data.repository);
     // What an attempt before this one may have committed counts whatever else there is to say.
     const before = unended === 0 ? null : await finishedBefore(held, spawner);
     if (before !== null) return before;
+    if (refusal === null) base = await baseOf(held, spawner.site.source);
   } catch (thrown) {
     if (refusal !== null && unended === 0) return { result: refusedResult(held, refusal), waitMs: 0, unended };
     const error = asCellpoolError(thrown);
@@ -112,7 +132,7 @@ async function attempt(held: BegunJob, signal: AbortSignal): Promise<Ended> {
   if (signal.reason === REASONS.cancelled) return refuse(held, spawner, CANCELLED);
   // It goes back to the queue before anything was done for it: there is no end to tell anybody of.
   if (signal.aborted) return { result: refusedResult(held, CANCELLED), waitMs: 0, unended };
-  const run = await runAttempt({ ...held, spawner: spawner.spawner, left: leftOf(data), signal });
+  const run = await runAttempt({ ...held, base, spawner: spawner.spawner, left: leftOf(data), signal });
   if (endedWell(run.result.outcome)) return { ...run, unended: 0 };
   try {
     // One that was thought dead may have come to its commit all the same, and ours may have moved the branch before
@@ -134,8 +154,9 @@ async function refuse(held: HeldJob, spawner: PooledSpawner, refusal: Refusal): 
 const CANCELLED: Refusal = refusalOf('cancelled', 'CANCELLED', 'cancelled before the attempt began');
 
 /** Why no attempt is to be made any more; null when one is. */
-function reasonNotTo({ data, begun: { cancelled, unended } }: BegunJob): Refusal | null {
+function reasonNotTo({ data, begun: { cancelled, unended } }: BegunJob, refused: Refusal | null): Refusal | null {
   if (cancelled) return CANCELLED;
+  if (refused !== null) return refused;
   if (unended > MAX_UNENDED) {
     return refusalOf('failed', 'WORKER_DIED', `${unended} attempts in a row never ended: their workers died`);
   }

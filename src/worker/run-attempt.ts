@@ -13,6 +13,8 @@ import { ProgressReport } from './progress-report.ts';
 import type { Usage } from './totals.ts';
 
 export interface Attempt extends BegunJob {
+  /** The branch it begins at. */
+  base: string;
   spawner: AgentSpawner;
   /** What the task may still use; an attempt never gets more than that. */
   left: Usage;
@@ -24,7 +26,7 @@ const DISK_FULL_MS = 10_000;
 
 /** `waitMs`: how long to leave provider, disk or budget alone, should the job be put back uncounted. */
 export async function runAttempt(run: Attempt): Promise<{ result: AttemptResult; waitMs: number }> {
-  const { context, job, token, data, attempt, begun, spawner, left, signal } = run;
+  const { context, job, token, data, attempt, begun, base, spawner, left, signal } = run;
   const { task } = data;
   // Another worker may have written it, who knew other secrets.
   const last = data.results.at(-1);
@@ -34,6 +36,7 @@ export async function runAttempt(run: Attempt): Promise<{ result: AttemptResult;
   const cell = runCell(spawner, {
     config: {
       ...spawnConfigOf(run),
+      branch: base,
       timeoutMs: Math.min(task.timeoutMs, left.executionMs),
       tokenBudget: Math.min(task.tokenBudget, left.tokens),
     },

@@ -7,7 +7,7 @@ import type { Redis } from 'ioredis';
 import type { HookCallback } from '../cell/hook-facts.ts';
 import type { Settings } from '../config.ts';
 import { messageOf } from '../errors.ts';
-import { openQueue, type TaskQueue } from '../job/queue.ts';
+import type { TaskQueue } from '../job/queue.ts';
 import type { Logger } from '../observe/logger.ts';
 import type { Redactor } from '../observe/redact.ts';
 import { Control } from '../redis/control.ts';
@@ -16,6 +16,7 @@ import type { PortLeases } from '../redis/port-lease.ts';
 import type { CellRecord, CellRegistry } from '../redis/registry.ts';
 import { WorkerList } from '../redis/worker-list.ts';
 import { failureHookOfDead } from './dead-hook.ts';
+import type { JobDependencies } from './job-dependencies.ts';
 import { Reaper } from './reaper.ts';
 
 /** Others take a worker that has said nothing for 30 s for gone. */
@@ -28,6 +29,9 @@ const END_MS = 5_000;
 export interface UpkeepOptions {
   settings: Settings;
   redis: Redis;
+  /** Closed at the end. */
+  queue: TaskQueue;
+  dependencies: JobDependencies;
   log: Logger;
   redactor: Redactor;
   worker: CellRecord['worker'];
@@ -47,7 +51,6 @@ export class Upkeep {
   readonly #options: UpkeepOptions;
   readonly #workers: WorkerList;
   readonly #marks: Control;
-  readonly #queue: TaskQueue;
   readonly #reaper: Reaper;
   readonly #startedAt = Date.now();
   readonly #timers: NodeJS.Timeout[] = [];
@@ -56,17 +59,16 @@ export class Upkeep {
   #control: { close(): Promise<void> } | null = null;
 
   constructor(options: UpkeepOptions) {
-    const { settings, redis, log, redactor, worker, registry, ports } = options;
+    const { settings, redis, queue, log, redactor, worker, registry, ports } = options;
     const { prefix, host, home } = settings;
     this.#options = options;
     this.#workers = new WorkerList(redis, { prefix });
     this.#marks = new Control(redis, { prefix });
-    this.#queue = openQueue(redis, prefix);
-    const onFailure = failureHookOfDead(this.#queue, { settings, log, redactor, callback: options.onFailure });
+    const onFailure = failureHookOfDead(queue, { settings, log, redactor, callback: options.onFailure });
     this.#reaper = new Reaper({
       registry,
       ports,
-      queue: this.#queue,
+      queue,
       jobData: new JobData(redis, { prefix }),
       home,
       host,
@@ -93,12 +95,12 @@ export class Upkeep {
     for (const timer of this.#timers.splice(0)) clearInterval(timer);
     const control = this.#control;
     this.#control = null;
-    const { redis, worker } = this.#options;
+    const { redis, queue, dependencies, worker } = this.#options;
     // It would go on listening for a Redis that comes back, and keep the process alive with that.
     await control?.close();
     if (redis.status !== 'ready') return;
-    const ended = Promise.allSettled([this.#workers.remove(worker.id), ...this.#busy.values()]);
-    await Promise.race([ended.then(() => this.#queue.close()), sleep(END_MS, undefined, { ref: false })]);
+    const ended = Promise.allSettled([this.#workers.remove(worker.id), dependencies.settled(), ...this.#busy.values()]);
+    await Promise.race([ended.then(() => queue.close()), sleep(END_MS, undefined, { ref: false })]);
   }
 
   #every(ms: number, name: string, work: () => Promise<void>): void {

@@ -17,10 +17,7 @@ import { ownIdentity } from '../os/identity.ts';
 import { chooseIsolation, type Isolation } from '../os/isolation.ts';
 import { availableMemory, cellsThatFit } from '../os/memory.ts';
 import { makeStateFolder } from '../os/state-folder.ts';
-import { Budgets } from '../redis/budget.ts';
-import { Cooldowns } from '../redis/cooldown.ts';
-import { Fence } from '../redis/fence.ts';
-import { JobData } from '../redis/job-data.ts';
+import type { Cooldowns } from '../redis/cooldown.ts';
 import { PortLeases } from '../redis/port-lease.ts';
 import { type CellRecord, CellRegistry } from '../redis/registry.ts';
 import { Admission } from './admit.ts';
@@ -28,6 +25,7 @@ import { type JobContext, REASONS } from './held-job.ts';
 import type { JobLocks } from './job-locks.ts';
 import { LOCK_MS, openJobQueue } from './job-queue.ts';
 import { processJob } from './process-job.ts';
+import { type RedisParts, redisParts } from './redis-parts.ts';
 import { SpawnerPool, siteOptionsOf } from './spawner-pool.ts';
 import { Upkeep } from './upkeep.ts';
 
@@ -54,6 +52,8 @@ export interface PoolOptions {
   onUsedUp?: JobContext['onUsedUp'];
   /** Told why no more cells are begun for now, and with null that they are again. */
   onHeld?: (why: string | null) => void;
+  /** Milliseconds after which a task that waits for others looks again by itself; left out: 30 s. */
+  lookAgainMs?: number;
 }
 
 type Own = Pick<WorkerPool, 'concurrency' | 'isolation'>;
@@ -88,22 +88,24 @@ export class WorkerPool {
     this.concurrency = concurrency;
     this.isolation = isolation;
     this.#allowed = concurrency;
-    this.#cooldowns = new Cooldowns(redis, { prefix });
+    const parts = redisParts(redis, { prefix, log, lookAgainMs: options.lookAgainMs });
+    this.#cooldowns = parts.cooldowns;
     const registry = new CellRegistry(redis, { prefix, host, home });
     const ports = new PortLeases(redis, { prefix, host, range: settings.ports });
     const redactor = options.redactor ?? new Redactor(secretsOfWorker(settings));
     const site = { ...siteOptionsOf(options.settings, options.log), redactor };
-    const context = {
-      ...this.#contextOf(options, new SpawnerPool(site, ports, { cells: registry, worker })),
-      redactor,
-    };
+    const spawners = new SpawnerPool(site, ports, { cells: registry, worker });
+    const context = { ...this.#contextOf(options), ...parts, spawners, redactor };
     const work = (job: Job, token: string) => this.#work(context, job, token);
-    const { worker: bull, locks } = openJobQueue({ redis, prefix, concurrency, log, work });
+    const onEnded = (id: string) => parts.dependencies.release(id);
+    const { worker: bull, locks } = openJobQueue({ redis, prefix, concurrency, log, work, onEnded });
     this.#worker = bull;
     this.#locks = locks;
     this.#upkeep = new Upkeep({
       settings,
       redis,
+      queue: parts.queue,
+      dependencies: parts.dependencies,
       log,
       redactor,
       worker,
@@ -170,19 +172,11 @@ export class WorkerPool {
     await this.#upkeep.end();
   }
 
-  #contextOf(
-    { settings, redis, log, hooks = {}, onResult, onRefused, onUsedUp }: PoolOptions,
-    spawners: SpawnerPool,
-  ): Omit<JobContext, 'redactor'> {
-    const { host, prefix } = settings;
+  #contextOf(options: PoolOptions): Omit<JobContext, keyof RedisParts | 'spawners' | 'redactor'> {
+    const { settings, log, hooks = {}, onResult, onRefused, onUsedUp } = options;
     return {
-      spawners,
-      fence: new Fence(redis, { prefix }),
-      jobData: new JobData(redis, { prefix }),
-      cooldowns: this.#cooldowns,
-      budgets: new Budgets(redis, { prefix }),
       hooks,
-      host,
+      host: settings.host,
       lockMs: LOCK_MS,
       log,
       onCell: life => {

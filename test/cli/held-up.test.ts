@@ -2,8 +2,9 @@ import { expect, test } from 'vitest';
 import { HeldUp } from '../../src/cli/held-up.ts';
 import { parseTask, type Task } from '../../src/job/task.ts';
 
-function taskOf(id: string, model?: string): Task {
-  const { task, faults } = parseTask({ id, prompt: 'do it', ...(model === undefined ? {} : { model }) }, id);
+function taskOf(id: string, model?: string, dependsOn: string[] = []): Task {
+  const given = { id, prompt: 'do it', dependsOn, ...(model === undefined ? {} : { model }) };
+  const { task, faults } = parseTask(given, id);
   if (task === null) throw new Error(JSON.stringify(faults));
   return task;
 }
@@ -46,4 +47,19 @@ test('a reason that many tasks share is said once, and so is a host that is full
     'No more cells for now: disk: 3 MiB free.',
     'No more cells for now: disk: 1 MiB free.',
   ]);
+});
+
+test('a task that waits for one whose provider refuses us has no hope of its own', () => {
+  const tasks = [
+    taskOf('last', 'two/model', ['next']),
+    taskOf('next', 'two/model', ['first']),
+    taskOf('first', 'one/model'),
+  ];
+  const held = new HeldUp(tasks, undefined, () => undefined);
+  held.waits('next', '"first" has not ended yet');
+  expect(held.hopeless(['last', 'next', 'first'])).toBeNull();
+  held.refused('one', '401');
+  expect(held.hopeless(['last', 'next', 'first'])?.message).toBe('one: 401');
+  // The first has ended: what is left can go on.
+  expect(held.hopeless(['last', 'next'])).toBeNull();
 });

@@ -48,8 +48,28 @@ test.each([
   [{ ...task, metadata: { a: 'x'.repeat(100_000) } }, 'f:1: "metadata" may be at most 100000 characters of JSON'],
   [{ ...task, promt: 1 }, 'f:1: key "promt" is not known'],
   [{ ...task, base: null }, 'f:1: "base" must be text, not null'],
+  [{ ...task, dependsOn: 'b' }, 'f:1: "dependsOn" must be a list, not "b"'],
+  [
+    { ...task, dependsOn: ['b', '12'] },
+    'f:1: "dependsOn.1" may not be digits only, the queue refuses that: write "task-12"',
+  ],
+  [{ ...task, dependsOn: ['b', 'c', 'b'] }, 'f:1: "dependsOn.2" names "b" twice'],
+  [{ ...task, dependsOn: ['b', 'a'] }, 'f:1: "dependsOn.1" is the task itself'],
+  [
+    { ...task, dependsOn: Array.from({ length: 101 }, (_, index) => `t${index}`) },
+    'f:1: "dependsOn" may name at most 100 tasks',
+  ],
 ])('%# is refused, and the fault reads well', (value, fault) => {
   expect(faultsOf(value)).toEqual([fault]);
+});
+
+test('every fault of what a task depends on is named beside those of its other keys', () => {
+  expect(faultsOf({ ...task, prompt: '', dependsOn: ['a', 'b', 'b', '../c'] })).toEqual([
+    'f:1: "prompt" may not be empty',
+    expect.stringMatching(/^f:1: "dependsOn\.3" is made of letters/),
+    'f:1: "dependsOn.2" names "b" twice',
+    'f:1: "dependsOn.0" is the task itself',
+  ]);
 });
 
 test('metadata that holds itself, or is nested without end, is a fault and no crash', () => {

@@ -4,8 +4,8 @@ import { parseTask } from '../../src/job/task.ts';
 import { checkTasksAgainst, type SourceFacts } from '../../src/producer/check-source.ts';
 import type { PlacedTask } from '../../src/producer/tasks-file.ts';
 
-function placed(id: string, base?: string): PlacedTask {
-  const { task } = parseTask({ id, prompt: 'x', ...(base === undefined ? {} : { base }) }, 'x');
+function placed(id: string, base?: string, dependsOn: string[] = []): PlacedTask {
+  const { task } = parseTask({ id, prompt: 'x', dependsOn, ...(base === undefined ? {} : { base }) }, 'x');
   if (task === null) throw new Error('no task');
   return { task, where: `t.jsonl:${id}`, baseGiven: base !== undefined };
 }
@@ -63,4 +63,12 @@ test('a task based on its own branch is refused, one based on another task is no
   const facts = source(['main', 'cellpool/a', 'cellpool/b']);
   const error = await refusal([placed('a', 'cellpool/a'), placed('b', 'cellpool/a')], facts);
   expect(error.message).toBe('t.jsonl:a: base "cellpool/a" is the branch this task commits on');
+});
+
+test('the branch of a task that another depends on need not be there yet; that of any other task must', async () => {
+  const facts = source(['main'], 'main');
+  await checkTasksAgainst([placed('a'), placed('b', 'cellpool/a', ['c', 'a'])], facts);
+  expect((await refusal([placed('b', 'cellpool/a', ['c'])], facts)).message).toBe(
+    't.jsonl:b: base branch "cellpool/a" is not in ./repo: a task that is to make it belongs in "dependsOn"',
+  );
 });

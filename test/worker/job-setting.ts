@@ -8,17 +8,14 @@ import { withTrailers } from '../../src/git/commands.ts';
 import type { TaskJob } from '../../src/job/job.ts';
 import { TASK_QUEUE } from '../../src/job/names.ts';
 import type { AttemptResult } from '../../src/job/outcome.ts';
-import { openQueue, type TaskQueue } from '../../src/job/queue.ts';
+import type { TaskQueue } from '../../src/job/queue.ts';
 import { silentLogger } from '../../src/observe/logger.ts';
 import { Redactor } from '../../src/observe/redact.ts';
 import { ownIdentity } from '../../src/os/identity.ts';
-import { Budgets } from '../../src/redis/budget.ts';
-import { Cooldowns } from '../../src/redis/cooldown.ts';
-import { Fence } from '../../src/redis/fence.ts';
-import { JobData } from '../../src/redis/job-data.ts';
 import { PortLeases } from '../../src/redis/port-lease.ts';
 import { CellRegistry } from '../../src/redis/registry.ts';
 import type { JobContext } from '../../src/worker/held-job.ts';
+import { redisParts } from '../../src/worker/redis-parts.ts';
 import { SpawnerPool } from '../../src/worker/spawner-pool.ts';
 import { portRangeOfThisFile } from '../support/cell.ts';
 import { addJob } from '../support/jobs.ts';
@@ -49,7 +46,8 @@ export async function jobSetting(server: TestRedis, more: Partial<JobContext> = 
   const home = join(folder, 'home');
   const prefix = server.prefix();
   const redis = await server.connect('worker');
-  const queue = openQueue(redis, prefix);
+  const parts = redisParts(redis, { prefix, log: silentLogger });
+  const { queue } = parts;
   const taker = new Worker(TASK_QUEUE, null, { connection: redis, prefix, autorun: false, lockDuration: 600_000 });
   onTestFinished(async () => {
     await taker.close();
@@ -71,10 +69,7 @@ export async function jobSetting(server: TestRedis, more: Partial<JobContext> = 
     ...{ folder, home, redis, queue, prefix, results, takeAgain },
     context: {
       spawners: new SpawnerPool({ home, opencodeBin: uselessOpencode(folder) }, ports, { cells, worker }),
-      fence: new Fence(redis, { prefix }),
-      jobData: new JobData(redis, { prefix }),
-      cooldowns: new Cooldowns(redis, { prefix }),
-      budgets: new Budgets(redis, { prefix }),
+      ...parts,
       host: 'test',
       hooks: {},
       lockMs: 9_000,

@@ -24,8 +24,8 @@ const WISH_OF: Partial<Record<keyof TaskInput, Wish>> = {
   totalTokenBudget: 'budget',
 };
 
-/** What the file itself says: its name, its text, and what is for the producer alone. */
-const NOT_IN_A_FILE = ['id', 'prompt', 'metadata'];
+/** What the file itself says, its name and text and whom it waits for, and what is for the producer alone. */
+const NOT_IN_A_FILE = ['id', 'prompt', 'metadata', 'dependsOn'];
 const TASK_KEYS = Object.keys(taskSchema.shape).filter(key => !NOT_IN_A_FILE.includes(key)) as (keyof TaskInput)[];
 const DEPENDS_ON = 'dependsOn';
 const KNOWN: readonly string[] = [...TASK_KEYS, ...OWN_KEYS, DEPENDS_ON];

@@ -1,0 +1,62 @@
+/** Where an attempt begins whose task names the branch of one it depends on. */
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { openSource } from '../../src/git/source.ts';
+import type { TaskJob } from '../../src/job/job.ts';
+import { baseOf } from '../../src/worker/base-branch.ts';
+import { addJob, jobOf, resultOf } from '../support/jobs.ts';
+import { type TestRedis, testRedis } from '../support/redis.ts';
+import { git, makeRepository } from '../support/repository.ts';
+import { jobSetting } from './job-setting.ts';
+
+let server: TestRedis;
+beforeAll(async () => {
+  server = await testRedis();
+});
+afterAll(() => server.close());
+
+async function setting() {
+  const { context, queue, folder } = await jobSetting(server);
+  const repository = makeRepository(join(folder, 'repository'));
+  const source = await openSource(repository);
+  const job = (id: string, base: string, dependsOn: string[] = []) => jobOf(id, { base, dependsOn }, source.path);
+  return {
+    ...{ repository, job },
+    /** A task on the queue that has ended so. */
+    ended: (data: TaskJob, outcome: 'committed' | 'no-changes') =>
+      addJob(queue, { ...data, results: [resultOf(data.task.id, outcome)] }),
+    base: (data: TaskJob) => baseOf({ context, data }, source),
+  };
+}
+
+test('is that branch when it is there, and any other base as it was named', async () => {
+  const { repository, job, ended, base } = await setting();
+  git(repository, 'branch', 'cellpool/a');
+  await ended(job('a', 'develop'), 'no-changes');
+  expect(await base(job('b', 'cellpool/a', ['a']))).toBe('cellpool/a');
+  expect(await base(job('b', 'main', ['a']))).toBe('main');
+  expect(await base(job('b', 'cellpool/c'))).toBe('cellpool/c');
+});
+
+test('is where the dependency began when that has changed nothing, and so on', async () => {
+  const { job, ended, base } = await setting();
+  await ended(job('first', 'develop'), 'no-changes');
+  await ended(job('second', 'cellpool/first', ['first']), 'no-changes');
+  expect(await base(job('third', 'cellpool/second', ['second']))).toBe('develop');
+});
+
+test('is left for git to miss when the branch should be there, or belongs elsewhere', async () => {
+  const { job, ended, base } = await setting();
+  await ended(job('a', 'main'), 'committed');
+  await ended({ ...job('other', 'main'), repository: '/other' }, 'no-changes');
+  expect(await base(job('b', 'cellpool/a', ['a']))).toBe('cellpool/a');
+  expect(await base(job('b', 'cellpool/other', ['other']))).toBe('cellpool/other');
+  expect(await base(job('b', 'cellpool/gone', ['gone']))).toBe('cellpool/gone');
+});
+
+test('a circle that somebody wrote to the queue ends', async () => {
+  const { job, ended, base } = await setting();
+  await ended(job('x', 'cellpool/y', ['y']), 'no-changes');
+  await ended(job('y', 'cellpool/x', ['x']), 'no-changes');
+  expect(await base(job('b', 'cellpool/x', ['x']))).toBe('cellpool/x');
+});
