@@ -121,9 +121,14 @@ describe.skipIf(program === null)('a write that is cut off', () => {
     const broken = join(folder, 'broken-bd');
     writeFileSync(broken, BROKEN.replaceAll('$REAL', program as string).replaceAll('$LEFT', join(folder, 'left')));
     chmodSync(broken, 0o755);
-    source = await BeadsSource.open({ repository: tracker.folder, env: tracker.env, timeoutMs: PATIENT_MS });
+    source = await BeadsSource.open({
+      repository: tracker.folder,
+      pool: 'k3x9',
+      env: tracker.env,
+      timeoutMs: PATIENT_MS,
+    });
     const env = { ...tracker.env, BD_BIN: broken };
-    cutOff = await BeadsSource.open({ repository: tracker.folder, env, timeoutMs: PATIENT_MS });
+    cutOff = await BeadsSource.open({ repository: tracker.folder, pool: 'k3x9', env, timeoutMs: PATIENT_MS });
   });
   afterAll(() => rmSync(folder, { recursive: true, force: true, maxRetries: 3 }));
 
@@ -141,7 +146,7 @@ describe.skipIf(program === null)('a write that is cut off', () => {
         expect(first).toMatchObject({ code: 'SOURCE_UNAVAILABLE' });
         await source.write(note, signal);
       }
-      const assignee = after.assignee === 'ours' ? `cellpool/${id}` : undefined;
+      const assignee = after.assignee === 'ours' ? `cellpool-k3x9/${id}` : undefined;
       const seen = tracker.show(id);
       expect([seen.status, seen.assignee, seen.labels ?? []]).toEqual([after.status, assignee, after.labels]);
       expect(tracker.comments(id)).toHaveLength(after.comments);

@@ -43,7 +43,7 @@ describe.skipIf(program === null)('a fault of bd', () => {
     writeFileSync(troubled, TROUBLED.replaceAll('$REAL', program as string).replaceAll('$FOLDER', folder));
     chmodSync(troubled, 0o755);
     const env = { ...tracker.env, BD_BIN: troubled };
-    source = await BeadsSource.open({ repository: tracker.folder, env, timeoutMs: PATIENT_MS });
+    source = await BeadsSource.open({ repository: tracker.folder, pool: 'k3x9', env, timeoutMs: PATIENT_MS });
   });
   afterAll(() => rmSync(folder, { recursive: true, force: true, maxRetries: 3 }));
 

@@ -11,12 +11,14 @@ import { pictureOf, refsOf } from '../support/repository.ts';
 const program = bdHere('the contract with Beads');
 const signal = new AbortController().signal;
 
+const POOL = 'k3x9';
+
 let folder = '';
 let tracker: Tracker;
 let source: BeadsSource;
 
 const open = (more: Partial<BeadsOptions> = {}) =>
-  BeadsSource.open({ repository: tracker.folder, env: tracker.env, timeoutMs: PATIENT_MS, ...more });
+  BeadsSource.open({ repository: tracker.folder, pool: POOL, env: tracker.env, timeoutMs: PATIENT_MS, ...more });
 
 function noteOf(item: string, news: News, taskId = item): Note {
   const attempt = 'attempt' in news ? `:${news.attempt}` : '';
@@ -78,7 +80,7 @@ describe.skipIf(program === null)('Beads', () => {
       expect(await source.ready(signal)).toContain(id);
       expect(await source.read(id, signal)).toMatchObject({ task: { title: 'done, and not well' } });
       expect(await write(id, { kind: 'claim' }, `${id}-g2`)).toEqual({ how: 'written' });
-      expect(stateOf(id)).toMatchObject({ status: 'in_progress', assignee: `cellpool/${id}-g2` });
+      expect(stateOf(id)).toMatchObject({ status: 'in_progress', assignee: `cellpool-${POOL}/${id}-g2` });
       expect(await write(id, { ...DONE, commit: 'cafe' }, `${id}-g2`)).toEqual({ how: 'written' });
       expect(tracker.show(id)).toMatchObject({ status: 'closed', close_reason: expect.stringContaining('cafe') });
     });
@@ -158,7 +160,7 @@ describe.skipIf(program === null)('Beads', () => {
   describe('an attempt begins', () => {
     test('the bead is claimed by the pool and the job, once', async () => {
       const id = await claimed('take me');
-      expect(stateOf(id)).toEqual({ status: 'in_progress', assignee: `cellpool/${id}`, labels: [] });
+      expect(stateOf(id)).toEqual({ status: 'in_progress', assignee: `cellpool-${POOL}/${id}`, labels: [] });
       expect(await write(id, { kind: 'claim' })).toEqual({ how: 'known' });
     });
 
@@ -182,7 +184,44 @@ describe.skipIf(program === null)('Beads', () => {
       const id = await claimed('again', '-l', 'agent');
       await write(id, FAILED);
       expect(await write(id, { kind: 'claim' })).toEqual({ how: 'written' });
-      expect(stateOf(id)).toEqual({ status: 'in_progress', assignee: `cellpool/${id}`, labels: ['agent'] });
+      expect(stateOf(id)).toEqual({ status: 'in_progress', assignee: `cellpool-${POOL}/${id}`, labels: ['agent'] });
+    });
+
+    test('of two pools that call their tasks the same, the second has lost, and what the first left is not its own', async () => {
+      const id = await claimed('wanted by two pools');
+      const other = await open({ pool: 'other' });
+      const ofOther = (news: News) => other.write(noteOf(id, news), signal);
+      expect(await ofOther({ kind: 'claim' })).toEqual({
+        how: 'lost',
+        reason: `${id} is assigned to cellpool-${POOL}/${id}`,
+      });
+      expect(await ofOther(DONE)).toMatchObject({ how: 'lost' });
+      expect(await write(id, DONE)).toEqual({ how: 'written' });
+      tracker.bd('reopen', id, '--reason', 'not well');
+      expect(await other.ready(signal)).not.toContain(id);
+      expect(await ofOther({ kind: 'claim' })).toMatchObject({ how: 'lost' });
+      tracker.bd('update', id, '--assignee', '');
+      expect(await other.ready(signal)).toContain(id);
+    });
+
+    test('of two pools that give the same up in turn, each says so', async () => {
+      const id = await claimed('given up by two pools');
+      await write(id, FAILED);
+      tracker.bd('label', 'remove', id, 'cellpool-failed');
+      const other = await open({ pool: 'other' });
+      for (const news of [{ kind: 'claim' } as const, FAILED]) {
+        expect(await other.write(noteOf(id, news), signal)).toEqual({ how: 'written' });
+      }
+      expect(tracker.comments(id)).toHaveLength(2);
+    });
+
+    test('is told by nobody who has not said which pool it is', async () => {
+      const id = tracker.create('for looks alone');
+      const looker = await open({ pool: undefined });
+      await expect(looker.write(noteOf(id, { kind: 'claim' }), signal)).rejects.toThrow('without a pool');
+      expect(await looker.ready(signal)).toContain(id);
+      await expect(open({ pool: 'a/b' })).rejects.toThrow('no id of a pool');
+      expect(stateOf(id)).toMatchObject({ status: 'open', assignee: null });
     });
 
     test('of two who claim at once one has the bead', async () => {
@@ -194,7 +233,7 @@ describe.skipIf(program === null)('Beads', () => {
       ]);
       expect(both.map(({ how }) => how).sort()).toEqual(['lost', 'written']);
       const winner = both[0]?.how === 'written' ? 'a' : 'b';
-      expect(stateOf(id).assignee).toBe(`cellpool/${id}-${winner}`);
+      expect(stateOf(id).assignee).toBe(`cellpool-${POOL}/${id}-${winner}`);
     });
   });
 
@@ -207,10 +246,10 @@ describe.skipIf(program === null)('Beads', () => {
       expect(await write(id, ATTEMPT)).toEqual({ how: 'known' });
       expect(await write(id, { ...ATTEMPT, attempt: 2 })).toEqual({ how: 'written' });
       expect(tracker.comments(id)).toEqual([
-        `[cellpool job=${id} attempt=1 note=attempt:1] Attempt 1 ended reverted; another one follows.\n\n    expected 1 to be 2`,
+        `[cellpool pool=${POOL} job=${id} attempt=1 note=attempt:1] Attempt 1 ended reverted; another one follows.\n\n    expected 1 to be 2`,
         expect.stringContaining('attempt=2'),
       ]);
-      expect(stateOf(id)).toMatchObject({ status: 'in_progress', assignee: `cellpool/${id}` });
+      expect(stateOf(id)).toMatchObject({ status: 'in_progress', assignee: `cellpool-${POOL}/${id}` });
     });
 
     test('nothing is said to a bead that somebody else has', async () => {
@@ -271,7 +310,7 @@ describe.skipIf(program === null)('Beads', () => {
       expect(refused).toMatchObject({ how: 'refused', reason: expect.stringMatching(/child/) });
       expect(stateOf(id)).toEqual({
         status: 'in_progress',
-        assignee: `cellpool/${id}`,
+        assignee: `cellpool-${POOL}/${id}`,
         labels: ['cellpool-not-closed'],
       });
       expect(tracker.comments(id)).toEqual([expect.stringContaining('commit c0ffee0123 on branch cellpool/x')]);
@@ -342,8 +381,8 @@ describe.skipIf(program === null)('Beads', () => {
       expect(await write(id, FAILED, second)).toEqual({ how: 'written' });
       expect(await write(id, FAILED, second)).toEqual({ how: 'known' });
       expect(tracker.comments(id)).toEqual([
-        expect.stringContaining(`[cellpool job=${id} `),
-        expect.stringContaining(`[cellpool job=${second} `),
+        expect.stringContaining(`[cellpool pool=${POOL} job=${id} `),
+        expect.stringContaining(`[cellpool pool=${POOL} job=${second} `),
       ]);
     });
 
@@ -379,8 +418,8 @@ describe.skipIf(program === null)('Beads', () => {
     await write(done, DONE);
     expect(await source.look([id, done, 'p-nosuch', '-x'], signal)).toEqual(
       new Map([
-        [id, { title: 'seen', status: 'in_progress', assignee: `cellpool/${id}` }],
-        [done, { title: 'seen done', status: 'closed', assignee: `cellpool/${done}` }],
+        [id, { title: 'seen', status: 'in_progress', assignee: `cellpool-${POOL}/${id}` }],
+        [done, { title: 'seen done', status: 'closed', assignee: `cellpool-${POOL}/${done}` }],
       ]),
     );
     expect(await source.look([], signal)).toEqual(new Map());

@@ -10,24 +10,24 @@ const MESSAGE_MOST = 6_000;
 /** Beads takes a reason that holds one of these for a failure, and lets begin what was to wait for one. */
 const FAILURE_WORDS = /failed|rejected|won'?t ?fix|cancell?ed|abandoned|blocked|error|timeout|aborted/i;
 
-export function attemptComment(note: Note & { kind: 'attempt' }): string {
-  return comment(note, `Attempt ${note.attempt} ended ${note.outcome}; another one follows.`, note.message);
+export function attemptComment(pool: string, note: Note & { kind: 'attempt' }): string {
+  return comment(pool, note, `Attempt ${note.attempt} ended ${note.outcome}; another one follows.`, note.message);
 }
 
-export function endComment(note: Note & { kind: 'failed' | 'unchanged' | 'cancelled' }): string {
+export function endComment(pool: string, note: Note & { kind: 'failed' | 'unchanged' | 'cancelled' }): string {
   if (note.kind === 'failed') {
     const told = `Given up after attempt ${note.attempt}, which ended ${note.outcome}.`;
-    return comment(note, `${told} ${again(LABELS.failed)}`, note.message);
+    return comment(pool, note, `${told} ${again(LABELS.failed)}`, note.message);
   }
   if (note.kind === 'unchanged') {
     const told = `The agent ended attempt ${note.attempt} without changing anything: nothing to do, or not done?`;
-    return comment(note, `${told} ${again(LABELS.unchanged)}`, '');
+    return comment(pool, note, `${told} ${again(LABELS.unchanged)}`, '');
   }
-  return comment(note, `Cancelled. ${again(LABELS.cancelled)}`, note.message);
+  return comment(pool, note, `Cancelled. ${again(LABELS.cancelled)}`, note.message);
 }
 
-export function notClosedComment(note: Note & { kind: 'done' }, refusal: string): string {
-  return comment(note, `The work is done: ${where(note)}. Beads does not let the bead be closed:`, refusal);
+export function notClosedComment(pool: string, note: Note & { kind: 'done' }, refusal: string): string {
+  return comment(pool, note, `The work is done: ${where(note)}. Beads does not let the bead be closed:`, refusal);
 }
 
 /** Holds the commit, by which it is known again, and none of the words that Beads reads as a failure. */
@@ -42,9 +42,9 @@ const again = (label: string) => `Take the label ${label} away to have it tried 
 
 const where = ({ commit, branch }: { commit: string; branch: string }) => `commit ${commit} on branch ${branch}`;
 
-function comment(note: Note, told: string, message: string): string {
+function comment(pool: string, note: Note, told: string, message: string): string {
   const bounded = endOf(printable(message).trim());
-  return [`${markOf(note)} ${told}`, ...(bounded === '' ? [] : [indented(bounded)])].join('\n\n');
+  return [`${markOf(pool, note)} ${told}`, ...(bounded === '' ? [] : [indented(bounded)])].join('\n\n');
 }
 
 function endOf(text: string): string {

@@ -14,7 +14,7 @@
  * there, and would be done twice otherwise.
  */
 import type { CellpoolError } from '../../errors.ts';
-import { actorOf, isActor } from '../actor.ts';
+import { actorOf, isActorOf } from '../actor.ts';
 import type { Note, Written } from '../source/task-source.ts';
 import type { Bd, By, Update } from './bd.ts';
 import { unavailable } from './bd-trouble.ts';
@@ -28,6 +28,7 @@ const KNOWN: Written = { how: 'known' };
 /** One note on its bead, as it stands. */
 interface Place extends By {
   bd: Bd;
+  pool: string;
   issue: Issue;
 }
 
@@ -35,16 +36,16 @@ interface Place extends By {
  * `signal` lets no further call begin. What was done until then is found by whoever writes the note again.
  * @throws {CellpoolError} SOURCE_UNAVAILABLE when it may go better later
  */
-export async function writeNote(bd: Bd, note: Note, signal?: AbortSignal): Promise<Written> {
+export async function writeNote(bd: Bd, pool: string, note: Note, signal?: AbortSignal): Promise<Written> {
   if (!isBeadId(note.item)) return { how: 'refused', reason: `${JSON.stringify(note.item)} is no id of a bead` };
   const issue = await bd.show(note.item, signal);
   if (issue === null) return gone(note.item);
-  const place: Place = { bd, actor: actorOf(note.taskId), signal, issue };
+  const place: Place = { bd, pool, actor: actorOf(pool, note.taskId), signal, issue };
   switch (note.kind) {
     case 'claim':
       return claim(place);
     case 'attempt':
-      return isOurs(place) ? comment(place, note, attemptComment(note)) : taken(place);
+      return isOurs(place) ? comment(place, note, attemptComment(pool, note)) : taken(place);
     case 'done':
       return done(place, note);
     case 'awaiting-landing':
@@ -67,8 +68,8 @@ async function claim(place: Place): Promise<Written> {
 
 /** A bead that was reopened is still assigned to the task that was done: bd lets no other one claim it. */
 async function freed(place: Place): Promise<Place> {
-  const { bd, issue, actor } = place;
-  if (issue.status !== 'open' || !isActor(issue.assignee)) return place;
+  const { bd, issue, actor, pool } = place;
+  if (issue.status !== 'open' || !isActorOf(pool, issue.assignee)) return place;
   const nobodys = { ...place, issue: { ...issue, assignee: '' } };
   if (issue.assignee === actor) return nobodys;
   // Refused when somebody was faster: the claim that follows shows who.
@@ -100,7 +101,7 @@ async function notClosed(place: Place, note: Note & { kind: 'done' }, refusal: s
   const now = { ...place, issue: after };
   if (isFree(now)) throw nobodys(after, refusal);
   if (!isOurs(now)) return taken(now);
-  const told = await comment(now, note, notClosedComment(note, refusal));
+  const told = await comment(now, note, notClosedComment(place.pool, note, refusal));
   const labelled = await change(now, { addLabels: [LABELS.notClosed] });
   const more = [told, labelled].flatMap(written => (written.how === 'refused' ? [written.reason] : []));
   return { how: 'refused', reason: [refusal, ...more].join('; ') };
@@ -122,7 +123,7 @@ async function release(
   const isNobodys = issue.assignee === '' && issue.status !== 'closed';
   if (issue.assignee !== actor && !isNobodys) return taken(place);
   if (issue.status === 'closed') return taken(place);
-  const told = await comment(place, note, endComment(note));
+  const told = await comment(place, note, endComment(place.pool, note));
   const removeLabels = issue.labels.filter(one => OUR_LABELS.includes(one) && one !== label);
   const isReleased = isNobodys && issue.status !== 'in_progress';
   if (isReleased && issue.labels.includes(label) && removeLabels.length === 0) return told;
@@ -158,7 +159,7 @@ async function comment(place: Place, note: Note, text: string): Promise<Written>
   const { bd, issue } = place;
   if (issue.commentCount !== 0) {
     const there = await bd.comments(issue.id, place.signal);
-    if (there.some(one => hasMark(one.text, note))) return KNOWN;
+    if (there.some(one => hasMark(one.text, place.pool, note))) return KNOWN;
   }
   const refusal = await bd.comment(issue.id, place, text);
   return refusal === null ? WRITTEN : { how: 'refused', reason: refusal };

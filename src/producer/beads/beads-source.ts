@@ -1,6 +1,6 @@
 /** Beads as a source of tasks: what `bd ready` offers is worked, and what became of it is written into the bead. */
 import { InvalidInput } from '../../errors.ts';
-import { isActor } from '../actor.ts';
+import { demandPool, isActorOf } from '../actor.ts';
 import type { FoundTask, ItemState, Note, TaskSource, Written } from '../source/task-source.ts';
 import { Bd } from './bd.ts';
 import type { BdOptions } from './bd-process.ts';
@@ -12,6 +12,11 @@ import type { Issue } from './shapes.ts';
 export interface BeadsOptions extends Omit<BdOptions, 'cwd'> {
   /** The repository whose tracker is meant; bd looks for it from there upward. */
   repository: string;
+  /**
+   * Who writes: an id of letters and digits that no other Redis or prefix has, and always the same for this one. Left
+   * out, the source is for looks alone: a write is an error, and what is reopened is not known to be this pool's.
+   */
+  pool?: string | undefined;
   /** Only beads that carry it. */
   label?: string | undefined;
   /** Wishes that labels of beads may express: `model`, `budget`, `test`. */
@@ -24,6 +29,7 @@ export class BeadsSource implements TaskSource {
   readonly name: string;
   readonly identity: string;
   readonly #bd: Bd;
+  readonly #pool: string | null;
   readonly #label: string | null;
   readonly #allowed: ReadonlySet<string>;
   readonly #onRemark: (remark: string) => void;
@@ -32,6 +38,7 @@ export class BeadsSource implements TaskSource {
     this.name = `beads in ${options.repository}`;
     this.identity = `beads:${identity}`;
     this.#bd = bd;
+    this.#pool = options.pool === undefined ? null : demandPool(options.pool);
     this.#label = options.label ?? null;
     this.#allowed = new Set(options.allowedLabels ?? []);
     this.#onRemark = options.onRemark ?? (() => undefined);
@@ -70,7 +77,8 @@ export class BeadsSource implements TaskSource {
 
   /** A change that has begun is not cut off by `signal`; no other one begins. */
   async write(note: Note, signal: AbortSignal): Promise<Written> {
-    return writeNote(this.#bd, note, signal);
+    if (this.#pool === null) throw new TypeError(`${this.name} were opened without a pool: nothing can be written`);
+    return writeNote(this.#bd, this.#pool, note, signal);
   }
 
   async look(items: readonly string[], signal: AbortSignal): Promise<Map<string, ItemState>> {
@@ -88,7 +96,7 @@ export class BeadsSource implements TaskSource {
     return (
       issue.status === 'open' &&
       // A bead that is reopened keeps its assignee; whether that task has ended, the ledger knows.
-      (issue.assignee === '' || isActor(issue.assignee)) &&
+      (issue.assignee === '' || isActorOf(this.#pool, issue.assignee)) &&
       issue.type !== 'epic' &&
       (this.#label === null || issue.labels.includes(this.#label)) &&
       !issue.labels.some(label => LEFT_OUT.includes(label))

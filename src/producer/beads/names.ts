@@ -32,15 +32,15 @@ export function isOurs(comment: string): boolean {
   return OURS.test(comment);
 }
 
-/** Begins what we write of a note, and tells whether it was written before: of this task, not of an earlier one. */
-export function markOf(note: MarkedNote): string {
+/** Begins what we write of a note, and tells whether it was written before: of this task, not of an earlier one or of another pool. */
+export function markOf(pool: string, note: MarkedNote): string {
   const attempt = note.attempt === undefined ? '' : ` attempt=${note.attempt}`;
   const key = /^[\w.:-]{1,120}$/.test(note.key) ? note.key : createHash('sha256').update(note.key).digest('hex');
-  return `[cellpool job=${note.taskId}${attempt} note=${key}]`;
+  return `[cellpool pool=${pool} job=${note.taskId}${attempt} note=${key}]`;
 }
 
-export function hasMark(comment: string, note: MarkedNote): boolean {
-  return comment.trimStart().startsWith(markOf(note));
+export function hasMark(comment: string, pool: string, note: MarkedNote): boolean {
+  return comment.trimStart().startsWith(markOf(pool, note));
 }
 
 interface MarkedNote {

@@ -3,7 +3,7 @@ import { readdir, realpath, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { CellpoolError, type Fault, InvalidInput, messageOf } from '../../errors.ts';
-import { isActor } from '../actor.ts';
+import { demandPool, isActorOf } from '../actor.ts';
 import type { FoundTask, ItemState, Note, TaskSource, Written } from '../source/task-source.ts';
 import { dependsOf, type Loaded } from './depends.ts';
 import { identityOf, MARK_FILE } from './folder-identity.ts';
@@ -17,6 +17,11 @@ import { isItemName, itemOf, STATUS } from './names.ts';
 
 export interface FolderOptions {
   folder: string;
+  /**
+   * Who writes: an id of letters and digits that no other Redis or prefix has, and always the same for this one. Left
+   * out, the source is for looks alone: a write is an error, and what is reopened is not known to be this pool's.
+   */
+  pool?: string | undefined;
   /** What files may choose: `model`, `agent`, `budget`, `test`. */
   allowedKeys?: readonly string[];
   /** Nothing is written, not even the mark by which the folder is known: for looks alone. */
@@ -31,13 +36,15 @@ export class FolderSource implements TaskSource {
   readonly name: string;
   readonly identity: string;
   readonly #folder: string;
+  readonly #pool: string | null;
   readonly #allowed: ReadonlySet<string>;
   readonly #isMarked: boolean;
 
-  private constructor(folder: string, identity: string, { allowedKeys = [], readOnly = false }: FolderOptions) {
+  private constructor(folder: string, identity: string, { allowedKeys = [], readOnly = false, pool }: FolderOptions) {
     this.name = `Markdown files in ${folder}`;
     this.identity = identity;
     this.#folder = folder;
+    this.#pool = pool === undefined ? null : demandPool(pool);
     this.#allowed = new Set(allowedKeys);
     this.#isMarked = !readOnly;
   }
@@ -63,7 +70,7 @@ export class FolderSource implements TaskSource {
     for (const [name, one] of loaded) {
       // What is faulty is offered, so that whoever reads it is told.
       if ('faults' in one) ready.push({ name, priority: 0 });
-      else if (isFree(one.item)) {
+      else if (this.#isFree(one.item)) {
         const { faults, waits } = await dependsOf(one.item, load);
         if (faults.length > 0 || !waits) ready.push({ name, priority: one.item.priority });
       }
@@ -78,17 +85,19 @@ export class FolderSource implements TaskSource {
     const found = await this.#load(item, files);
     if (found === null) return null;
     if ('faults' in found) throw new InvalidInput(found.faults);
-    if (!isFree(found.item)) return null;
+    if (!this.#isFree(found.item)) return null;
     const { faults, waits } = await dependsOf(found.item, name => this.#load(name, files));
     if (faults.length > 0) throw new InvalidInput([...found.item.faults, ...faults]);
     return waits ? null : taskOf(found.item, this.#allowed);
   }
 
   async write(note: Note, signal: AbortSignal): Promise<Written> {
+    const pool = this.#pool;
+    if (pool === null) throw new TypeError(`${this.name} were opened without a pool: nothing can be written`);
     if (!isItemName(note.item)) return refused(`${JSON.stringify(note.item)} is no name of an item`);
     for (let tries = 1; ; tries += 1) {
       signal.throwIfAborted();
-      const written = await reaching(this.#folder, () => this.#writeOnce(note));
+      const written = await reaching(this.#folder, () => this.#writeOnce(pool, note));
       if (written !== 'edited' && (written.how !== 'refused' || tries === TRIES)) return written;
       if (tries === TRIES) throw unavailable(`${note.item} in ${this.#folder} is being edited all the time`);
       // Somebody may be saving it just now.
@@ -96,7 +105,7 @@ export class FolderSource implements TaskSource {
     }
   }
 
-  async #writeOnce(note: Note): Promise<Written | 'edited'> {
+  async #writeOnce(pool: string, note: Note): Promise<Written | 'edited'> {
     const files = await this.#files();
     const [file, other] = files.get(note.item) ?? [];
     if (file === undefined) return refused(`there is no file ${note.item}.md any more`);
@@ -107,7 +116,7 @@ export class FolderSource implements TaskSource {
     if ('fault' in read) return refused(`${file} ${read.fault}`);
     const item = itemIn(note.item, file, read.text);
     if (isFaults(item)) return refused(item.map(({ where, what }) => `${where} ${what}`).join('; '));
-    const change = changeOf(item, note);
+    const change = changeOf(item, pool, note);
     if (change.how !== 'change') return change;
     const text = changed(item, change);
     if (text === null) return refused(`${file} cannot be written to without touching what is not cellpool's`);
@@ -143,6 +152,11 @@ export class FolderSource implements TaskSource {
     return files;
   }
 
+  /** Ready as far as the file itself goes: open, and nobody's but of a task that has ended, which the ledger knows. */
+  #isFree({ status, assignee }: Item): boolean {
+    return status === STATUS.open && (assignee === '' || isActorOf(this.#pool, assignee));
+  }
+
   /** Null when there is none. @throws {CellpoolError} SOURCE_UNAVAILABLE */
   async #load(name: string, files: ReadonlyMap<string, readonly string[]>): Promise<Loaded | null> {
     const [file, other] = files.get(name) ?? [];
@@ -154,11 +168,6 @@ export class FolderSource implements TaskSource {
     const item = itemIn(name, file, read.text);
     return isFaults(item) ? { faults: item } : { item };
   }
-}
-
-/** Ready as far as the file itself goes: open, and nobody's but of a task that has ended, which the ledger knows. */
-function isFree({ status, assignee }: Item): boolean {
-  return status === STATUS.open && (assignee === '' || isActor(assignee));
 }
 
 function changed(item: Item, { keys, line }: Change): string | null {

@@ -11,7 +11,7 @@
  *
  * All but a claim add a line to the section at the end of the file, by which they are known again.
  */
-import { actorOf, isActor } from '../actor.ts';
+import { actorOf, isActorOf } from '../actor.ts';
 import { printable } from '../source/printable.ts';
 import type { Note, Written } from '../source/task-source.ts';
 import type { Value } from './front-edit.ts';
@@ -30,13 +30,13 @@ export interface Change {
 const KNOWN: Written = { how: 'known' };
 const RELEASED: readonly string[] = [STATUS.failed, STATUS.unchanged, STATUS.cancelled];
 
-export function changeOf(item: Item, note: Note): Written | Change {
-  const actor = actorOf(note.taskId);
-  const mark = markOf(note);
+export function changeOf(item: Item, pool: string, note: Note): Written | Change {
+  const actor = actorOf(pool, note.taskId);
+  const mark = markOf(pool, note);
   if (note.kind !== 'claim' && hasMark(item.parts.body, mark)) return KNOWN;
   switch (note.kind) {
     case 'claim':
-      return claim(item, actor);
+      return claim(item, pool, actor);
     case 'attempt': {
       if (!isOurs(item, actor) || item.status !== STATUS.working) return lost(item);
       const { attempt, outcome, message } = note;
@@ -50,13 +50,13 @@ export function changeOf(item: Item, note: Note): Written | Change {
   }
 }
 
-function claim(item: Item, actor: string): Written | Change {
+function claim(item: Item, pool: string, actor: string): Written | Change {
   const ours = isOurs(item, actor);
   if (ours && item.status === STATUS.working) return KNOWN;
   // What was given up is worked again when its task is retried.
   const free: readonly string[] = [STATUS.open, ...RELEASED, ...(ours ? [STATUS.committed] : [])];
   // Whoever opens a file again may leave the name of the task that was done in it.
-  const isLeft = item.status === STATUS.open && isActor(item.assignee);
+  const isLeft = item.status === STATUS.open && isActorOf(pool, item.assignee);
   if ((!ours && !isLeft && item.assignee !== '') || !free.includes(item.status)) return lost(item);
   const none = { attempt: null, outcome: null, reason: null, commit: null, branch: null };
   return { how: 'change', keys: { status: STATUS.working, assignee: actor, ...none }, line: null };

@@ -3,7 +3,7 @@
  *
  *     ## cellpool
  *
- *     - attempt 1 ended reverted: `2 tests failed` <!-- cellpool job=fix-login note=attempt:1 -->
+ *     - attempt 1 ended reverted: `2 tests failed` <!-- cellpool pool=k3x9 job=fix-login note=attempt:1 -->
  *
  * It begins with the heading and ends with the last line of that form; what a person writes below it is theirs.
  */
@@ -11,12 +11,12 @@ import { createHash } from 'node:crypto';
 import { lineAt } from './front-matter.ts';
 
 const HEADING = '## cellpool';
-const OURS = /^- .*<!-- cellpool job=\S+ note=\S+ -->\s*$/;
+const OURS = /^- .*<!-- cellpool pool=\w+ job=\S+ note=\S+ -->\s*$/;
 
 /** Ends a line of ours, and tells whether a note was written before. */
-export function markOf({ taskId, key }: { taskId: string; key: string }): string {
+export function markOf(pool: string, { taskId, key }: { taskId: string; key: string }): string {
   const isPlain = /^[\w.:-]{1,120}$/.test(key) && !key.includes('--');
-  return `<!-- cellpool job=${taskId} note=${isPlain ? key : createHash('sha256').update(key).digest('hex')} -->`;
+  return `<!-- cellpool pool=${pool} job=${taskId} note=${isPlain ? key : createHash('sha256').update(key).digest('hex')} -->`;
 }
 
 /** Whether a line of ours carries the mark, wherever it was moved. */

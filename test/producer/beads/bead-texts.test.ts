@@ -45,37 +45,38 @@ describe('a comment', () => {
   const failed: Note & { kind: 'failed' } = { ...common, kind: 'failed', attempt: 3, outcome: 'stalled', message: '' };
 
   test('begins with a mark by which it is found again, and by no other', () => {
-    const text = endComment(failed);
+    const text = endComment('k3x9', failed);
     expect(text).toBe(
-      '[cellpool job=p-1 attempt=3 note=k] Given up after attempt 3, which ended stalled. ' +
+      '[cellpool pool=k3x9 job=p-1 attempt=3 note=k] Given up after attempt 3, which ended stalled. ' +
         'Take the label cellpool-failed away to have it tried again.',
     );
-    expect(hasMark(text, failed)).toBe(true);
-    expect(hasMark(text, { ...failed, key: 'kk' })).toBe(false);
-    expect(hasMark(text, { ...failed, taskId: 'p-1-g2' })).toBe(false);
-    expect(hasMark(`said before: ${text}`, failed)).toBe(false);
+    expect(hasMark(text, 'k3x9', failed)).toBe(true);
+    expect(hasMark(text, 'k3x9', { ...failed, key: 'kk' })).toBe(false);
+    expect(hasMark(text, 'k3x9', { ...failed, taskId: 'p-1-g2' })).toBe(false);
+    expect(hasMark(text, 'other', failed)).toBe(false);
+    expect(hasMark(`said before: ${text}`, 'k3x9', failed)).toBe(false);
     expect(isOurs(text)).toBe(true);
     expect(isOurs('[cellpoolish] hello')).toBe(false);
   });
 
   test.each(['claim', 'attempt:1', 'a key with ] and more', '', 'ä', 'x'.repeat(500)])('is found by key %j', key => {
     const note = { taskId: 'p-1', attempt: 1, key };
-    const mark = markOf(note);
-    expect(hasMark(`${mark} hello`, note)).toBe(true);
-    expect(hasMark(`${mark} hello`, { ...note, key: `${key}x` })).toBe(false);
+    const mark = markOf('k3x9', note);
+    expect(hasMark(`${mark} hello`, 'k3x9', note)).toBe(true);
+    expect(hasMark(`${mark} hello`, 'k3x9', { ...note, key: `${key}x` })).toBe(false);
     expect(mark.indexOf(']')).toBe(mark.length - 1);
   });
 
   test('holds the end of a long message, without what a terminal would act on', () => {
     const message = `${'line\r\n'.repeat(5_000)}\u001b[31mred\u001b[0m\u0007 end`;
-    const text = attemptComment({ ...common, kind: 'attempt', attempt: 1, outcome: 'reverted', message });
+    const text = attemptComment('k3x9', { ...common, kind: 'attempt', attempt: 1, outcome: 'reverted', message });
     expect(text).toMatch(/ {4}\[\d+ characters left out\]\n/);
     expect(text).toMatch(/\n {4}red end$/);
     expect(text.length).toBeLessThan(20_000);
   });
 
   test('of a close that is refused tells where the work is, and why', () => {
-    const text = notClosedComment(done('cellpool/p-1'), 'cannot close issue with open children');
+    const text = notClosedComment('k3x9', done('cellpool/p-1'), 'cannot close issue with open children');
     expect(text).toMatch(
       /commit 0123abcdef on branch cellpool\/p-1[\s\S]*\n {4}cannot close issue with open children$/,
     );

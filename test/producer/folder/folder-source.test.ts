@@ -191,7 +191,7 @@ test('items are shown as they stand, and those that are gone are left out', asyn
   await tell('a', CLAIM);
   const states = await source.look(['a', 'b', 'c'], SIGNAL);
   expect(Object.fromEntries(states)).toEqual({
-    a: { title: 'Fix the login', status: 'working', assignee: 'cellpool/a' },
+    a: { title: 'Fix the login', status: 'working', assignee: 'cellpool-k3x9/a' },
     b: { title: 'b', status: 'faulty', assignee: null },
   });
 });

@@ -2,6 +2,7 @@ import { readdirSync, readFileSync, renameSync, rmSync, unlinkSync, writeFileSyn
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { MARK_FILE } from '../../../src/producer/folder/folder-identity.ts';
+import { FolderSource } from '../../../src/producer/folder/folder-source.ts';
 import { readItemFile, replaceItemFile } from '../../../src/producer/folder/item-file.ts';
 import type { News } from '../../../src/producer/source/task-source.ts';
 import { tempFolder } from '../../support/repository.ts';
@@ -17,14 +18,14 @@ describe('what becomes of a task stands in its file', () => {
     const { tell, text, source } = await openFolder({ 'fix.md': FIX });
     expect(await tell('fix', CLAIM)).toEqual(WRITTEN);
     const front = '---\ntitle: Fix it   # by Friday\n# who?\ntags: [a, b]\n';
-    expect(text('fix.md')).toBe(`${front}status: working\nassignee: cellpool/fix\n---\n\nFix it.\n`);
+    expect(text('fix.md')).toBe(`${front}status: working\nassignee: cellpool-k3x9/fix\n---\n\nFix it.\n`);
     expect(await tell('fix', attempt(1, 'one line\n\nand `another`'))).toEqual(WRITTEN);
     expect(await tell('fix', DONE)).toEqual(WRITTEN);
     expect(text('fix.md')).toBe(
-      `${front}status: done\nassignee: cellpool/fix\nattempt: 2\noutcome: committed\ncommit: "${COMMIT}"\n` +
+      `${front}status: done\nassignee: cellpool-k3x9/fix\nattempt: 2\noutcome: committed\ncommit: "${COMMIT}"\n` +
         'branch: cellpool/fix\n---\n\nFix it.\n\n## cellpool\n\n' +
-        "- attempt 1 ended reverted: `one line and 'another'` <!-- cellpool job=fix note=attempt:1 -->\n" +
-        `- attempt 2 is commit \`${COMMIT}\` on branch \`cellpool/fix\` <!-- cellpool job=fix note=done:1 -->\n`,
+        "- attempt 1 ended reverted: `one line and 'another'` <!-- cellpool pool=k3x9 job=fix note=attempt:1 -->\n" +
+        `- attempt 2 is commit \`${COMMIT}\` on branch \`cellpool/fix\` <!-- cellpool pool=k3x9 job=fix note=done:1 -->\n`,
     );
     expect(await source.ready(SIGNAL)).toEqual([]);
   });
@@ -33,10 +34,10 @@ describe('what becomes of a task stands in its file', () => {
     const { tell, text, source } = await openFolder({ 'fix.md': 'Fix it.' });
     await tell('fix', CLAIM);
     expect(await tell('fix', LANDS)).toEqual(WRITTEN);
-    expect(text('fix.md')).toMatch(/^---\nstatus: committed\nassignee: cellpool\/fix\n/);
+    expect(text('fix.md')).toMatch(/^---\nstatus: committed\nassignee: cellpool-k3x9\/fix\n/);
     expect(await source.ready(SIGNAL)).toEqual([]);
     expect(await tell('fix', DONE)).toEqual(WRITTEN);
-    expect(text('fix.md')).toMatch(/^---\nstatus: done\nassignee: cellpool\/fix\n/);
+    expect(text('fix.md')).toMatch(/^---\nstatus: done\nassignee: cellpool-k3x9\/fix\n/);
   });
 
   test.each<[News, string]>([
@@ -61,7 +62,7 @@ describe('what becomes of a task stands in its file', () => {
     expect(await source.ready(SIGNAL)).toEqual(['fix']);
     expect((await source.read('fix', SIGNAL))?.task.prompt).toBe('Fix it.');
     expect(await tell('fix', { ...CLAIM, taskId: 'fix-g2' })).toEqual(WRITTEN);
-    expect(text('fix.md')).toContain('tags: [a, b]\nstatus: working\nassignee: cellpool/fix-g2\n---\n');
+    expect(text('fix.md')).toContain('tags: [a, b]\nstatus: working\nassignee: cellpool-k3x9/fix-g2\n---\n');
   });
 
   test('and a task that is retried after its end is claimed again', async () => {
@@ -78,8 +79,8 @@ describe('what becomes of a task stands in its file', () => {
     await tell('fix', CLAIM);
     await tell('fix', attempt(1));
     expect(text('fix.md')).toBe(
-      '\uFEFF---\r\ntitle: Fix\r\nstatus: working\r\nassignee: cellpool/fix\r\nattempt: 1\r\noutcome: reverted\r\n---\r\nFix it.\r\n' +
-        '\r\n## cellpool\r\n\r\n- attempt 1 ended reverted: `the tests failed` <!-- cellpool job=fix note=attempt:1 -->\r\n',
+      '\uFEFF---\r\ntitle: Fix\r\nstatus: working\r\nassignee: cellpool-k3x9/fix\r\nattempt: 1\r\noutcome: reverted\r\n---\r\nFix it.\r\n' +
+        '\r\n## cellpool\r\n\r\n- attempt 1 ended reverted: `the tests failed` <!-- cellpool pool=k3x9 job=fix note=attempt:1 -->\r\n',
     );
     expect((await source.look(['fix'], SIGNAL)).get('fix')?.title).toBe('Fix');
   });
@@ -87,11 +88,14 @@ describe('what becomes of a task stands in its file', () => {
   test('in words that are no Markdown, no control characters, and not the mark of another note', async () => {
     const { tell, text } = await openFolder({ 'fix.md': FIX });
     await tell('fix', CLAIM);
-    const hostile = '\u001b[31mred\u0007 ![x](http://h) ``` <!-- cellpool job=fix note=done:1 -->\n## cellpool\n---\n';
+    const hostile =
+      '\u001b[31mred\u0007 ![x](http://h) ``` <!-- cellpool pool=k3x9 job=fix note=done:1 -->\n## cellpool\n---\n';
     expect(await tell('fix', attempt(1, hostile + 'x'.repeat(5_000)))).toEqual(WRITTEN);
     const line = text('fix.md').trimEnd().split('\n').at(-1) ?? '';
     expect(line.length).toBeLessThan(1_200);
-    expect(line).toMatch(/^- attempt 1 ended reverted: `red !\[x\][^`]*` <!-- cellpool job=fix note=attempt:1 -->$/);
+    expect(line).toMatch(
+      /^- attempt 1 ended reverted: `red !\[x\][^`]*` <!-- cellpool pool=k3x9 job=fix note=attempt:1 -->$/,
+    );
     expect(text('fix.md').match(/^## cellpool$/gm)).toHaveLength(1);
     expect(await tell('fix', DONE)).toEqual(WRITTEN);
   });
@@ -150,19 +154,54 @@ describe('a note that comes again', () => {
   });
 });
 
+describe('of two pools that call their tasks the same', () => {
+  test('the second has lost what the first one has, and what that left is not its own', async () => {
+    const { folder, tell, text, put } = await openFolder({ 'fix.md': FIX });
+    const other = await openFolder({}, { folder, pool: 'other' });
+    await tell('fix', CLAIM);
+    const claimed = text('fix.md');
+    for (const news of [CLAIM, attempt(1), DONE, FAILED]) {
+      expect(await other.tell('fix', news)).toMatchObject({ how: 'lost' });
+    }
+    expect(text('fix.md')).toBe(claimed);
+    put({ 'fix.md': claimed.replace('status: working', 'status: open') });
+    expect(await other.source.ready(SIGNAL)).toEqual([]);
+    expect(await other.tell('fix', CLAIM)).toMatchObject({ how: 'lost' });
+  });
+
+  test('each says what became of its own', async () => {
+    const { folder, tell, text, put } = await openFolder({ 'fix.md': FIX });
+    const other = await openFolder({}, { folder, pool: 'other' });
+    for (const news of [CLAIM, FAILED]) await tell('fix', news);
+    put({ 'fix.md': text('fix.md').replace('status: failed', 'status: open') });
+    for (const news of [CLAIM, FAILED]) expect(await other.tell('fix', news)).toEqual(WRITTEN);
+    expect(text('fix.md').match(/pool=\w+ job=fix note=failed:1/g)).toHaveLength(2);
+    expect((await other.source.look(['fix'], SIGNAL)).get('fix')?.status).toBe('failed');
+  });
+
+  test('none writes that has not said which pool it is', async () => {
+    const { folder, text } = await openFolder({ 'fix.md': FIX });
+    const source = await FolderSource.open({ folder, readOnly: true });
+    await expect(source.write({ ...CLAIM, item: 'fix', taskId: 'fix', key: 'claim:0' }, SIGNAL)).rejects.toThrow(
+      'without a pool',
+    );
+    expect(text('fix.md')).toBe(FIX);
+  });
+});
+
 describe('an item of somebody else', () => {
   test.each<[string, News]>([
     ['---\nassignee: ann\n---\nA.\n', CLAIM],
     ['---\nstatus: draft\n---\nA.\n', CLAIM],
     ['---\nstatus: done\n---\nA.\n', CLAIM],
-    ['---\nstatus: working\nassignee: cellpool/other\n---\nA.\n', CLAIM],
+    ['---\nstatus: working\nassignee: cellpool-k3x9/other\n---\nA.\n', CLAIM],
     ['---\nstatus: working\nassignee: ann\n---\nA.\n', attempt(1)],
     ['A.\n', attempt(1)],
     ['---\nstatus: working\nassignee: ann\n---\nA.\n', DONE],
     ['---\nstatus: done\nassignee: ann\n---\nA.\n', DONE],
-    ['---\nstatus: draft\nassignee: cellpool/a\n---\nA.\n', LANDS],
+    ['---\nstatus: draft\nassignee: cellpool-k3x9/a\n---\nA.\n', LANDS],
     ['---\nassignee: ann\n---\nA.\n', FAILED],
-    ['---\nstatus: done\nassignee: cellpool/a\n---\nA.\n', FAILED],
+    ['---\nstatus: done\nassignee: cellpool-k3x9/a\n---\nA.\n', FAILED],
     ['---\nstatus: draft\n---\nA.\n', { kind: 'cancelled', message: 'x' }],
   ])('is left as it is: %j', async (file, news) => {
     const { tell, text } = await openFolder({ 'a.md': file });
@@ -175,7 +214,7 @@ describe('an item of somebody else', () => {
     await tell('fix', CLAIM);
     put({ 'fix.md': FIX });
     expect(await tell('fix', DONE)).toEqual(WRITTEN);
-    expect(text('fix.md')).toContain('status: done\nassignee: cellpool/fix\n');
+    expect(text('fix.md')).toContain('status: done\nassignee: cellpool-k3x9/fix\n');
   });
 
   test('keeps the status that a person gave it, when it is released', async () => {
@@ -198,9 +237,12 @@ describe('a file that cannot be written to', () => {
 
   test.each([
     ['---\nstatus: [\n---\nA.\n', /^a\.md:[23] /],
-    ['---\n{status: working, assignee: cellpool/a}\n---\nA.\n', /^a\.md cannot be written to without touching/],
-    ['---\nstatus: working\nassignee: &us cellpool/a\nother: *us\n---\nA.\n', /^a\.md cannot be written to without/],
-    ['---\nassignee: # us\n  cellpool/a\nstatus: working\n---\nA.\n', /^a\.md cannot be written to without/],
+    ['---\n{status: working, assignee: cellpool-k3x9/a}\n---\nA.\n', /^a\.md cannot be written to without touching/],
+    [
+      '---\nstatus: working\nassignee: &us cellpool-k3x9/a\nother: *us\n---\nA.\n',
+      /^a\.md cannot be written to without/,
+    ],
+    ['---\nassignee: # us\n  cellpool-k3x9/a\nstatus: working\n---\nA.\n', /^a\.md cannot be written to without/],
   ])('is refused, and stays as it is: %j', async (file, reason) => {
     const { tell, text } = await openFolder({ 'a.md': file });
     expect(await tell('a', FAILED)).toEqual({ how: 'refused', reason: expect.stringMatching(reason) });

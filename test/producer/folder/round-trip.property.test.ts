@@ -66,7 +66,10 @@ const file = fc
   });
 
 const about = { item: 'a', taskId: 'a' };
-const message = fc.oneof(words, fc.constant('-->\n## cellpool\n- x <!-- cellpool job=a note=end:1 -->\n---\n'));
+const message = fc.oneof(
+  words,
+  fc.constant('-->\n## cellpool\n- x <!-- cellpool pool=k3x9 job=a note=end:1 -->\n---\n'),
+);
 const notes = fc
   .tuple(fc.integer({ min: 0, max: 3 }), message, fc.integer({ min: 0, max: 3 }))
   .map(([tries, said, end]): Note[] => [
@@ -113,11 +116,11 @@ test('any body and any foreign keys survive all that is written of a task, to th
       const before = read(text);
       for (const note of all) {
         const item = read(now);
-        const change = changeOf(item, note);
+        const change = changeOf(item, 'k3x9', note);
         if (change.how !== 'change') throw new Error(`${note.kind}: ${JSON.stringify(change)}`);
         now = apply(item, change);
         // Told again, it is known.
-        expect(changeOf(read(now), note)).toEqual({ how: 'known' });
+        expect(changeOf(read(now), 'k3x9', note)).toEqual({ how: 'known' });
       }
       const after = read(now);
       const foreign = ({ front: { values } }: Item) => Object.entries(values).filter(([name]) => isForeign(name));

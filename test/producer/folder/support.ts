@@ -5,6 +5,9 @@ import { type FolderOptions, FolderSource } from '../../../src/producer/folder/f
 import type { News, Note } from '../../../src/producer/source/task-source.ts';
 import { tempFolder } from '../../support/repository.ts';
 
+/** In lines and assignees. */
+export const POOL = 'k3x9';
+
 export const SIGNAL = new AbortController().signal;
 
 export interface TestFolder {
@@ -28,7 +31,7 @@ export async function openFolder(
     }
   };
   put(files);
-  const source = await FolderSource.open({ folder, ...options });
+  const source = await FolderSource.open({ folder, pool: POOL, ...options });
   return {
     folder,
     source,
