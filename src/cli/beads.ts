@@ -21,8 +21,9 @@ export interface BeadsStatusFlags extends CommonFlags {
 
 export async function beads(flags: BeadsFlags): Promise<number> {
   const allowedLabels = flags.allowLabels === undefined ? [] : listOf('--allow-labels', flags.allowLabels, WISHES);
-  return bridge(flags, ({ source }) =>
+  return bridge(flags, ({ source }, pool) =>
     BeadsSource.open({
+      pool,
       repository: source.path,
       label: flags.label,
       allowedLabels,

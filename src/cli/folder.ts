@@ -17,7 +17,9 @@ export interface FolderStatusFlags extends CommonFlags {
 
 export async function folder(path: string, flags: FolderFlags): Promise<number> {
   const allowedKeys = flags.allowKeys === undefined ? [] : listOf('--allow-keys', flags.allowKeys, WISHES);
-  return bridge(flags, () => FolderSource.open({ folder: path, allowedKeys, readOnly: flags.dryRun === true }));
+  return bridge(flags, (_, pool) =>
+    FolderSource.open({ folder: path, pool, allowedKeys, readOnly: flags.dryRun === true }),
+  );
 }
 
 export function folderStatus(path: string, flags: FolderStatusFlags): Promise<number> {
