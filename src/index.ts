@@ -23,16 +23,23 @@ export {
   type Stage,
   type TestsVerdict,
 } from './job/outcome.ts';
+export { openQueue, type TaskQueue } from './job/queue.ts';
 export { parseTask, type Task, type TaskInput } from './job/task.ts';
 export { createLogger, type Logger } from './observe/logger.ts';
 export { Redactor } from './observe/redact.ts';
 export { secretsOfWorker } from './observe/secrets.ts';
 export { ownIdentity } from './os/identity.ts';
 export type { LimitLevels, LimitWay, ResourceLimits } from './os/resource-limits.ts';
+export { type BeadsOptions, BeadsSource } from './producer/beads/beads-source.ts';
 export { type Cancelled, type CancelOptions, cancelTasks } from './producer/cancel.ts';
+export { type FolderOptions, FolderSource } from './producer/folder/folder-source.ts';
 export { TaskFollower } from './producer/follow.ts';
 export { type Enqueued, Producer } from './producer/producer.ts';
 export { type Retried, type RetryContext, retryFailed, retryTasks } from './producer/retry.ts';
+export { Bridge, type BridgeOptions, type Looked } from './producer/source/bridge.ts';
+export { Stir } from './producer/source/stir.ts';
+export type { FoundTask, ItemState, News, Note, TaskSource, Written } from './producer/source/task-source.ts';
+export { watch } from './producer/source/watch.ts';
 export { readTasks } from './producer/tasks-file.ts';
 export { connectRedis } from './redis/connection.ts';
 export { openRedis, type RedisHandle } from './redis/open-redis.ts';
