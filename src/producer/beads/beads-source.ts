@@ -32,7 +32,6 @@ export class BeadsSource implements TaskSource {
   readonly #pool: string | null;
   readonly #label: string | null;
   readonly #allowed: ReadonlySet<string>;
-  readonly #onRemark: (remark: string) => void;
 
   private constructor(bd: Bd, identity: string, options: BeadsOptions) {
     this.name = `beads in ${options.repository}`;
@@ -41,7 +40,6 @@ export class BeadsSource implements TaskSource {
     this.#pool = options.pool === undefined ? null : demandPool(options.pool);
     this.#label = options.label ?? null;
     this.#allowed = new Set(options.allowedLabels ?? []);
-    this.#onRemark = options.onRemark ?? (() => undefined);
   }
 
   /** @throws {CellpoolError} SOURCE_UNAVAILABLE when there is no bd, none that may be used, or no tracker */
@@ -58,13 +56,8 @@ export class BeadsSource implements TaskSource {
 
   async ready(signal: AbortSignal): Promise<string[]> {
     const offered = await this.#bd.ready(this.#label, signal);
-    const wanted = offered.filter(issue => this.#isWanted(issue));
-    const named = wanted.filter(({ id }) => isBeadId(id));
-    for (const { id } of wanted) {
-      if (!isBeadId(id))
-        this.#onRemark(`a bead is passed over, for its id cannot be given to bd: ${JSON.stringify(id)}`);
-    }
-    return named.map(({ id }) => id);
+    // One whose id cannot be given to bd is offered too, so that whoever reads it is told.
+    return offered.filter(issue => this.#isWanted(issue)).map(({ id }) => id);
   }
 
   async read(item: string, signal: AbortSignal): Promise<FoundTask | null> {
