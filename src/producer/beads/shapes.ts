@@ -36,6 +36,11 @@ const relationSchema = z
     kind: one.dependency_type || one.type,
   }));
 
+/** Not every version says of an issue whether it is blocked; of what it waits for, `show` tells kind and status. */
+function isOpenBlocker({ kind, status }: z.output<typeof relationSchema>): boolean {
+  return kind === 'blocks' && status !== '' && status !== 'closed';
+}
+
 const commentSchema = z
   .object({ author: mildWords, text: words, created_at: mildWords })
   .transform(({ author, text, created_at }) => ({ author, text, createdAt: created_at }));
@@ -78,7 +83,7 @@ const issueSchema = z
     notes: issue.notes,
     closeReason: issue.close_reason,
     parent: issue.parent,
-    isBlocked: issue.is_blocked ?? false,
+    isBlocked: issue.is_blocked ?? (issue.dependencies ?? []).some(isOpenBlocker),
     relations: issue.dependencies ?? [],
     /** null when bd does not say. */
     commentCount: issue.comments?.length ?? issue.comment_count ?? null,
