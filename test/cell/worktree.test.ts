@@ -295,7 +295,7 @@ describe.each(['sandbox', 'strict'] as const)('in isolation %s', async level => 
     symlinkSync(join(folder, 'outside'), join(gitDir, 'refs/heads/cellpool'));
     await commitNow(workspace, open);
     expect(readdirSync(join(folder, 'outside'))).toEqual(['fix-1']);
-  });
+  }, 120_000);
 });
 
 function never(): never {
