@@ -19,12 +19,14 @@ export { type Host, hostsSchema, parseHost } from './config/hosts.ts';
 export { isRecord, JSON_DEPTH_MAX, type Json, type JsonObject, jsonObject } from './config/json.ts';
 export type { SettingKey } from './config/leaves.ts';
 export {
+  CACHES,
   CONCURRENCY_CAP,
   DEFAULTS,
   HOOKS,
   ISOLATION_LEVELS,
   LIMITS,
   loopRepeats,
+  PYTHON,
   type Settings,
   WORKSPACES,
 } from './config/schema.ts';

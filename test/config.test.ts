@@ -184,6 +184,18 @@ describe('what is refused', () => {
     ]);
   });
 
+  test('the repository may say whether its cells get a Python environment, and whose downloads they begin with', () => {
+    expect(load({})).toMatchObject({ python: 'auto', caches: 'cell' });
+    const file = repository('python: off\ncaches: shared');
+    expect(load({ repository: file })).toMatchObject({ python: 'off', caches: 'shared' });
+    const env = { CELLPOOL_PYTHON: 'auto', CELLPOOL_CACHES: 'cell' };
+    expect(load({ repository: file, env })).toMatchObject({ python: 'auto', caches: 'cell' });
+    const faults = faultsOf({ repository: repository('python: on'), env: { CELLPOOL_CACHES: 'mine' } }).join('\n');
+    expect(faults).toMatch(
+      /cellpool\.yaml:1: "python" .*\nCELLPOOL_CACHES: |CELLPOOL_CACHES: .*\ncellpool\.yaml:1: "python" /,
+    );
+  });
+
   test.each(['a b', 'http://example.com', 'example.com:0', 'example.com:70000', '*', 'a*.b', '-x', '[::1', 'x/y', ''])(
     '%j is no host that a cell may call',
     host => {

@@ -31,6 +31,8 @@ export interface Cell {
   /** Holds everything of the cell but its artifacts; gone after teardown. */
   readonly dir: string;
   readonly folders: CellFolders;
+  /** Its Python environment; null when it has none. */
+  readonly python: string | null;
   /** Folder that outlives the cell: transcript, diff, logs. */
   readonly artifacts: string;
   /** How far it is kept apart from the machine. */

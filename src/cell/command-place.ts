@@ -37,9 +37,9 @@ export interface CommandAtOptions {
 
 /** The workspace of a cell. */
 export function placeIn({ grounds }: SpawnerSite, cell: Cell): CommandPlace {
-  const { id: cellId, dir, workspace, folders, artifacts, config, log, redactor, bounds } = cell;
+  const { id: cellId, dir, workspace, folders, artifacts, config, log, redactor, bounds, python } = cell;
   const cwd = workspace.workspacePath;
-  const own = { folders, artifacts, redactor, limits: bounds.ofCommand, log };
+  const own = { folders, python, artifacts, redactor, limits: bounds.ofCommand, log };
   return { cellId, dir, cwd, grounds, allowed: config.allow, ...own };
 }
 

@@ -13,6 +13,7 @@ import type { CellRecord } from '../redis/registry.ts';
 import { groundsOf } from './enclosure.ts';
 import type { HookCallback, HookFacts } from './hook-facts.ts';
 import { callbackFault, commandFault, limitOf, soFar } from './hooks.ts';
+import { pythonOf } from './python-environment.ts';
 
 export interface DeadCell {
   record: CellRecord;
@@ -61,7 +62,8 @@ export async function runFailureHookOfDead(dead: DeadCell): Promise<string | nul
       const grounds = groundsOf(isolation, groundsOfRecord(record), []);
       const dir = ownHome == null ? null : dirname(ownHome);
       const inside = { cellId, cwd: workspace ?? other, folders, dir, allowed };
-      const place = { ...inside, artifacts: facts.artifacts, grounds, log, redactor };
+      const python = ownHome == null ? null : await pythonOf(ownHome);
+      const place = { ...inside, python, artifacts: facts.artifacts, grounds, log, redactor };
       const ids = { taskId, agentId: taskId };
       const fault = await commandFault(command, { place, facts, ids, passed: env.commands, timeoutMs });
       if (fault !== null) faults.push(`hook onFailure ${fault}`);

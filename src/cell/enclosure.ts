@@ -70,6 +70,8 @@ export interface EnclosedCell {
   allowed: readonly Host[];
   /** Further files and folders that may be read. */
   readable?: readonly string[];
+  /** The Python environment that its programs are to use; left out or null: there is none. */
+  python?: string | null;
   /** On which a server is to be reached from outside; left out: there is none. */
   port?: number;
 }
@@ -97,7 +99,11 @@ export async function openEnclosure(grounds: Grounds, cell: EnclosedCell, log: L
     temp: isOwn(folders.temp) ? folders.temp : null,
     sockets: [],
   };
-  const path = { PATH: pathBehind(grounds.standIns) };
+  const { python = null } = cell;
+  const path = {
+    PATH: pathBehind(grounds.standIns, python === null ? [] : [join(python, 'bin')]),
+    ...(python === null ? {} : { VIRTUAL_ENV: python }),
+  };
   if (isolation.level !== 'strict' || dir === null || (allowed.length === 0 && port === null)) {
     return { wrap: argv => isolation.enclose(argv, place), env: path, close: async () => undefined };
   }

@@ -1,6 +1,6 @@
 /** What `spawnAgent` is given, checked; every fault is named. */
 import { z } from 'zod';
-import { DEFAULTS, hostsSchema, jsonObject, LIMITS, loopRepeats, sayIssue } from '../config.ts';
+import { CACHES, DEFAULTS, hostsSchema, jsonObject, LIMITS, loopRepeats, PYTHON, sayIssue } from '../config.ts';
 import { InvalidInput } from '../errors.ts';
 import { hooksSchema } from '../job/hooks.ts';
 import { taskIdFault } from '../job/names.ts';
@@ -44,6 +44,10 @@ const spawnConfigSchema = z.strictObject({
   hookMs: z.int().min(1).max(LIMITS.timeoutMs).optional(),
   /** Hosts and ports that the cell may call, where its isolation restricts it. */
   allow: hostsSchema.default([]),
+  /** Whether it has a Python environment of its own where the repository looks like Python. */
+  python: z.enum(PYTHON).default('auto'),
+  /** Whether its package managers begin with what those of earlier cells have downloaded. */
+  caches: z.enum(CACHES).default('cell'),
   author: z.strictObject({ name: text, email: text }).optional(),
   /** Of a job on the queue: what holds its lock, and when it was put there (epoch ms). */
   job: z.strictObject({ token: text, enqueuedAt: z.number() }).optional(),

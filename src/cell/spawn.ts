@@ -6,13 +6,12 @@ import { randomBytes } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { LimitFunction } from 'p-limit';
-import { asCellpoolError, CellpoolError } from '../errors.ts';
+import { CellpoolError } from '../errors.ts';
 import { pinBase, unpin } from '../git/mirror.ts';
 import { checkedOutAt, tipOf } from '../git/source.ts';
 import { branchOf } from '../job/names.ts';
 import { makeArtifactFolder } from '../observe/artifacts.ts';
 import { CleanupStack } from '../os/cleanup.ts';
-import { namingFullDisk } from '../os/disk.ts';
 import type { DiskWatch } from '../os/disk-watch.ts';
 import { Bounds } from '../os/resource-limits.ts';
 import { whileWanted } from '../os/within.ts';
@@ -22,9 +21,12 @@ import { forgetAgentGit } from './agent-git.ts';
 import type { Cell, CellServer } from './cell.ts';
 import { makeCellFolders, secretsOfServer, serverEnvironment } from './environment.ts';
 import { HeldPort, isBindable } from './held-port.ts';
+import { inTurn } from './in-turn.ts';
 import { modelHosts } from './model-hosts.ts';
+import { beginTools } from './own-tools.ts';
 import { bootServer, opencodeConfig } from './server.ts';
 import type { CheckedSpawnConfig } from './spawn-config.ts';
+import { atStep } from './spawn-fault.ts';
 import type { SpawnerSite } from './spawner-site.ts';
 import { stopProcesses } from './stop-processes.ts';
 import { removeAll } from './teardown.ts';
@@ -106,16 +108,19 @@ export async function spawnCell(
     if (worktree !== null) await enter({ worktree: site.source.gitDir });
     const workspace = await makeWorkspace({ mirror: site.mirror, commit, cellDir: dir, branch, worktree });
 
+    step = 'tools';
+    const { workspacePath } = workspace;
+    const { grounds, redactor, binary, bootMs } = site;
+    const own = { folders, artifacts, grounds, redactor, log, limits: limits.ofCommand };
+    const tools = beginTools(site, { cellId: id, dir, cwd: workspacePath, allowed: [], ...own }, config);
+    cleanup.add(step, () => tools.stop());
+
     step = 'server';
     let server: CellServer | null = null;
     cleanup.add(step, () => stopProcesses({ id, dir, server, bounds: limits }));
     const password = randomBytes(24).toString('base64url');
-    const { redactor } = site;
-    const opencode = opencodeConfig(
-      { workspacePath: workspace.workspacePath, model: config.model, isolation: site.grounds.isolation.level },
-      site.opencode,
-      config.opencode,
-    );
+    const setting = { workspacePath, model: config.model, isolation: grounds.isolation.level };
+    const opencode = opencodeConfig(setting, site.opencode, config.opencode);
     const env = await serverEnvironment({
       cellId: id,
       folders,
@@ -127,18 +132,18 @@ export async function spawnCell(
     });
     const giveUpSecrets = redactor.add(secretsOfServer(env, opencode));
     cleanup.add('secrets', async () => giveUpSecrets());
-    const { workspacePath } = workspace;
     const allowed = [...modelHosts(opencode), ...config.allow];
-    const { grounds, binary, bootMs } = site;
-    const boot = { grounds, binary, bootMs, workspacePath, cell: { cellId: id, dir, folders, allowed }, log };
+    const boot = { grounds, binary, bootMs, workspacePath, log };
     server = await inTurn(context.boots, signal, async () => {
       for (let tries = 1; ; tries += 1) {
         // It may have waited long for its turn.
         signal?.throwIfAborted();
+        const python = await whileWanted(signal, tools.python);
         try {
           return await bootServer({
             ...boot,
             env,
+            cell: { cellId: id, dir, folders, allowed, python },
             password,
             artifacts,
             redactor,
@@ -156,6 +161,7 @@ export async function spawnCell(
       }
     });
 
+    await whileWanted(signal, tools.ready);
     const spawnMs = Math.round(performance.now() - began);
     log.info({ port: port.lease.port, pid: server.process.pid, spawnMs }, 'cell spawned');
     return {
@@ -163,8 +169,9 @@ export async function spawnCell(
       config,
       dir,
       folders,
+      python: await tools.python,
       artifacts,
-      isolation: site.grounds.isolation.level,
+      isolation: setting.isolation,
       branch,
       branchBefore,
       port,
@@ -224,36 +231,11 @@ function register(
   });
 }
 
-/** Does `work` when its turn has come. A cancelled cell does not wait for that. */
-function inTurn<T>(boots: LimitFunction, signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
-  return new Promise<T>((resolve, reject) => {
-    const leave = () => reject(signal?.reason);
-    if (signal?.aborted) leave();
-    signal?.addEventListener('abort', leave, { once: true });
-    boots(async () => {
-      signal?.removeEventListener('abort', leave);
-      signal?.throwIfAborted();
-      return await work();
-    }).then(resolve, reject);
-  });
-}
-
 /** Found out now rather than after the agent's work: git would refuse, or leave somebody's working copy behind. */
 async function refuseCheckedOut({ site }: SpawnContext, branch: string): Promise<void> {
   const where = await checkedOutAt(site.source, branch);
   if (where === null) return;
   throw new CellpoolError('BRANCH_CHECKED_OUT', `branch ${branch} is checked out at ${where}`, {
     hint: 'Switch that working copy to another branch.',
-  });
-}
-
-/** `artifacts` is the folder where the server's log has been kept. */
-function atStep(where: { step: string; artifacts: string; cellId: string }, error: unknown): CellpoolError {
-  const known = namingFullDisk(asCellpoolError(error));
-  const code = known.code === 'INTERNAL' ? 'SPAWN_FAILED' : known.code;
-  return new CellpoolError(code, `spawn failed at step "${where.step}": ${known.message}`, {
-    ...(known.hint === undefined ? {} : { hint: known.hint }),
-    facts: { ...known.facts, ...where },
-    cause: error,
   });
 }

@@ -31,7 +31,7 @@ export async function makeStandIns(home: string): Promise<void> {
 /** Where a shell looks that has no `PATH`. */
 const USUAL = '/usr/local/bin:/usr/bin:/bin';
 
-/** The worker's `PATH` behind the stand-ins. */
-export function pathBehind(standIns: string): string {
-  return [standIns, process.env.PATH || USUAL].join(delimiter);
+/** The worker's `PATH` behind the stand-ins, and behind folders of the cell's own. */
+export function pathBehind(standIns: string, own: readonly string[]): string {
+  return [standIns, ...own, process.env.PATH || USUAL].join(delimiter);
 }

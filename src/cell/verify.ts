@@ -7,6 +7,7 @@ import { isDiskFull } from '../os/disk.ts';
 import type { Cell } from './cell.ts';
 import { placeIn, runAt } from './command-place.ts';
 import { outOfMemory } from './out-of-memory.ts';
+import { cachesOf } from './own-tools.ts';
 import { markSetupDone, snapshot } from './settle.ts';
 import type { SpawnerSite } from './spawner-site.ts';
 
@@ -33,6 +34,7 @@ export async function setUp(site: SpawnerSite, cell: Cell, signal?: AbortSignal)
       ...(result.logProblem === null ? {} : { cause: result.logProblem }),
     });
   }
+  if (cell.config.caches === 'shared') await cachesOf(site).take(cell.folders.home, cell.log, signal);
   const leftOut = await markSetupDone(cell.workspace);
   cell.log.info({ leftOut: leftOut.slice(0, 50) }, 'setup done');
 }

@@ -58,7 +58,8 @@ export async function readTaskCall(file: string | undefined, flags: TaskFlags): 
 }
 
 /** What nobody asked for is left out: a plan that says nothing new is equal to the one stored before. */
-export function planOf({ limits, setup, author, opencode, hooks, retryOverBudget, isolation }: Settings): Plan {
+export function planOf(settings: Settings): Plan {
+  const { limits, setup, author, opencode, hooks, retryOverBudget, isolation, python, caches } = settings;
   const { setupMs, testMs, hookMs } = limits;
   return {
     setupMs,
@@ -69,6 +70,8 @@ export function planOf({ limits, setup, author, opencode, hooks, retryOverBudget
     ...(Object.keys(hooks).length === 0 ? {} : { hooks, hookMs }),
     ...(retryOverBudget ? { retryOverBudget } : {}),
     ...(isolation.allow.length === 0 ? {} : { allow: isolation.allow }),
+    ...(python === 'auto' ? {} : { python }),
+    ...(caches === 'cell' ? {} : { caches }),
   };
 }
 

@@ -39,6 +39,8 @@ const ENTRIES = [
   { key: 'limits.diskMb', env: 'CELLPOOL_DISK_MB', file: false },
   { key: 'retryOverBudget', env: 'CELLPOOL_RETRY_OVER_BUDGET', file: true },
   { key: 'hooks', file: true },
+  { key: 'python', env: 'CELLPOOL_PYTHON', file: true },
+  { key: 'caches', env: 'CELLPOOL_CACHES', file: true },
   { key: 'graceMs', env: 'CELLPOOL_GRACE_MS', file: false },
   { key: 'reserve.memoryMb', env: 'CELLPOOL_RESERVE_MEMORY_MB', file: false },
   { key: 'reserve.diskMb', env: 'CELLPOOL_RESERVE_DISK_MB', file: false },

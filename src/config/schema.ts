@@ -70,6 +70,10 @@ export const ISOLATION_LEVELS = ['strict', 'sandbox', 'process'] as const;
 /** What the agent finds as `.git`; see `cell/agent-git.ts`. */
 export const WORKSPACES = ['clone', 'worktree'] as const;
 
+/** Whether a cell gets a Python environment where the repository looks like it; and whose downloads it begins with. */
+export const PYTHON = ['auto', 'off'] as const;
+export const CACHES = ['cell', 'shared'] as const;
+
 const paths = z.preprocess(
   value => (typeof value === 'string' ? value.split(':').filter(path => path !== '') : value),
   z.array(z.string().regex(/^\/[^\0]+$/, 'must be a list of absolute paths')),
@@ -177,6 +181,10 @@ export const settingsSchema = z.strictObject({
     .nullable()
     .default({})
     .transform(value => value ?? {}),
+  /** A Python environment of its own for each cell, where the repository looks like Python. */
+  python: z.enum(PYTHON).default('auto'),
+  /** What package managers have downloaded: each cell's own, or taken over from what setup commands left. */
+  caches: z.enum(CACHES).default('cell'),
   /** How long running attempts may go on once the worker is told to stop. */
   graceMs: numeric(z.int().min(0).max(LIMITS.timeoutMs)).default(DEFAULTS.graceMs),
   /** What must stay free (in MiB) for another cell to be started. */

@@ -1,6 +1,6 @@
 /** The job: a task as it stands on the queue, with all a worker needs to know that is not a setting of its own. */
 import { z } from 'zod';
-import { hostsSchema, jsonObject } from '../config.ts';
+import { CACHES, hostsSchema, jsonObject, PYTHON } from '../config.ts';
 import { hooksSchema } from './hooks.ts';
 import { attemptResultSchema } from './outcome.ts';
 import { taskSchema } from './task.ts';
@@ -18,6 +18,10 @@ export const planSchema = z.strictObject({
   retryOverBudget: z.boolean().optional(),
   /** Hosts that the task's cells may call, where their isolation restricts it. */
   allow: hostsSchema.optional(),
+  /** Left out: `auto`. */
+  python: z.enum(PYTHON).optional(),
+  /** Left out: `cell`. */
+  caches: z.enum(CACHES).optional(),
   author: z.strictObject({ name: z.string().min(1), email: z.string().min(1) }),
   /** Merged into the opencode config of the cell. */
   opencode: jsonObject,

@@ -9,6 +9,7 @@ import { wholeFile } from '../os/whole-file.ts';
 export const ARTIFACTS = {
   transcript: 'transcript.json',
   diff: 'changes.diff',
+  pythonLog: 'python.log',
   setupLog: 'setup.log',
   testLog: 'test.log',
   serverLog: 'server.log',

@@ -84,6 +84,7 @@ export function spawnConfigOf({ job, token, data, attempt }: HeldJob): SpawnConf
     job: { token, enqueuedAt: job.timestamp },
     ...defined({ test, title, model, agent, costBudgetUsd, stallMs, loopRepeats }),
     ...defined({ setup: plan.setup, hooks: plan.hooks, hookMs: plan.hookMs, allow: plan.allow }),
+    ...defined({ python: plan.python, caches: plan.caches }),
   };
 }
 
