@@ -278,24 +278,28 @@ describe.each(['sandbox', 'strict'] as const)('in isolation %s', async level => 
     expect(registrations(gitDir)).toEqual([]);
   });
 
-  test.skipIf(isolation === null)('what the worker writes there goes through no link that leads out', async () => {
-    const { spawn, source, folder, gitDir } = await prepare();
-    const workspace = await spawn();
-    mkdirSync(join(folder, 'outside'));
-    writeFiles(workspace.workspacePath, { 'a.txt': 'agent\n' });
-    const places = ['refs/heads/cellpool', 'logs/refs/heads/cellpool'];
-    for (const name of places) {
-      symlinkSync(join(folder, 'outside'), join(gitDir, name));
-      await expect(commitNow(workspace, source)).rejects.toMatchObject({ code: 'COMMIT_FAILED' });
-      for (const place of places) rmSync(join(gitDir, place), { recursive: true, force: true });
-    }
-    expect(readdirSync(join(folder, 'outside'))).toEqual([]);
-    // Such a link does lead out, where nothing is in its way.
-    const { enclose: _, ...open } = source;
-    symlinkSync(join(folder, 'outside'), join(gitDir, 'refs/heads/cellpool'));
-    await commitNow(workspace, open);
-    expect(readdirSync(join(folder, 'outside'))).toEqual(['fix-1']);
-  }, 120_000);
+  test.skipIf(isolation === null)(
+    'what the worker writes there goes through no link that leads out',
+    async () => {
+      const { spawn, source, folder, gitDir } = await prepare();
+      const workspace = await spawn();
+      mkdirSync(join(folder, 'outside'));
+      writeFiles(workspace.workspacePath, { 'a.txt': 'agent\n' });
+      const places = ['refs/heads/cellpool', 'logs/refs/heads/cellpool'];
+      for (const name of places) {
+        symlinkSync(join(folder, 'outside'), join(gitDir, name));
+        await expect(commitNow(workspace, source)).rejects.toMatchObject({ code: 'COMMIT_FAILED' });
+        for (const place of places) rmSync(join(gitDir, place), { recursive: true, force: true });
+      }
+      expect(readdirSync(join(folder, 'outside'))).toEqual([]);
+      // Such a link does lead out, where nothing is in its way.
+      const { enclose: _, ...open } = source;
+      symlinkSync(join(folder, 'outside'), join(gitDir, 'refs/heads/cellpool'));
+      await commitNow(workspace, open);
+      expect(readdirSync(join(folder, 'outside'))).toEqual(['fix-1']);
+    },
+    120_000,
+  );
 });
 
 function never(): never {
