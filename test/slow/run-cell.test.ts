@@ -1,13 +1,10 @@
 /** Rarer ends of an attempt than those in test/cell/run-cell.test.ts, each with a real server. */
-import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { afterAll, beforeAll, expect, test } from 'vitest';
 import { runCell } from '../../src/cell/run-cell.ts';
 import { script } from '../../src/cli/demo/script.ts';
 import { SCRIPTED_MODEL } from '../../src/cli/demo/scripted-model.ts';
 import { attempt as attemptOn, type Run, startBusyCells, WORK } from '../support/attempts.ts';
 import type { TestCells } from '../support/cell.ts';
-
-// Real servers share few cores with other tests: a boot of 3 s may take 30.
-vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
 
 let cells: TestCells;
 beforeAll(async () => {
