@@ -7,7 +7,9 @@ import { FILES, RUN } from '../support/suite.ts';
 
 const MINUTE = 60_000;
 
-const ALONE = ['blocked-loop', 'limits', 'output', 'stall'].map(name => `test/slow/${name}.test.ts`);
+const ALONE = ['blocked-loop', 'limits', 'lost-redis', 'output', 'scale', 'stall'].map(
+  name => `test/slow/${name}.test.ts`,
+);
 const OTHERS = { include: ['test/slow/**/*.test.ts'], exclude: ALONE };
 
 const files = { ...FILES, testTimeout: 10 * MINUTE, hookTimeout: 5 * MINUTE };
