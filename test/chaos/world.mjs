@@ -2,7 +2,7 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { cpSync, mkdirSync, mkdtempSync, realpathSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, lstatSync, mkdirSync, mkdtempSync, realpathSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
@@ -87,7 +87,9 @@ export async function makeWorld() {
         if (!smallDisk) return;
         const beta = join(folder, 'beta');
         const copy = join(folder, 'beta-copy');
-        if (keep) cpSync(beta, copy, { recursive: true, verbatimSymlinks: true });
+        // Cells that were cut off leave sockets, which cannot be copied.
+        const filter = path => !lstatSync(path).isSocket();
+        if (keep) cpSync(beta, copy, { recursive: true, verbatimSymlinks: true, filter });
         execFileSync('umount', ['--lazy', beta]);
         if (keep) {
           rmSync(beta, { recursive: true });
