@@ -18,7 +18,7 @@ import { startTestCells, type TestCells } from '../support/cell.ts';
 
 // Real servers share few cores with other tests: a boot of 3 s may take 30.
 vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
-const WAIT = { timeout: 100_000, interval: 20 };
+const WAIT = { timeout: 60_000, interval: 20 };
 
 let cells: TestCells;
 let cell: Cell;

@@ -73,7 +73,7 @@ describe('after a worker was killed in the middle of an attempt', () => {
     expect(run.exitCode).toBe(0);
     expect(jsonLines<AttemptResult>(run.stdout)).toMatchObject([{ taskId: 'held', outcome: 'committed', attempt: 1 }]);
     await cli.expectNothingLeft(repository);
-  }, 300_000);
+  }, 180_000);
 });
 
 describe('reap on its own', () => {

@@ -53,7 +53,7 @@ beforeAll(async () => {
   writeFileSync(join(repository, 'untracked.txt'), 'untracked\n');
   first = await cli.run(['run', cli.tasksFile('tasks.jsonl', tasks), ...flags(), '--json']);
   outcomes = outcomesOf(first);
-}, 300_000);
+}, 180_000);
 
 afterAll(async () => {
   await model.close();

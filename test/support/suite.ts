@@ -18,9 +18,9 @@ export const RUN = {
 /** What holds in every file. */
 export const FILES = {
   pool: 'forks',
-  // For what hangs: on two busy cores of a slow machine a boot alone has taken a minute.
-  testTimeout: 120 * SECOND,
-  hookTimeout: 120 * SECOND,
+
+  testTimeout: 60 * SECOND,
+  hookTimeout: 60 * SECOND,
   setupFiles: [fileURLToPath(new URL('./leaks-of-file.ts', import.meta.url))],
 } satisfies SuiteOptions;
 
