@@ -18,7 +18,6 @@ export const RUN = {
 /** What holds in every file. */
 export const FILES = {
   pool: 'forks',
-
   testTimeout: 60 * SECOND,
   hookTimeout: 60 * SECOND,
   setupFiles: [fileURLToPath(new URL('./leaks-of-file.ts', import.meta.url))],
