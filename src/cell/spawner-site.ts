@@ -10,6 +10,7 @@ import type { Logger } from '../observe/logger.ts';
 import { silentLogger } from '../observe/logger.ts';
 import { Redactor } from '../observe/redact.ts';
 import { secretsOfEnvironment, secretsOfTree } from '../observe/secrets.ts';
+import { allEnded } from '../os/all-ended.ts';
 import { type AskedIsolation, chooseIsolation } from '../os/isolation.ts';
 import type { ResourceLimits } from '../os/resource-limits.ts';
 import { run } from '../os/run.ts';
@@ -60,7 +61,7 @@ export interface SpawnerSite
 
 /** @throws {CellpoolError} NOT_A_REPOSITORY, OPENCODE_MISSING, GIT_MISSING, STATE_FOLDER, ISOLATION_MISSING */
 export async function openSite(options: SiteOptions): Promise<SpawnerSite> {
-  const [source, binary, isolation] = await Promise.all([
+  const [source, binary, isolation] = await allEnded([
     openSource(options.repository),
     findOpencode(options.opencodeBin),
     chooseIsolation(options.isolation ?? 'auto', options.readable),
@@ -69,7 +70,7 @@ export async function openSite(options: SiteOptions): Promise<SpawnerSite> {
   if (workspace === 'worktree' && isolation.level !== 'process') await demandOwner(source);
   await makeStateFolder(options.home);
   const home = await realpath(options.home);
-  const [mirror, version] = await Promise.all([openMirror(home, source), opencodeVersion(binary), makeStandIns(home)]);
+  const [mirror, version] = await allEnded([openMirror(home, source), opencodeVersion(binary), makeStandIns(home)]);
   const configFolder = await prepareConfigFolder(home, version);
   const env = options.env ?? { server: [], commands: [] };
   const redactor =

@@ -12,6 +12,7 @@ import { CellpoolError } from '../errors.ts';
 import { ownGitOk } from '../git/git.ts';
 import type { Mirror } from '../git/mirror.ts';
 import type { WorkRecord } from '../git/record.ts';
+import { allEnded } from '../os/all-ended.ts';
 import { removeTree } from '../os/remove-tree.ts';
 import {
   type AgentGitPlace,
@@ -57,16 +58,14 @@ export async function makeWorkspace(options: WorkspaceOptions): Promise<Workspac
   try {
     await mkdir(workspacePath, { recursive: true });
     if (worktree !== null) await writeHomeConfig(workspace);
-    const parts = await Promise.allSettled([
+    // All must have ended before anything is removed, or one would go on writing into what is gone.
+    const [, , tree] = await allEnded([
       makeRecord(workspace).then(() => checkOut(workspace)),
       makeAgentGit(workspace),
       ownGitOk(['rev-parse', '--verify', `${commit}^{tree}`], { gitDir: mirror.path }, 'SPAWN_FAILED'),
     ]);
-    // All must have ended before anything is removed, or one would go on writing into what is gone.
-    for (const part of parts) if (part.status === 'rejected') throw part.reason;
-    const [, , tree] = parts;
     await giveIndex(workspace);
-    return { ...workspace, baseTree: tree.status === 'fulfilled' ? tree.value.trim() : '' };
+    return { ...workspace, baseTree: tree.trim() };
   } catch (error) {
     // Who spawns it undoes that once more, and tells when it cannot be done.
     await forgetAgentGit(workspace).catch(() => undefined);
