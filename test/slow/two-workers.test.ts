@@ -69,8 +69,11 @@ beforeAll(async () => {
     await events.waitUntilReady();
     watchPorts(events);
     const started = [1, 2].map(() => cli.start(['worker', '--concurrency', String(CONCURRENCY), '--json']));
-    await follower.untilAllEnded(AbortSignal.timeout(8 * MINUTE));
+    const limit = AbortSignal.timeout(8 * MINUTE);
+    await follower.untilAllEnded(limit);
     jobs = await readJobs(queue);
+    const open = ids.filter(id => jobs.get(id)?.state !== 'completed');
+    if (limit.aborted) expect.fail(`not ended within 8 minutes, which says nothing of the promises: ${open}`);
     for (const worker of started) worker.signal('SIGTERM');
     workers = await Promise.all(started.map(worker => worker.ended));
   } finally {
