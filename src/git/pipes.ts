@@ -7,20 +7,27 @@ import { run } from '../os/run.ts';
 import { splitNul } from './commands.ts';
 
 const FIND_MS = 5 * 60_000;
-/** Ignore files and attributes of any folder, and whatever git looks up in a repository within the work tree. */
-const READ_BY_GIT = ['(', '-iname', '.gitignore', '-o', '-iname', '.gitattributes', '-o', '-ipath', '*/.git/*', ')'];
+/** Files of its own in any folder, and whatever git looks up in a repository within the work tree. */
+const READ_BY_GIT = /(^|\/)\.git(ignore|attributes|modules)$|(^|\/)\.git\//i;
+/** A `.git` that is no folder: what git reads for it may lie anywhere. */
+const LEADS_ELSEWHERE = /.\/\.git$/i;
 
 /**
- * Call it before git looks through files that an agent has left. Pipes elsewhere are no harm: git passes them over.
- * Where there is no `find`, git's time limit is what remains.
+ * Call it before git looks through files that an agent has left, and before it writes their index: it reads the
+ * attributes for that too. Pipes elsewhere are no harm: git passes them over. Where there is no `find`, git's time
+ * limit is what remains.
+ * @returns false when there were folders that could not be looked into
  * @throws {CellpoolError} COMMIT_FAILED when there is one.
  */
-export async function refusePipes(workTree: string): Promise<void> {
+export async function refusePipes(workTree: string): Promise<boolean> {
   const env = { PATH: `${process.env.PATH ?? ''}:/usr/bin:/bin`, LC_ALL: 'C' };
-  const argv = ['find', '.', '-type', 'p', ...READ_BY_GIT, '-print0'] as const;
-  const { stdout } = await run(argv, { cwd: workTree, env, timeoutMs: FIND_MS });
-  const path = splitNul(stdout)[0]?.replace(/^\.\//, '');
-  if (path === undefined) return;
+  const pointers = ['-o', '-iname', '.git', '!', '-type', 'd', '-print0'];
+  const argv = ['find', '.', '-type', 'p', '-print0', ...pointers] as const;
+  const { stdout, exitCode } = await run(argv, { cwd: workTree, env, timeoutMs: FIND_MS });
+  const found = splitNul(stdout).map(path => path.replace(/^\.\//, ''));
+  const pointer = found.find(path => LEADS_ELSEWHERE.test(path));
+  const path = found.find(one => READ_BY_GIT.test(one) || (pointer !== undefined && !/(^|\/)\.git$/i.test(one)));
+  if (path === undefined) return exitCode === 0 || exitCode === null;
   throw new CellpoolError('COMMIT_FAILED', `${JSON.stringify(path)} is a named pipe, which git would read for ever`, {
     facts: { path },
   });

@@ -49,6 +49,11 @@ export type Reach = 'not-ignored' | 'all';
  * @throws {CellpoolError} COMMIT_FAILED when git cannot record something: no place may look unchanged for that.
  */
 export async function stageAll(record: WorkRecord, reach: Reach = 'not-ignored'): Promise<void> {
+  // A folder that its owner has locked may hold one too. Nothing may be refused for it once the index is at work.
+  if (!(await refusePipes(record.workTree))) {
+    await unlockForGit(record.workTree);
+    await refusePipes(record.workTree);
+  }
   const links = await linksIn(record);
   const kept: IndexEntry[] = [];
   for (const link of links) if (await isRealFolder(record.workTree, link.path)) kept.push(link);
@@ -145,7 +150,6 @@ export async function untrackedCollapsed(record: WorkRecord): Promise<string[]> 
 
 /** Returns false when something could not be read and `last` is not set. */
 async function stageFiles(record: WorkRecord, reach: Reach, submodules: GitPath[], last = false): Promise<boolean> {
-  await refusePipes(record.workTree);
   const found = await untracked(record, reach);
   const inSubmodule = (path: GitPath) => submodules.some(folder => path.startsWith(folder));
   const nested = found.paths.filter(path => path.endsWith('/') && !inSubmodule(path) && isReached(path, reach));

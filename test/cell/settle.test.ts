@@ -9,6 +9,7 @@ import {
   renameSync,
   rmSync,
   symlinkSync,
+  utimesSync,
   writeFileSync,
 } from 'node:fs';
 import { createServer } from 'node:net';
@@ -138,22 +139,52 @@ describe('a snapshot', () => {
     expect(await revert(workspace)).toEqual({ tree: workspace.baseTree });
   });
 
-  test.each(['.gitignore', 'deep/.gitattributes', 'nested/.git/HEAD'])(
-    'is refused at once for a pipe that git would read, and revert removes it: %s',
-    async path => {
-      const { spawn } = await prepareCells(FILES);
-      const workspace = await spawn();
-      const pipe = join(workspace.workspacePath, path);
-      rmSync(pipe, { force: true });
-      mkdirSync(dirname(pipe), { recursive: true });
-      execFileSync('mkfifo', [pipe]);
-      const refused = { code: 'COMMIT_FAILED', message: expect.stringContaining(path) };
-      await expect(snapshot(workspace)).rejects.toMatchObject(refused);
-      await expect(markSetupDone(workspace)).rejects.toMatchObject(refused);
-      expect(await revert(workspace)).toEqual({ tree: workspace.baseTree });
-      expect((await snapshot(workspace)).changed).toBe(false);
-    },
-  );
+  test.each([
+    ['.gitignore', null],
+    ['deep/.gitattributes', null],
+    ['.gitmodules', null],
+    ['nested/.git/HEAD', null],
+    ['.git/index', null],
+    ['elsewhere/HEAD', 'nested/.git'],
+  ])('is refused at once for a pipe that git would read, and revert removes it: %s', async (path, pointer) => {
+    const { spawn } = await prepareCells(FILES);
+    const workspace = await spawn();
+    if (pointer !== null) {
+      writeFiles(workspace.workspacePath, { [pointer]: `gitdir: ../${dirname(path)}\n` });
+    }
+    const pipe = join(workspace.workspacePath, path);
+    rmSync(pipe, { force: true });
+    mkdirSync(dirname(pipe), { recursive: true });
+    execFileSync('mkfifo', [pipe]);
+    const refused = { code: 'COMMIT_FAILED', message: expect.stringContaining(path) };
+    await expect(snapshot(workspace)).rejects.toMatchObject(refused);
+    await expect(markSetupDone(workspace)).rejects.toMatchObject(refused);
+    expect(await revert(workspace)).toEqual({ tree: workspace.baseTree });
+    expect((await snapshot(workspace)).changed).toBe(false);
+  });
+
+  test('is refused before a submodule is set aside, when git would read the attributes of what it has yet to compare', async () => {
+    const { spawn } = await prepareCells(at => {
+      const top = makeRepository(join(at, 'source'), FILES);
+      const content = { text: 'one\n' };
+      const files = ['.gitattributes', 'a.txt'].map(path => ({
+        path,
+        entry: { kind: 'file' as const, content, executable: false },
+      }));
+      commitTree(top, [...files, { path: 'lib', entry: { kind: 'submodule' as const } }]);
+      return top;
+    });
+    const workspace = await spawn();
+    // An index no younger than the files: git cannot tell from times alone that they are as they were.
+    utimesSync(join(workspace.recordDir, 'index'), 1, 1);
+    const pipe = join(workspace.workspacePath, '.gitattributes');
+    rmSync(pipe);
+    execFileSync('mkfifo', [pipe]);
+    const refused = { code: 'COMMIT_FAILED', message: expect.stringContaining('.gitattributes') };
+    await expect(snapshot(workspace)).rejects.toMatchObject(refused);
+    rmSync(pipe);
+    expect((await snapshot(workspace)).filesModified).toEqual(['.gitattributes']);
+  });
 
   test('of files whose names are no text is exact, and revert removes them at the top too', async () => {
     const names = ['caf\xe9.txt', 'x\x80', 'x\x81'];
