@@ -52,7 +52,7 @@ export async function runAt(place: CommandPlace, command: string, options: Comma
   const enclosure = await openEnclosure(place.grounds, { ...place, readable }, place.log);
   try {
     return await runCommand(command, {
-      wrap: enclosure.wrap,
+      wrap: place.grounds.isolation.level === 'process' ? undefined : enclosure.wrap,
       cwd: place.cwd,
       env: { ...env, ...enclosure.env, ...options.env },
       logPath: place.artifacts === null ? devNull : join(place.artifacts, options.log),

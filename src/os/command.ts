@@ -6,8 +6,8 @@ import { killStrays, type OwnedProcess, type StartOptions, startProcess } from '
 
 export interface CommandOptions {
   cwd: string;
-  /** The argv that is started for the shell's. */
-  wrap?: (argv: Argv) => Argv;
+  /** The argv that is started for the shell's: with its end everything ends that the shell has started. */
+  wrap?: ((argv: Argv) => Argv) | undefined;
   env: Record<string, string>;
   logPath: string;
   /** Stands before the log and the tail. */
@@ -49,7 +49,8 @@ export async function runCommand(command: string, options: CommandOptions): Prom
     cwd: options.cwd,
     env: options.env,
     log,
-    leash: 'no-user-namespace',
+    // Of a second pid namespace around that of `wrap` there is nothing to be had but the time it takes.
+    leash: options.wrap === undefined ? 'no-user-namespace' : 'itself',
     limits: options.limits,
   });
   const ended = await endOf(child, options);

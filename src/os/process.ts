@@ -7,7 +7,7 @@ import type { Duplex } from 'node:stream';
 import { setImmediate as nextRound, setTimeout as sleep } from 'node:timers/promises';
 import { CellpoolError } from '../errors.ts';
 import type { BoundedLog } from './bounded-log.ts';
-import { type Argv, type Leashed, leashed } from './leash.ts';
+import { type Argv, type Leashed, leashed, tiedToUs } from './leash.ts';
 import { forgetGroup, killWithUs } from './own-groups.ts';
 import { findStrays, groupIsAlive, killEntry, readProcess, signalGroup } from './process-table.ts';
 import { findProgram } from './program.ts';
@@ -22,9 +22,10 @@ export interface StartOptions {
   onOutput?: (text: string) => void;
   /**
    * How tightly it is tied to us (see `leash.ts`): as the machine allows, which is the default; without a user
-   * namespace, for a command that may need sudo or ssh; or not at all.
+   * namespace, for a command that may need sudo or ssh; by itself alone, where it takes with it all that it starts, as
+   * bubblewrap does; or not at all.
    */
-  leash?: 'full' | 'no-user-namespace' | 'none';
+  leash?: 'full' | 'no-user-namespace' | 'itself' | 'none';
   /**
    * Puts all that is started, what leads the leash included, under limits before anything of it runs. It may do that
    * with a shell, which passes on no variables but those with plain names.
@@ -156,6 +157,7 @@ async function onLeash(argv: Argv, { leash = 'full', env, cwd }: StartOptions): 
   if (leash === 'none') return { argv, tethered: false };
   // What leads the leash starts always: that the program cannot is to be an error of the start all the same.
   if (!argv[0].includes('\0')) await findProgram(argv[0], env.PATH ?? '/usr/bin:/bin', cwd);
+  if (leash === 'itself') return { argv: await tiedToUs(argv, env), tethered: false };
   return leashed(argv, { env, userNamespace: leash === 'full' });
 }
 
