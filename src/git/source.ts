@@ -53,7 +53,8 @@ export async function openSource(path: string): Promise<Source> {
   const gitDir = await realpath(resolve(path, commonDir ?? ''));
   const top = bare ? gitDir : await topOf(path);
   const source: Source = { path: top, gitDir, bare, format: format === 'sha256' ? 'sha256' : 'sha1' };
-  const first = await ownGitOk(['rev-list', '--all', '--max-count=1'], { gitDir });
+  // Not `--all`: that reads the HEAD of every worktree too, and one that is just being made has none that holds.
+  const first = await ownGitOk(['rev-list', '--glob=refs/*', '--max-count=1'], { gitDir });
   const head = first === '' ? await ownGit(['rev-parse', '--quiet', '--verify', 'HEAD^{commit}'], { gitDir }) : null;
   if (head !== null && head.exitCode !== 0) {
     throw notARepository(path, 'it has no commit yet', 'Commit something: an agent starts from a commit.');

@@ -26,6 +26,15 @@ describe('a source is found', () => {
     });
   });
 
+  test('while somebody else makes a worktree, whose HEAD is no commit until it is done', async () => {
+    const top = makeRepository(join(tempFolder(), 'main'));
+    const being = join(top, '.git/worktrees/being-made');
+    mkdirSync(being, { recursive: true });
+    const files = { HEAD: `${'0'.repeat(40)}\n`, commondir: '../..\n', gitdir: '/elsewhere/.git\n' };
+    writeFiles(being, files);
+    expect((await openSource(top)).path).toBe(top);
+  });
+
   test('from a bare repository, also when its HEAD names a branch that is not there', async () => {
     const folder = tempFolder();
     git(folder, 'clone', '--quiet', '--bare', makeRepository(join(folder, 'main')), 'x.git');
