@@ -1,0 +1,6 @@
+/** The tests of `npm test` that take minutes (see `whole-attempts.ts`): `npm run test:whole`. */
+import { defineConfig } from 'vitest/config';
+import { suite } from '../support/suite.ts';
+import { WHOLE_ATTEMPTS } from '../support/whole-attempts.ts';
+
+export default defineConfig({ test: suite({ include: [...WHOLE_ATTEMPTS], maxWorkers: 3 }) });
