@@ -1,7 +1,7 @@
 /**
  * Files that work many whole attempts with real servers. Together they take as long as everything else, so they are a
  * suite of their own: `npm run test:whole`. They stay beside what they test. A whole attempt of each kind is in
- * `npm test` all the same: `test/cell/run-cell.test.ts`, `test/cell/execute.test.ts`, `test/cli/demo`.
+ * `npm test` all the same: `test/cell/run-cell.test.ts`, `test/cli/demo`.
  */
 export const WHOLE_ATTEMPTS: readonly string[] = [
   'test/cli/run.test.ts',
@@ -10,6 +10,7 @@ export const WHOLE_ATTEMPTS: readonly string[] = [
   'test/cell/run-cell-stopped.test.ts',
   'test/cli/reap.test.ts',
   'test/cell/agent-spawner.test.ts',
+  'test/cell/execute.test.ts',
   'test/cli/environment.test.ts',
   'test/cli/supervisor.test.ts',
   'test/cell/run-cell-hooks.test.ts',
