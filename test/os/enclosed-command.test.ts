@@ -1,14 +1,13 @@
 /** A command in an isolation takes with it what it has started, whatever session or environment that gave itself. */
 import { spawn } from 'node:child_process';
-import { randomInt } from 'node:crypto';
-import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { type CommandResult, runCommand } from '../../src/os/command.ts';
 import type { Isolation } from '../../src/os/isolation.ts';
 import { compiledRooms } from '../support/compiled.ts';
 import { isolationHere } from '../support/isolation.ts';
-import { BOUND, isAlive, PLAIN, program, tempFolder } from './support.ts';
+import { BOUND, PLAIN, program, sleepers, tempFolder, uniqueName } from './support.ts';
 
 let compiled = '';
 beforeAll(async () => {
@@ -18,28 +17,7 @@ afterAll(() => rmSync(compiled, { recursive: true }));
 
 /** Two sleeps, one of them a daemon, then `rest`; `name` is by what they are known, as seconds they sleep. */
 const tree = (name: string, rest: string) =>
-  `(env -i setsid /bin/sh -c 'trap "" TERM; sleep ${name} & wait' &) ; sleep ${name} & echo ready >ready; ${rest}`;
-
-function sleepers(name: string): number[] {
-  const pids = readdirSync('/proc').filter(entry => /^\d+$/.test(entry));
-  return pids.map(Number).filter(pid => isAlive(pid) && commandOf(pid) === `sleep\0${name}\0`);
-}
-
-function commandOf(pid: number): string {
-  try {
-    return readFileSync(`/proc/${pid}/cmdline`, 'utf8');
-  } catch {
-    return ''; // It ended meanwhile.
-  }
-}
-
-function uniqueName(): string {
-  const name = `86400.${randomInt(1e9)}`;
-  onTestFinished(() => {
-    for (const pid of sleepers(name)) process.kill(pid, 'SIGKILL');
-  });
-  return name;
-}
+  `(env -i setsid /bin/sh -c 'trap "" TERM; sleep ${name} & wait' &) ; sleep ${name} & ${rest}`;
 
 describe.each(['sandbox', 'strict'] as const)('a command at isolation %s', async level => {
   const found = await isolationHere(level);

@@ -1,12 +1,22 @@
 import { spawn, spawnSync } from 'node:child_process';
-import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
-import { copyFileSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { copyFileSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { leashed, leashLevel, offeredLeashes } from '../../src/os/leash.ts';
 import { compiledRooms } from '../support/compiled.ts';
-import { BOUND, hasProc, isAlive, own, PLAIN, program, tempFolder } from './support.ts';
+import {
+  BOUND,
+  hasProc,
+  isAlive,
+  own,
+  PLAIN,
+  processesNaming,
+  program,
+  sleepers,
+  tempFolder,
+  uniqueName,
+} from './support.ts';
 
 const offered = (await offeredLeashes()).map(({ level }) => level);
 const inNamespace = offered.includes('pid-namespace');
@@ -20,30 +30,6 @@ beforeAll(async () => {
 });
 afterAll(() => rmSync(compiled, { recursive: true }));
 
-/** A number of seconds by which the processes of one test are known. */
-function uniqueName(): string {
-  const name = `86400.${randomInt(1e9)}`;
-  onTestFinished(() => {
-    for (const pid of processesNaming(name)) process.kill(pid, 'SIGKILL');
-  });
-  return name;
-}
-
-function processesNaming(name: string): number[] {
-  const pids = readdirSync('/proc').filter(entry => /^\d+$/.test(entry));
-  return pids.map(Number).filter(pid => isAlive(pid) && commandOf(pid).includes(name) && !isWorker(pid));
-}
-
-function commandOf(pid: number): string {
-  try {
-    return readFileSync(`/proc/${pid}/cmdline`, 'utf8');
-  } catch {
-    return ''; // It ended meanwhile.
-  }
-}
-
-const isWorker = (pid: number) => commandOf(pid).includes('holds-a-tree.mjs');
-const sleepers = (name: string) => processesNaming(name).filter(pid => commandOf(pid).startsWith('sleep'));
 const children = (name: string) => sleepers(name).length;
 
 async function startWorker(level: string, name: string, before: string[] = []) {

@@ -1,6 +1,7 @@
 /** Folders, fixtures and looks at processes for the tests of this room and of src/observe. */
 import { spawn } from 'node:child_process';
-import { mkdtempSync, readFileSync, realpathSync, rmSync } from 'node:fs';
+import { randomInt } from 'node:crypto';
+import { mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -77,3 +78,31 @@ export function isAlive(pid: number): boolean {
     return false;
   }
 }
+
+/** A number of seconds by which the processes of one test are known; those that still name it at its end are killed. */
+export function uniqueName(): string {
+  const name = `86400.${randomInt(1e9)}`;
+  onTestFinished(() => {
+    for (const pid of processesNaming(name)) process.kill(pid, 'SIGKILL');
+  });
+  return name;
+}
+
+/** The living processes with `name` in their command line, but for the worker of a fixture. */
+export function processesNaming(name: string): number[] {
+  const pids = readdirSync('/proc').filter(entry => /^\d+$/.test(entry));
+  return pids.map(Number).filter(pid => isAlive(pid) && commandOf(pid).includes(name) && !isWorker(pid));
+}
+
+/** Those of them that are a `sleep`. */
+export const sleepers = (name: string) => processesNaming(name).filter(pid => commandOf(pid).startsWith('sleep\0'));
+
+export function commandOf(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8');
+  } catch {
+    return ''; // It ended meanwhile.
+  }
+}
+
+const isWorker = (pid: number) => /holds-a-(tree|command)\.mjs/.test(commandOf(pid));

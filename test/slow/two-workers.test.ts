@@ -72,10 +72,10 @@ beforeAll(async () => {
     const limit = AbortSignal.timeout(8 * MINUTE);
     await follower.untilAllEnded(limit);
     jobs = await readJobs(queue);
-    const open = ids.filter(id => jobs.get(id)?.state !== 'completed');
-    if (limit.aborted) expect.fail(`not ended within 8 minutes, which says nothing of the promises: ${open}`);
     for (const worker of started) worker.signal('SIGTERM');
     workers = await Promise.all(started.map(worker => worker.ended));
+    const open = ids.filter(id => jobs.get(id)?.state !== 'completed');
+    if (limit.aborted) expect.fail(`not ended within 8 minutes, which says nothing of the promises: ${open}`);
   } finally {
     await follower.close();
     await events.close();
