@@ -47,8 +47,18 @@ const TASKS_PER_DECK = 75;
 /** A task's share of the run, at two cores, in milliseconds: faults are spread over the time the tasks will take. */
 const MS_PER_TASK = 4 * SECOND;
 const FIRST_MS = 8 * SECOND;
+/** So far the plan's clock may go ahead of the tasks: enough for faults to come upon each other, and upon the first task. */
+const AHEAD_MS = 30 * SECOND;
 
-/** `pick` (0 up to 1) chooses among what is there when the fault comes: the third of five workers, say. */
+/**
+ * Up to where the plan's clock may go once a `part` (0 to 1) of the tasks has ended. Where a task takes longer than the
+ * plan thinks, faults that came by the wall clock would end most attempts before they are done, and so the run itself.
+ */
+export function clockMayReach(plan, part) {
+  return plan.spanMs * part + AHEAD_MS;
+}
+
+/** All times are those of the plan's clock, see `clock.mjs`. `pick` (0 up to 1) chooses among what is there when the fault comes: the third of five workers, say. */
 export function makePlan({ seed, tasks, workers, concurrency }) {
   const faultRandom = randomOf(seed, 'faults');
   const taskRandom = randomOf(seed, 'tasks');

@@ -2,10 +2,12 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { PlanClock } from './clock.mjs';
 import { collectCommits, collectJobs, collectLeftovers } from './collect.mjs';
 import { openEyes } from './eyes.mjs';
 import { INJECT, Skipped } from './faults.mjs';
 import { judge } from './invariants.mjs';
+import { clockMayReach } from './plan.mjs';
 import { processesOf, processTable, signal } from './processes.mjs';
 import { faultLine, keepReport, progressLine, report } from './report.mjs';
 import { inputOf } from './tasks.mjs';
@@ -28,6 +30,8 @@ export class Run {
   #began = performance.now();
   #over = new AbortController();
   #enqueued = 0;
+  /** As far as anybody knew when Redis was last there. */
+  #ended = 0;
 
   static async open(plan, minutes) {
     // What runs already is none of ours, whatever it works on.
@@ -45,6 +49,8 @@ export class Run {
     Object.assign(this, parts);
     this.workers = new Workers(this.world, this.plan);
     this.watch = new Watch(this);
+    this.clock = new PlanClock(() => clockMayReach(this.plan, this.#ended / this.plan.tasks.length));
+    this.over.addEventListener('abort', () => this.clock.stop(), { once: true });
   }
 
   /** Aborted when nothing is to be broken any more. */
@@ -94,7 +100,7 @@ export class Run {
     for (const [batch, atMs] of plan.batchesMs.entries()) {
       const tasks = plan.tasks.filter(task => task.batch === batch);
       if (tasks.length === 0) continue;
-      await this.#pause(atMs - this.nowMs());
+      await this.clock.until(atMs);
       const file = join(world.folder, `tasks-${batch}.jsonl`);
       writeFileSync(file, tasks.map(task => `${JSON.stringify(inputOf(task))}\n`).join(''));
       const site = ['--repo', world.repository, '--opencode-config', join(world.folder, 'opencode.json')];
@@ -112,7 +118,7 @@ export class Run {
   async #breakAll() {
     const under = [];
     for (const fault of this.plan.faults) {
-      await this.#pause(fault.atMs - this.nowMs());
+      await this.clock.until(fault.atMs);
       if (this.over.aborted) break;
       under.push(this.#break(fault));
     }
@@ -145,6 +151,7 @@ export class Run {
   async #untilDone(interrupted) {
     while (!interrupted.aborted) {
       const done = await this.#done();
+      this.#ended = done ?? this.#ended;
       if (done !== null && this.#enqueued === this.plan.tasks.length && done >= this.plan.tasks.length) return;
       if (this.nowMs() > this.deadlineMs) {
         process.stderr.write(`the time is over with ${done ?? '?'} of ${this.plan.tasks.length} tasks ended\n`);
