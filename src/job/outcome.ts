@@ -40,6 +40,14 @@ export const metricsSchema = z.object({
 });
 export type LifecycleMetrics = z.infer<typeof metricsSchema>;
 
+/** The stages of a cell, in the order they happen. */
+export const STAGES = ['spawn', 'execute', 'test', 'settle', 'teardown'] as const;
+export type Stage = (typeof STAGES)[number];
+
+/** When a stage of a cell began (epoch ms), and how long it took. */
+export const stageTimeSchema = z.object({ stage: z.enum(STAGES), startedAt: z.number(), ms: z.number() });
+export type StageTime = z.infer<typeof stageTimeSchema>;
+
 /** How the limits of a cell were held: see `docs/limits.md`. */
 const limitsSchema = z.object({
   memory: z.enum(LIMIT_WAYS),
@@ -64,6 +72,12 @@ export const attemptResultSchema = z.object({
   tokensUsed: z.number().int(),
   tests: testsSchema.nullable(),
   metrics: metricsSchema,
+  /** The stages it went through, in their order; left out when there was no cell. */
+  stages: z.array(stageTimeSchema).optional(),
+  /** US dollars, as far as the model's prices are known; left out when they are not. */
+  costUsd: z.number().optional(),
+  /** The machine it ran on; left out when there was no cell. */
+  host: z.string().optional(),
   error: z.object({ code: z.string(), message: z.string() }).nullable(),
   /** Left out when there was no cell. */
   limits: limitsSchema.optional(),
@@ -101,10 +115,6 @@ export function resultWithoutCell(
     artifacts: '',
   };
 }
-
-/** The stages of a cell, in the order they happen. */
-export const STAGES = ['spawn', 'execute', 'test', 'settle', 'teardown'] as const;
-export type Stage = (typeof STAGES)[number];
 
 /** What a job's progress holds while a cell works on it. */
 export const progressSchema = z.object({

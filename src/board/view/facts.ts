@@ -1,0 +1,132 @@
+/**
+ * What is told of a pool, the same on the live page, in the terminal and in scripts. Times are epoch ms, sizes bytes.
+ * All of it comes from a Redis that anybody may write to, so texts are hostile until they are rendered.
+ */
+
+import type { AttemptResult, Outcome, Stage } from '../../job/outcome.ts';
+import type { IsolationLevel } from '../../os/isolation.ts';
+
+export interface CellFacts {
+  cellId: string;
+  host: string;
+  workerId: string;
+  taskId: string;
+  title: string | null;
+  repository: string;
+  attempt: number;
+  stage: Stage;
+  startedAt: number;
+  tokensUsed: number;
+  /** null when its job is not there any more. */
+  tokenBudget: number | null;
+  model: string | null;
+  /** All its processes together, as its worker last saw it; null when nobody has looked yet. */
+  memoryBytes: number | null;
+  port: number | null;
+  isolation: IsolationLevel;
+  /** Of its worker; null without one. */
+  lastSignAt: number | null;
+  /** Its worker could not remove all of it; the reaper may. */
+  abandoned: boolean;
+}
+
+export interface WorkerFacts {
+  id: string;
+  host: string;
+  pid: number;
+  startedAt: number;
+  lastSignAt: number;
+  concurrency: number;
+  running: number;
+  draining: boolean;
+}
+
+export interface QueueFacts {
+  name: string;
+  paused: boolean;
+  /** Those with a priority included. */
+  waiting: number;
+  running: number;
+  /** Wait for their next attempt, for others, for a provider or for a budget. */
+  delayed: number;
+  completed: number;
+  failed: number;
+}
+
+export interface CooldownFacts {
+  name: string;
+  kind: 'busy' | 'refused';
+  reason: string;
+  until: number;
+}
+
+/** How many attempts came to which outcome in the hour that begins at `from`. */
+export interface HourFacts {
+  from: number;
+  outcomes: Partial<Record<Outcome, number>>;
+  tokens: number;
+  costUsd: number;
+}
+
+/** A task that has ended. */
+export interface EndedFacts {
+  taskId: string;
+  title: string | null;
+  repository: string;
+  endedAt: number;
+  /** Of its last attempt; null where a job ended without one that can be read. */
+  result: AttemptResult | null;
+}
+
+/** The pool at one moment. */
+export interface PoolFacts {
+  at: number;
+  prefix: string;
+  queues: QueueFacts[];
+  workers: WorkerFacts[];
+  /** By host, then by start. */
+  cells: CellFacts[];
+  cooldowns: CooldownFacts[];
+  /** Oldest first; hours without an attempt are there too. */
+  hours: HourFacts[];
+  /** Latest first. */
+  latest: EndedFacts[];
+}
+
+export type TaskState = 'waiting' | 'delayed' | 'running' | 'completed' | 'failed' | 'unknown';
+
+/** A task in a list. */
+export interface TaskFacts {
+  taskId: string;
+  title: string | null;
+  repository: string;
+  state: TaskState;
+  /** Attempts begun that counted. */
+  attempt: number;
+  attempts: number;
+  /** How its last attempt ended; null before the first has. */
+  outcome: Outcome | null;
+  enqueuedAt: number;
+  endedAt: number | null;
+  /** Why it waits, for people; null when it simply has its turn to come. */
+  waitsFor: string | null;
+  /** What its job is instead of one of ours; the other fields say little then. */
+  fault: string | null;
+}
+
+/** All of one task. */
+export interface TaskDetail extends TaskFacts {
+  prompt: string;
+  base: string;
+  test: string | null;
+  model: string | null;
+  tokenBudget: number;
+  dependsOn: string[];
+  tokensUsed: number;
+  /** The cell that works on it; null when none does. */
+  cell: CellFacts | null;
+  /** One result for every attempt that has ended, oldest first. */
+  results: AttemptResult[];
+  /** Lines of the job's own log. */
+  log: string[];
+}
