@@ -66,7 +66,12 @@ export function loadSettings(sources: SettingsSources = {}): Settings {
     else faults.push({ where: origin.placeOf(path), what: `"${name}" ${what}` });
   }
   if (!parsed.success || faults.length > 0) throw new InvalidInput(faults);
-  return deepFreeze({ ...parsed.data, home: withoutLinks(resolve(parsed.data.home)) });
+  return deepFreeze({ ...parsed.data, prefix: prefixOf(parsed.data), home: withoutLinks(resolve(parsed.data.home)) });
+}
+
+/** A script may touch keys of one slot only, and in a Redis Cluster what stands in braces decides the slot. */
+function prefixOf({ prefix, redisUrl = '' }: Settings): string {
+  return /^rediss?\+cluster:/.test(redisUrl) ? `{${prefix}}` : prefix;
 }
 
 /** The first value of each leaf, and by leaf the flag, variable or file that gave it. */

@@ -8,6 +8,7 @@
 import type { Redis } from 'ioredis';
 import { z } from 'zod';
 import { taskIdFault } from '../job/names.ts';
+import { listenerLike } from './connection.ts';
 import { controlChannel, DEFAULT_PREFIX, taskKeys } from './keys.ts';
 
 const KEEP_MS = 7 * 86_400_000;
@@ -68,8 +69,7 @@ export class Control {
     onMessage: (message: ControlMessage) => void,
   ): Promise<{ close(): Promise<void> }> {
     const channel = controlChannel(prefix);
-    // A producer's connection fails at once while Redis is away; a listener waits for it in any case.
-    const listener = connection.duplicate({ enableOfflineQueue: true, maxRetriesPerRequest: null });
+    const listener = listenerLike(connection);
     // It connects again by itself; without a listener ioredis prints every failed attempt.
     listener.on('error', () => undefined);
     listener.on('message', (_channel, text) => {

@@ -170,6 +170,8 @@ export function sourceKeys(prefix: string, mark: string): SourceKeys {
 
 function checked(value: string, where: string): string {
   if (/^[^\s{}\p{Cc}]{1,255}$/u.test(value)) return value;
+  // What stands first in braces decides the slot in a Redis Cluster: so all keys of the prefix share one.
+  if (where === 'prefix' && /^\{[^\s{}\p{Cc}]{1,255}\}$/u.test(value)) return value;
   throw new InvalidInput([
     { where, what: `must be 1 to 255 characters without spaces or braces: ${JSON.stringify(value)}` },
   ]);

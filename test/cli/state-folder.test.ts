@@ -1,5 +1,6 @@
 /** A state folder that cannot be used, with a Redis that can: the command says so and ends, whatever it had begun. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { describeAddress } from '../../src/redis/address.ts';
 import { CliHome } from '../support/cli.ts';
 import { type TestRedis, testRedis } from '../support/redis.ts';
 
@@ -9,7 +10,7 @@ let url: string;
 
 beforeAll(async () => {
   redis = await testRedis();
-  url = 'path' in redis.address ? `unix://${redis.address.path}` : redis.address.url;
+  url = describeAddress(redis.address);
 });
 afterAll(async () => {
   await redis.close();

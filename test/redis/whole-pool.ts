@@ -1,0 +1,122 @@
+/** All that cellpool does with a Redis, once: what a kind of Redis must be able to do. */
+import type { Redis } from 'ioredis';
+import { vi } from 'vitest';
+import { openQueue } from '../../src/job/queue.ts';
+import { readJob } from '../../src/job/stored-job.ts';
+import { cancelTasks } from '../../src/producer/cancel.ts';
+import { Producer } from '../../src/producer/producer.ts';
+import { retryTasks } from '../../src/producer/retry.ts';
+import { parseRedisUrl } from '../../src/redis/address.ts';
+import { Budgets } from '../../src/redis/budget.ts';
+import { checkRedis, connectRedis, type RedisRole } from '../../src/redis/connection.ts';
+import { Control, type ControlMessage } from '../../src/redis/control.ts';
+import { Cooldowns } from '../../src/redis/cooldown.ts';
+import { Fence } from '../../src/redis/fence.ts';
+import { PortLeases } from '../../src/redis/port-lease.ts';
+import { CellRegistry } from '../../src/redis/registry.ts';
+import { WorkerList } from '../../src/redis/worker-list.ts';
+import { holdJobs, jobOf, resultOf, untilState } from '../support/jobs.ts';
+
+export interface Pool {
+  readonly url: string;
+  readonly prefix: string;
+  /** The state folder. */
+  readonly home: string;
+}
+
+/** Runs `work` with checked connections, which end with it. */
+export async function withConnections<T>(
+  url: string,
+  work: (connect: (role: RedisRole) => Promise<Redis>) => Promise<T>,
+): Promise<T> {
+  const clients: Redis[] = [];
+  try {
+    return await work(async role => {
+      const client = connectRedis(parseRedisUrl(url), role);
+      clients.push(client);
+      await checkRedis(client);
+      return client;
+    });
+  } finally {
+    for (const client of clients) client.disconnect();
+  }
+}
+
+/** Leases, fences, registers, tells, enqueues, works, retries and cancels. What it returns must be as in `WHOLE`. */
+export function useWholePool({ url, prefix, home }: Pool): Promise<unknown> {
+  return withConnections(url, async connect => {
+    const redis = await connect('worker');
+    const producing = await connect('producer');
+    const ports = new PortLeases(redis, { prefix, host: 'one', range: { from: 20_000, to: 20_009 } });
+    const lease = await ports.acquire('whole', 10_000);
+    const released = lease !== null && (await ports.release(lease));
+
+    const fence = new Fence(redis, { prefix });
+    const begun = await fence.begin({ taskId: 'fenced', enqueuedAt: 1 });
+    await fence.end('fenced', begun);
+
+    const registry = new CellRegistry(redis, { prefix, host: 'one', home });
+    const cooldowns = new Cooldowns(redis, { prefix });
+    await cooldowns.report('scripted/model', { kind: 'busy', retryAfterMs: 60_000, reason: 'full' });
+    const budgets = new Budgets(redis, { prefix });
+
+    const heard: ControlMessage[] = [];
+    const control = await Control.subscribe(producing, prefix, message => heard.push(message));
+    await new Control(producing, { prefix }).publish({ kind: 'cancel', taskId: 'somebody' });
+    await vi.waitUntil(() => heard.length > 0, { timeout: 10_000 });
+    await control.close();
+
+    const producer = new Producer({ redis: producing, prefix });
+    const tasks = ['works', 'fails', 'waits'].map(id => ({ task: jobOf(id).task, where: id }));
+    const dependent = { task: { ...jobOf('after').task, dependsOn: ['works'] }, where: 'after' };
+    const { plan, repository } = jobOf('any');
+    const enqueued = await producer.enqueue([...tasks, dependent], { repository, plan });
+    const queue = openQueue(producing, prefix);
+    const cancelled = await cancelTasks({ redis: producing, prefix }, ['waits'], { waitMs: 0 });
+    const failing = new Set(['fails']);
+    const worker = holdJobs(redis, prefix, async job => {
+      const id = job.id ?? '';
+      if (failing.has(id)) throw new Error('on purpose');
+      return resultOf(id, 'committed');
+    });
+    try {
+      await untilState(queue, 'works', 'completed');
+      await untilState(queue, 'after', 'completed');
+      await untilState(queue, 'fails', 'failed');
+      failing.clear();
+      const retried = await retryTasks({ redis: producing, prefix }, ['fails']);
+      await untilState(queue, 'fails', 'completed');
+      return {
+        released,
+        begun: begun.unended,
+        cells: await registry.list(),
+        cooldowns: (await cooldowns.list()).map(({ name }) => name),
+        budget: (await budgets.show()) !== null,
+        workers: await new WorkerList(redis, { prefix }).list(),
+        heard,
+        enqueued: enqueued.map(({ how }) => how),
+        cancelled: cancelled.map(({ how }) => how),
+        retried: retried.map(({ how }) => how),
+        outcome: (await readJob(queue, 'works'))?.result?.outcome,
+      };
+    } finally {
+      await worker.close();
+      await queue.close();
+      await producer.close();
+    }
+  });
+}
+
+export const WHOLE = {
+  released: true,
+  begun: 0,
+  cells: [],
+  cooldowns: ['scripted/model'],
+  budget: true,
+  workers: [],
+  heard: [{ kind: 'cancel', taskId: 'somebody' }],
+  enqueued: ['queued', 'queued', 'queued', 'queued'],
+  cancelled: ['removed'],
+  retried: ['queued'],
+  outcome: 'committed',
+};
