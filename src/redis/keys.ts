@@ -134,6 +134,21 @@ export function budgetKeys(prefix: string, attempt = { taskId: 'none', number: '
   return { limits: base, used: `${base}:used`, counted: `${base}:counted:${attempt.taskId}:${attempt.number}` };
 }
 
+export interface TallyKeys {
+  /** Hash: what was counted since the first time. */
+  readonly totals: string;
+  /** With the hours since 1970 behind it, a hash: what was counted in that hour; expires. */
+  readonly hours: string;
+  /** With a name behind it, a string: that this was counted; expires. */
+  readonly counted: string;
+}
+
+/** The keys of the tally. The braces keep them in one slot of a Redis Cluster. */
+export function tallyKeys(prefix: string): TallyKeys {
+  const base = `${checked(prefix, 'prefix')}:{tally}`;
+  return { totals: `${base}:totals`, hours: `${base}:hour:`, counted: `${base}:counted:` };
+}
+
 /** String: a short name of this pool among others. */
 export function poolKey(prefix: string): string {
   return `${checked(prefix, 'prefix')}:pool`;
