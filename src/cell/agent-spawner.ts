@@ -66,6 +66,11 @@ export class AgentSpawner {
     return this.#site.redactor;
   }
 
+  /** Name of this machine in the registry; null without one. */
+  get host(): string | null {
+    return this.#registry?.cells.host ?? null;
+  }
+
   /**
    * Validates, leases a port, makes a workspace and starts a server in it.
    * @throws {InvalidInput} naming every fault of `config`

@@ -1,7 +1,7 @@
 /** What is known of an attempt so far; each step of its life adds its own, and at the end there is a result. */
 import { asCellpoolError, CellpoolError } from '../errors.ts';
 import type { HookName } from '../job/hooks.ts';
-import type { AttemptResult, LifecycleMetrics, Outcome, TestsVerdict } from '../job/outcome.ts';
+import type { AttemptResult, LifecycleMetrics, Outcome, Stage, TestsVerdict } from '../job/outcome.ts';
 import { redactedResult } from '../job/redacted.ts';
 import type { Redactor } from '../observe/redact.ts';
 import { namingFullDisk } from '../os/disk.ts';
@@ -11,6 +11,7 @@ import type { ExecutionResult } from './execute.ts';
 import type { AttemptSoFar } from './hook-facts.ts';
 import type { SpawnConfig } from './spawn-config.ts';
 import type { CellInfo, CommitResult, RevertResult } from './spawned-agent.ts';
+import { StageClock } from './stage-clock.ts';
 import type { TestResult } from './verify.ts';
 
 /** How an execution that did not end by itself is called. */
@@ -34,16 +35,21 @@ export class AttemptFacts {
   #summary = '';
   #secretInWork = false;
   readonly #redactor: Redactor;
+  readonly #host: string | null;
   readonly #hookFaults: NonNullable<AttemptResult['hookFaults']> = [];
+  readonly #stages = new StageClock();
+  #costUsd = 0;
   artifacts = '';
   limits: LimitLevels | null = null;
   isolation: IsolationLevel | null = null;
   #inWorktree = false;
   metrics: LifecycleMetrics = { spawnMs: 0, executionMs: 0, teardownMs: 0, totalMs: 0 };
 
-  constructor(config: SpawnConfig, redactor: Redactor) {
+  /** `host`: the machine it runs on, as far as that has a name in the pool. */
+  constructor(config: SpawnConfig, redactor: Redactor, host: string | null = null) {
     this.#config = config;
     this.#redactor = redactor;
+    this.#host = host;
   }
 
   get worthKeeping(): boolean {
@@ -62,6 +68,11 @@ export class AttemptFacts {
     return { tests: this.#tests, outcome: this.#outcome, error, commit: this.#commit?.commit ?? null };
   }
 
+  /** A stage begins, and the one before has ended. */
+  enters(stage: Stage): void {
+    this.#stages.enter(stage);
+  }
+
   spawned(cell: CellInfo | null): void {
     this.artifacts = cell?.artifacts ?? '';
     this.limits = cell?.limits ?? null;
@@ -69,7 +80,8 @@ export class AttemptFacts {
     this.#inWorktree = cell?.workspace === 'worktree';
   }
 
-  executed({ ended, error }: ExecutionResult): void {
+  executed({ ended, error, costUsd }: ExecutionResult): void {
+    this.#costUsd += costUsd;
     if (ended === 'idle') return;
     this.#outcome = OUTCOME_OF[ended];
     this.#error = error;
@@ -128,9 +140,10 @@ export class AttemptFacts {
     this.#hookFaults.push({ hook, message });
   }
 
-  /** Without secrets. */
+  /** Ends its last stage. Without secrets. */
   result(tokensUsed: number): AttemptResult {
     const { tests, commit, error } = this.soFar;
+    const stages = this.#stages.end();
     const result: AttemptResult = {
       taskId: this.#config.taskId,
       outcome: this.#outcome ?? 'no-changes',
@@ -142,6 +155,10 @@ export class AttemptFacts {
       tokensUsed,
       tests,
       metrics: this.metrics,
+      ...(stages.length === 0 ? {} : { stages }),
+      // opencode counts nothing for a model whose prices it does not know.
+      ...(this.#costUsd === 0 ? {} : { costUsd: this.#costUsd }),
+      ...(this.#host === null ? {} : { host: this.#host }),
       error,
       ...(this.limits === null ? {} : { limits: this.limits }),
       ...(this.#hookFaults.length === 0 ? {} : { hookFaults: this.#hookFaults }),

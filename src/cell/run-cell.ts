@@ -38,18 +38,22 @@ export interface CellRun extends ProviderListeners {
 /** Runs one attempt to its outcome. Never throws: whatever went wrong is in the result. */
 export async function runCell(spawner: AgentSpawner, run: CellRun): Promise<AttemptResult> {
   const { config, signal } = run;
-  const facts = new AttemptFacts(config, spawner.redactor);
+  const facts = new AttemptFacts(config, spawner.redactor, spawner.host);
   const hooks = new AttemptHooks({ spawner, facts, config, signal, callbacks: run.hooks });
   let agent: SpawnedAgent | null = null;
+  const enter = (stage: Stage) => {
+    facts.enters(stage);
+    tell(() => run.onStage(stage, agent));
+  };
   try {
-    tell(() => run.onStage('spawn', null));
+    enter('spawn');
     agent = await spawner.spawnAgent(config, signal);
     facts.spawned(spawner.getCellInfo(agent));
     await hooks.mustPass('afterSpawn', agent);
     await spawner.setUp(agent, signal);
     await hooks.mustPass('beforeExecute', agent);
 
-    tell(() => run.onStage('execute', agent));
+    enter('execute');
     const execution = await spawner.executeTask(agent, run.prompt, {
       signal,
       onUsage: usage => tell(() => run.onUsage(usage.tokens, usage.costUsd)),
@@ -61,12 +65,12 @@ export async function runCell(spawner: AgentSpawner, run: CellRun): Promise<Atte
     await hooks.report('afterExecute', agent);
 
     if (execution.ended === 'idle' && config.test !== undefined && (await spawner.hasChanges(agent))) {
-      tell(() => run.onStage('test', agent));
+      enter('test');
       facts.tested(await spawner.runTests(agent, signal));
       await hooks.report('afterTests', agent);
     }
 
-    tell(() => run.onStage('settle', agent));
+    enter('settle');
     if (signal.aborted) throw new CellpoolError('CANCELLED', 'the attempt was cancelled');
     if (facts.worthKeeping) facts.settled(await spawner.commitChanges(agent, run.subject, { fence: run.fence }));
   } catch (error) {
@@ -78,7 +82,7 @@ export async function runCell(spawner: AgentSpawner, run: CellRun): Promise<Atte
     await spawner.revertChanges(agent).then(facts.reverted, facts.alsoFailed);
   }
   if (agent !== null) await hooks.report('beforeTeardown', agent);
-  tell(() => run.onStage('teardown', agent));
+  enter('teardown');
   facts.metrics = await spawner.teardownAgent(agent);
   const result = facts.result(agent?.tokensUsed ?? 0);
   if (result.artifacts !== '') await writeArtifact(result.artifacts, ARTIFACTS.result, result).catch(() => undefined);

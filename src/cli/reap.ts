@@ -8,6 +8,7 @@ import { ownIdentity } from '../os/identity.ts';
 import { JobData } from '../redis/job-data.ts';
 import { PortLeases } from '../redis/port-lease.ts';
 import { CellRegistry } from '../redis/registry.ts';
+import { Tally } from '../redis/tally.ts';
 import { failureHookOfDead } from '../worker/dead-hook.ts';
 import type { ReapReport } from '../worker/reap-report.ts';
 import { Reaper } from '../worker/reaper.ts';
@@ -56,6 +57,7 @@ export async function reapRound(settings: Settings, dryRun: boolean, connected: 
       log,
       identity: await ownIdentity(),
       onFailure: failureHookOfDead(queue, { settings, log, redactor }),
+      tally: new Tally(redis, { prefix }),
     });
     return await reaper.run({ dryRun, waitMs: TURN_MS });
   } finally {

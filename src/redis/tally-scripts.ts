@@ -1,6 +1,6 @@
 /**
  * The Lua scripts of the tally; each is one atomic operation. Time is Redis's own, so that all hosts mean the same hour.
- * What stands in a field and is no number is begun anew, rather than to keep everybody from counting.
+ * What stands in a field and is no count is begun anew, rather than to keep everybody from counting.
  *
  * *Totals* is a hash, and so is each *hour*, whose key is KEYS' last one with the hours since 1970 behind it.
  */
@@ -12,7 +12,7 @@ local function mustBeHash(key)
 end
 local function count(key, field, by)
   local done = redis.pcall('HINCRBY', key, field, by)
-  if type(done) == 'table' and done.err then redis.call('HSET', key, field, by) end
+  if type(done) ~= 'number' or done < tonumber(by) then redis.call('HSET', key, field, by) end
 end
 local time = redis.call('TIME')
 local hour = math.floor(tonumber(time[1]) / 3600)

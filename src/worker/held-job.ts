@@ -10,6 +10,7 @@ import type { Budgets } from '../redis/budget.ts';
 import type { Cooldowns } from '../redis/cooldown.ts';
 import type { Begun, Fence } from '../redis/fence.ts';
 import type { JobData } from '../redis/job-data.ts';
+import type { Tally } from '../redis/tally.ts';
 import type { JobDependencies } from './job-dependencies.ts';
 import type { SpawnerPool } from './spawner-pool.ts';
 
@@ -20,6 +21,7 @@ export interface JobContext {
   jobData: JobData;
   cooldowns: Cooldowns;
   budgets: Budgets;
+  tally: Tally;
   dependencies: JobDependencies;
   host: string;
   /** Called after the hooks of the repository, for every attempt. */

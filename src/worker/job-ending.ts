@@ -5,6 +5,7 @@ import type { TaskJob } from '../job/job.ts';
 import type { AttemptResult, Outcome } from '../job/outcome.ts';
 import type { Decision } from './decide.ts';
 import { type HeldJob, REASONS } from './held-job.ts';
+import { countAttempt } from './tally-report.ts';
 
 /** An attempt that did not end well; another follows after `afterMs` milliseconds. */
 export class RetryAfter extends Error {
@@ -35,7 +36,8 @@ export async function conclude(held: HeldJob, result: AttemptResult, decision: D
   const kept = decision.next === 'give-up' ? withReason(result, decision.why) : result;
   const outcome = decision.next === 'retry' ? '' : kept.outcome;
   await setDown(held, { ...data, results: [...withoutLost(data.results, attempt), kept] }, outcome);
-  await note(held, `${kept.outcome}${kept.error === null ? '' : `: ${kept.error.message}`}`);
+  const said = note(held, `${kept.outcome}${kept.error === null ? '' : `: ${kept.error.message}`}`);
+  await Promise.all([said, countAttempt(held, kept)]);
   tell(held, kept);
   if (decision.next === 'done') return kept;
   const why = `${result.outcome}: ${reason}`;

@@ -16,6 +16,7 @@ import { type BegunJob, type HeldJob, type JobContext, modelOf, REASONS } from '
 import { conclude, isVerdict, requeue, type Wait } from './job-ending.ts';
 import { runAttempt } from './run-attempt.ts';
 import type { PooledSpawner } from './spawner-pool.ts';
+import { countAttempt } from './tally-report.ts';
 import { leftOf, spentWith } from './totals.ts';
 import { failWithoutCell, type Refusal, refusedResult } from './without-cell.ts';
 
@@ -50,7 +51,10 @@ async function work(context: JobContext, job: Job, token: string, signal: AbortS
   const data = readData(job);
   const held: HeldJob = { context, job, token, data, attempt: job.attemptsMade + 1, begun: null };
   const known = doneBefore(held);
-  if (known !== null) return known;
+  if (known !== null) {
+    await countAttempt(held, known);
+    return known;
+  }
   const holdMs = context.holdMs();
   if (holdMs > 0) return requeue(held, holdMs, null);
   const answer = await context.dependencies.ask(data.task, data.waits);

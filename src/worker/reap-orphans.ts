@@ -10,6 +10,7 @@ import { UNFINISHED } from '../os/whole-file.ts';
 import { within } from '../os/within.ts';
 import type { HeldPortLease } from '../redis/port-lease.ts';
 import { isCellId } from '../redis/registry.ts';
+import type { ReapedKind } from '../redis/tally.ts';
 import { findCellProcesses } from './cell-processes.ts';
 import { ageOf, exists, isMirrorOf, type ReapContext, removePin } from './reap-cell.ts';
 import type { Reaped, ReapKind } from './reap-report.ts';
@@ -91,7 +92,7 @@ export async function reapOrphans(
 /** What was removed; a text says why it was left, null that there is nothing to say. */
 type Result = Pick<Reaped, 'removed'> | string | null;
 
-async function step(context: ReapContext, kind: ReapKind, name: string, work: () => Promise<Result>): Promise<void> {
+async function step(context: ReapContext, kind: ReapedKind, name: string, work: () => Promise<Result>): Promise<void> {
   const { notes } = context;
   try {
     const result = await within(STEP_MS, undefined, work);

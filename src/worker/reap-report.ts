@@ -1,10 +1,11 @@
 /** What a round of the reaper did, or would do. */
+import type { ReapedKind } from '../redis/tally.ts';
 
 /** `lease`, `folder`, `group`, `pin` and `temporary` are those that no registered cell has. */
-export type ReapKind = 'cell' | 'lease' | 'folder' | 'group' | 'pin' | 'temporary' | 'round';
+export type ReapKind = ReapedKind | 'round';
 
 export interface Reaped {
-  readonly kind: ReapKind;
+  readonly kind: ReapedKind;
   /** Cell id, port or path below the state folder. */
   readonly name: string;
   readonly taskId: string | null;

@@ -6,11 +6,13 @@
 import { basename } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pLimit from 'p-limit';
+import { messageOf } from '../errors.ts';
 import type { Logger } from '../observe/logger.ts';
 import type { ProcessIdentity } from '../os/identity.ts';
 import { pidIsTaken, readProcess } from '../os/process-table.ts';
 import type { HeldPortLease } from '../redis/port-lease.ts';
 import type { CellRecord, RegistryEntry } from '../redis/registry.ts';
+import type { Tally } from '../redis/tally.ts';
 import { judge, type LifeFacts } from './is-dead.ts';
 import { type DeadCell, giveJobBack, type ReapContext, type ReaperParts, reapCell } from './reap-cell.ts';
 import { findTraces, NO_TRACES, reapOrphans, type Traces } from './reap-orphans.ts';
@@ -28,6 +30,8 @@ export interface ReaperOptions extends ReaperParts {
   log: Logger;
   /** Of this process. */
   identity: ProcessIdentity;
+  /** Where it is counted what was removed; left out: nowhere. */
+  tally?: Tally | undefined;
 }
 
 export interface ReapRun {
@@ -80,6 +84,7 @@ export class Reaper {
     }
     if (withTraces) this.#tracesAt = performance.now();
     this.#tell(done.result);
+    await this.#count(done.result);
     return done.result;
   }
 
@@ -154,6 +159,16 @@ export class Reaper {
     const said = new Set(faults.map(one => JSON.stringify(one)));
     for (const one of faults) if (!this.#told.has(JSON.stringify(one))) log.warn({ ...one }, 'not reaped');
     this.#told = said;
+  }
+
+  async #count({ reaped }: ReapReport): Promise<void> {
+    const { tally, log } = this.#options;
+    try {
+      await tally?.addReaped(reaped.map(({ kind }) => kind));
+    } catch (error) {
+      // It is gone all the same.
+      log.warn({ problem: messageOf(error) }, 'what was reaped could not be counted');
+    }
   }
 }
 

@@ -7,10 +7,14 @@ import { Cooldowns } from '../redis/cooldown.ts';
 import { Dependencies } from '../redis/dependencies.ts';
 import { Fence } from '../redis/fence.ts';
 import { JobData } from '../redis/job-data.ts';
+import { Tally } from '../redis/tally.ts';
 import type { JobContext } from './held-job.ts';
 import { JobDependencies } from './job-dependencies.ts';
 
-export type RedisParts = Pick<JobContext, 'queue' | 'fence' | 'jobData' | 'cooldowns' | 'budgets' | 'dependencies'>;
+export type RedisParts = Pick<
+  JobContext,
+  'queue' | 'fence' | 'jobData' | 'cooldowns' | 'budgets' | 'tally' | 'dependencies'
+>;
 
 /** The connection stays the caller's; the queue is to be closed. */
 export function redisParts(
@@ -25,6 +29,7 @@ export function redisParts(
     jobData: new JobData(redis, { prefix }),
     cooldowns: new Cooldowns(redis, { prefix }),
     budgets: new Budgets(redis, { prefix }),
+    tally: new Tally(redis, { prefix }),
     dependencies: new JobDependencies({ dependencies, queue, log, lookAgainMs }),
   };
 }

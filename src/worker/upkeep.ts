@@ -14,6 +14,7 @@ import { Control } from '../redis/control.ts';
 import { JobData } from '../redis/job-data.ts';
 import type { PortLeases } from '../redis/port-lease.ts';
 import type { CellRecord, CellRegistry } from '../redis/registry.ts';
+import { Tally } from '../redis/tally.ts';
 import { WorkerList } from '../redis/worker-list.ts';
 import { failureHookOfDead } from './dead-hook.ts';
 import type { JobDependencies } from './job-dependencies.ts';
@@ -75,6 +76,7 @@ export class Upkeep {
       log,
       identity: worker,
       onFailure,
+      tally: new Tally(redis, { prefix }),
     });
   }
 

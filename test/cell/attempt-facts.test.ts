@@ -33,6 +33,24 @@ describe('what is known of an attempt', () => {
     });
   });
 
+  test('is how long each of its stages took, what it cost, and where it ran', () => {
+    const one = new AttemptFacts({ agentId: 'a', taskId: 't' }, new Redactor(), 'build-7');
+    const began = Date.now();
+    for (const stage of ['spawn', 'execute', 'settle', 'teardown'] as const) one.enters(stage);
+    one.executed({ ...ended, costUsd: 0.25, ended: 'idle', error: null });
+    const { stages = [], costUsd, host } = one.result(0);
+    expect({ costUsd, host }).toEqual({ costUsd: 0.25, host: 'build-7' });
+    expect(stages.map(({ stage }) => stage)).toEqual(['spawn', 'execute', 'settle', 'teardown']);
+    expect(stages.every(({ ms, startedAt }) => ms >= 0 && startedAt >= began)).toBe(true);
+  });
+
+  test('holds no stages, costs or host where there are none', () => {
+    const one = facts();
+    one.executed({ ...ended, ended: 'idle', error: null });
+    const result = one.result(0);
+    expect(['stages', 'costUsd', 'host'].filter(key => key in result)).toEqual([]);
+  });
+
   test('is told without secrets, to hooks and in the result, while names stay what they are', () => {
     const one = facts(new Redactor(['t0ken-of-the-worker']));
     one.tested({

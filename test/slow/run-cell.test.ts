@@ -33,6 +33,7 @@ test('an agent that costs too much is stopped, when the prices of its model are 
   // A dollar for a thousand tokens.
   const spent = result.tokensUsed / 1_000;
   expect(spent).toBeGreaterThan(0.3);
+  expect(result.costUsd).toBeCloseTo(spent, 6);
   const [all, over] = [spent, spent - 0.3].map(amount => `$${amount.toFixed(4)}`);
   expect(result.error?.message).toBe(`${all} spent, ${over} over the budget of $0.3000`);
 });

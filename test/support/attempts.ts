@@ -75,6 +75,12 @@ export async function attempt(cells: TestCells, taskId: string, run: Run = {}): 
   expect(attemptResultSchema.parse(result)).toEqual(result);
   const { spawnMs, executionMs, teardownMs, totalMs } = result.metrics;
   expect(totalMs).toBeGreaterThanOrEqual(spawnMs + executionMs + teardownMs);
+  // What was told while it ran, with times that follow each other.
+  const times = result.stages ?? [];
+  expect(times.map(({ stage }) => stage)).toEqual(stages);
+  expect(times.map(({ startedAt }) => startedAt)).toEqual(
+    times.map(({ startedAt }) => startedAt).sort((a, b) => a - b),
+  );
   if (result.artifacts !== '') expect(JSON.parse(artifact(result, 'result.json'))).toEqual(result);
   return { result, stages, usage };
 }
