@@ -78,7 +78,14 @@ function prefixOf({ prefix, redisUrl = '' }: Settings): string {
 function merge(sources: SettingsSources, file: ProjectFile) {
   const env = sources.env ?? process.env;
   const origins = new Map<string, string | ProjectFile>();
-  const merged: Record<string, unknown> = { limits: {}, author: {}, env: {}, reserve: {}, isolation: {} };
+  const merged: Record<string, unknown> = {
+    limits: {},
+    author: {},
+    env: {},
+    reserve: {},
+    isolation: {},
+    retention: {},
+  };
   for (const { key, env: variable, file: mayHold } of LEAVES) {
     const candidates: [string | ProjectFile, unknown][] = [
       [sources.flagNames?.[key] ?? key, sources.flags?.[key]],

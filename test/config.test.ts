@@ -92,6 +92,24 @@ describe('where a value comes from', () => {
     );
   });
 
+  test('what is over is kept for a while, for as long as the operator says, or for ever', () => {
+    const defaults = { artifactDays: 30, artifactsMb: 10_240, jobDays: 30, jobs: 10_000 };
+    expect(load().retention).toEqual(defaults);
+    const env = {
+      CELLPOOL_ARTIFACT_DAYS: '0.5',
+      CELLPOOL_ARTIFACTS_MB: '0',
+      CELLPOOL_JOB_DAYS: 'none',
+      CELLPOOL_JOBS: '7',
+    };
+    expect(load({ env }).retention).toEqual({ artifactDays: 0.5, artifactsMb: null, jobDays: null, jobs: 7 });
+    const bad = { CELLPOOL_ARTIFACT_DAYS: '-1', CELLPOOL_ARTIFACTS_MB: '1.5', CELLPOOL_JOB_DAYS: 'many' };
+    const faults = faultsOf({ env: bad }).join('\n');
+    for (const name of Object.keys(bad)) expect(faults).toContain(`${name}: `);
+    expect(faultsOf({ repository: repository('retention: {artifactDays: 1}') })).toEqual([
+      'cellpool.yaml:1: key "retention.artifactDays" belongs to the operator: set it by a flag or CELLPOOL_ARTIFACT_DAYS',
+    ]);
+  });
+
   test('the state folder follows XDG, is absolute, and ignores a relative XDG folder', () => {
     expect(load({ env: { HOME: '/h', XDG_STATE_HOME: '/state' } }).home).toBe('/state/cellpool');
     expect(load({ env: { HOME: '/h', XDG_STATE_HOME: 'state' } }).home).toBe('/h/.local/state/cellpool');

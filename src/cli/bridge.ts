@@ -57,8 +57,8 @@ interface Work {
 
 async function work(given: Work): Promise<number> {
   const { flags, signal, redis } = given;
-  const { prefix } = given.target.settings;
-  const producer = new Producer({ redis, prefix });
+  const { prefix, retention } = given.target.settings;
+  const producer = new Producer({ redis, prefix, retention });
   const queue = openQueue(redis, prefix);
   const it = new Bridge({ ...bridgeOf(given), producer, queue });
   try {

@@ -17,7 +17,8 @@ export async function enqueue(file: string | undefined, flags: TaskFlags): Promi
 }
 
 async function put({ settings, source, tasks, plan }: TaskCall, flags: TaskFlags, connected: Connected) {
-  const producer = new Producer({ redis: await connected.connection('producer'), prefix: settings.prefix });
+  const { prefix, retention } = settings;
+  const producer = new Producer({ redis: await connected.connection('producer'), prefix, retention });
   return producer
     .enqueue(tasks, { repository: source.path, plan }, { again: flags.again === true })
     .finally(() => producer.close());

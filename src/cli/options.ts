@@ -50,6 +50,16 @@ export const FLAGS = {
     'workspace',
     'clone, or worktree: agents work in worktrees of your repository and may change its refs, config and hooks (default: clone)',
   ],
+  artifactDays: [
+    '--artifact-days <n>',
+    'retention.artifactDays',
+    'days for which artifacts of an attempt are kept, 0 for ever (default: 30)',
+  ],
+  artifactsMb: [
+    '--artifacts-mb <n>',
+    'retention.artifactsMb',
+    'MiB of artifacts from which on the oldest are removed, 0 for no limit (default: 10240)',
+  ],
   logLevel: ['--log-level <level>', 'logLevel', 'fatal, error, warn, info, debug, trace or silent'],
 } as const satisfies Record<string, readonly [string, SettingKey, string]>;
 
@@ -77,6 +87,8 @@ export const WORKER_FLAGS = [
   'workspace',
   'grace',
   ...LIMIT_FLAGS,
+  'artifactDays',
+  'artifactsMb',
   'logLevel',
 ] as const;
 

@@ -83,8 +83,8 @@ async function work(
   stop: StopRequests,
 ): Promise<RunEnd> {
   const { settings, source, tasks, plan } = call;
-  const { prefix } = settings;
-  const producer = new Producer({ redis: await connected.connection('producer'), prefix });
+  const { prefix, retention } = settings;
+  const producer = new Producer({ redis: await connected.connection('producer'), prefix, retention });
   const enqueued = await producer
     .enqueue(tasks, { repository: source.path, plan }, { again: flags.again === true, retryFailed: true })
     .finally(() => producer.close());

@@ -44,6 +44,11 @@ const ENTRIES = [
   { key: 'graceMs', env: 'CELLPOOL_GRACE_MS', file: false },
   { key: 'reserve.memoryMb', env: 'CELLPOOL_RESERVE_MEMORY_MB', file: false },
   { key: 'reserve.diskMb', env: 'CELLPOOL_RESERVE_DISK_MB', file: false },
+  // What happened is not for agents to have forgotten.
+  { key: 'retention.artifactDays', env: 'CELLPOOL_ARTIFACT_DAYS', file: false },
+  { key: 'retention.artifactsMb', env: 'CELLPOOL_ARTIFACTS_MB', file: false },
+  { key: 'retention.jobDays', env: 'CELLPOOL_JOB_DAYS', file: false },
+  { key: 'retention.jobs', env: 'CELLPOOL_JOBS', file: false },
   { key: 'author.name', env: 'CELLPOOL_AUTHOR_NAME', file: true },
   { key: 'author.email', env: 'CELLPOOL_AUTHOR_EMAIL', file: true },
   { key: 'opencode', file: true },

@@ -24,6 +24,7 @@ export const DEFAULTS = {
   loopRepeats: 5,
   graceMs: 30 * SECOND,
   reserve: { memoryMb: 512, diskMb: 1024 },
+  retention: { artifactDays: 30, artifactsMb: 10_240, jobDays: 30, jobs: 10_000 },
   /** Of one cell; a server takes 300 to 600 MiB, compilers and test runners far more. */
   limits: { memoryMb: 4096, pids: 1024, cpus: null, diskMb: 10_240 },
   author: { name: 'cellpool', email: 'cellpool@localhost' },
@@ -191,6 +192,17 @@ export const settingsSchema = z.strictObject({
   reserve: z.strictObject({
     memoryMb: numeric(z.int().min(0)).default(DEFAULTS.reserve.memoryMb),
     diskMb: numeric(z.int().min(0)).default(DEFAULTS.reserve.diskMb),
+  }),
+  /** What is removed of what is over; null: never. */
+  retention: z.strictObject({
+    /** Artifacts of an attempt, after so many days. */
+    artifactDays: orNone(decimal(z.number().positive().nullable())).default(DEFAULTS.retention.artifactDays),
+    /** The oldest artifacts of a state folder, when all of them take more MiB than this. */
+    artifactsMb: orNone(numeric(z.int().min(1).nullable())).default(DEFAULTS.retention.artifactsMb),
+    /** An ended job, after so many days. */
+    jobDays: orNone(decimal(z.number().positive().nullable())).default(DEFAULTS.retention.jobDays),
+    /** The oldest ended jobs, when there are more of a kind (completed, failed) than this. */
+    jobs: orNone(numeric(z.int().min(1).nullable())).default(DEFAULTS.retention.jobs),
   }),
   author: z.strictObject({
     name: text.regex(/^[^<>\n]*$/, 'may not contain "<", ">" or a line break').default(DEFAULTS.author.name),

@@ -1,6 +1,7 @@
 /** The task queue as BullMQ sees it: how it is opened, and the options every job gets. */
-import { type JobsOptions, Queue } from 'bullmq';
+import { type JobsOptions, type KeepJobs, Queue } from 'bullmq';
 import type { Redis } from 'ioredis';
+import { DEFAULTS } from '../config.ts';
 import { jobIdOf, TASK_QUEUE } from './names.ts';
 import type { Task } from './task.ts';
 
@@ -23,13 +24,29 @@ export function openQueue(redis: Redis, prefix: string): TaskQueue {
 
 const DAY_S = 24 * 60 * 60;
 
+export interface JobRetention {
+  /** Days for which an ended job is kept; null: for ever. */
+  jobDays: number | null;
+  /** How many ended jobs of each kind are kept; null: all. */
+  jobs: number | null;
+}
+
 /**
  * Ended jobs are what "Again" knows a task by: as long as one is kept, its task is not repeated by accident. 30 days
  * outlast a sprint; 10,000 of each kind are about 100 MB of Redis at the 10 kB of a usual job. BullMQ looks at both
  * limits whenever another job ends, so a quiet queue may keep jobs for longer. A job that is dropped is forgotten:
  * its task would be worked anew.
  */
-export const RETENTION = { age: 30 * DAY_S, count: 10_000 } as const;
+export const RETENTION = { age: DEFAULTS.retention.jobDays * DAY_S, count: DEFAULTS.retention.jobs } as const;
+
+/** The same as BullMQ takes it. */
+function kept({ jobDays, jobs }: JobRetention): KeepJobs | false {
+  if (jobDays === null && jobs === null) return false;
+  return {
+    ...(jobDays === null ? {} : { age: Math.round(jobDays * DAY_S) }),
+    ...(jobs === null ? {} : { count: jobs }),
+  };
+}
 
 /** Lines of `job.log` that are kept. */
 const LOG_LINES = 1_000;
@@ -54,14 +71,15 @@ export function backoffMs(attemptsMade: number, random: () => number = Math.rand
   return Math.round(full * (1 - random() / 2));
 }
 
-/** The options of a task's job. */
-export function jobOptions(task: Task): JobsOptions & { jobId: string } {
+/** The options of a task's job. It is kept after its end as was said when it was put on the queue. */
+export function jobOptions(task: Task, retention: JobRetention = DEFAULTS.retention): JobsOptions & { jobId: string } {
+  const keep = kept(retention);
   return {
     jobId: jobIdOf(task.id),
     attempts: task.attempts,
     backoff: { type: BACKOFF },
-    removeOnComplete: RETENTION,
-    removeOnFail: RETENTION,
+    removeOnComplete: keep,
+    removeOnFail: keep,
     keepLogs: LOG_LINES,
     stackTraceLimit: STACKS,
     ...(task.priority === undefined ? {} : { priority: task.priority }),

@@ -10,8 +10,15 @@ const MEASURE_MS = 60_000;
  * of the time that we would take, and not on our event loop.
  */
 export async function folderSize(folder: string, signal?: AbortSignal): Promise<number | null> {
+  return (await folderSizes(folder, 0, signal)).get(folder) ?? null;
+}
+
+/** The same of `folder` and of the folders up to `depth` levels below it, by path; empty when it cannot be told. */
+export async function folderSizes(folder: string, depth: number, signal?: AbortSignal): Promise<Map<string, number>> {
   const env = { PATH: `${process.env.PATH ?? ''}:/usr/bin:/bin`, LC_ALL: 'C' };
-  const { stdout } = await run(['du', '-skx', folder], { cwd: '/', env, timeoutMs: MEASURE_MS, signal });
-  const kilobytes = /^(\d+)\s/.exec(stdout)?.[1];
-  return kilobytes === undefined ? null : Number(kilobytes) * 1024;
+  const argv = ['du', '-kx', ...(depth === 0 ? ['-s'] : ['-d', String(depth)]), folder] as const;
+  const { stdout } = await run(argv, { cwd: '/', env, timeoutMs: MEASURE_MS, signal });
+  const found = new Map<string, number>();
+  for (const [, kilobytes, path = ''] of stdout.matchAll(/^(\d+)\t(.*)$/gm)) found.set(path, Number(kilobytes) * 1024);
+  return found;
 }

@@ -57,10 +57,15 @@ export function cgroupFolders(selfCgroup: string): string[] {
  * give back counts as room.
  */
 export function cgroupRoom(limit: string, usage: string, stat: string): number {
+  const room = Number.parseInt(limit, 10) - Number.parseInt(usage, 10) + cacheIn(stat);
+  return Number.isFinite(room) ? room : Number.POSITIVE_INFINITY;
+}
+
+/** Bytes of page cache in a cgroup's `memory.stat` that the kernel would give back at once. */
+export function cacheIn(stat: string): number {
   // Version 1 tells a number of the folder alone as well, without those below it.
   const cache = /^total_inactive_file (\d+)/m.exec(stat) ?? /^inactive_file (\d+)/m.exec(stat);
-  const room = Number.parseInt(limit, 10) - Number.parseInt(usage, 10) + Number(cache?.[1] ?? 0);
-  return Number.isFinite(room) ? room : Number.POSITIVE_INFINITY;
+  return Number(cache?.[1] ?? 0);
 }
 
 function textOf(path: string): Promise<string> {

@@ -9,7 +9,7 @@
 import { Job } from 'bullmq';
 import { CellpoolError, messageOf } from '../errors.ts';
 import type { TaskJob } from '../job/job.ts';
-import { jobOptions, TASK_JOB, type TaskQueue } from '../job/queue.ts';
+import { type JobRetention, jobOptions, TASK_JOB, type TaskQueue } from '../job/queue.ts';
 import { DEFAULT_PREFIX, taskKeys } from '../redis/keys.ts';
 
 export interface NewJob {
@@ -49,12 +49,16 @@ const TAKE_ENDED = `
 const CHUNK = 200;
 
 /** Adds the jobs in their order, and says of each what became of it. Two calls at once make one job of one id. */
-export async function addJobs(queue: TaskQueue, jobs: readonly NewJob[]): Promise<Added[]> {
+export async function addJobs(
+  queue: TaskQueue,
+  jobs: readonly NewJob[],
+  retention?: JobRetention | undefined,
+): Promise<Added[]> {
   const client = await queue.getBackend().client;
   client.defineCommand(COMMAND, { numberOfKeys: 4, lua: TAKE_ENDED });
   const added: Added[] = [];
   for (let from = 0; from < jobs.length; from += CHUNK) {
-    const entries = jobs.slice(from, from + CHUNK).map(job => entryOf(queue, job));
+    const entries = jobs.slice(from, from + CHUNK).map(job => entryOf(queue, job, retention));
     const replies = await addTogether(queue, entries).catch(error => {
       // A client that has sent a script once takes it for known; somebody may have made Redis forget it (SCRIPT FLUSH).
       if (messageOf(error).startsWith('NOSCRIPT')) return addSingly(queue, entries);
@@ -67,8 +71,8 @@ export async function addJobs(queue: TaskQueue, jobs: readonly NewJob[]): Promis
 
 type Entry = ReturnType<typeof entryOf>;
 
-function entryOf(queue: TaskQueue, { data, replaces }: NewJob) {
-  const options = jobOptions(data.task);
+function entryOf(queue: TaskQueue, { data, replaces }: NewJob, retention: JobRetention | undefined) {
+  const options = jobOptions(data.task, retention);
   const id = options.jobId;
   const { jobData } = new Job(queue, TASK_JOB, data, options, id).toFlowEntry();
   const { outcome } = taskKeys(queue.opts.prefix ?? DEFAULT_PREFIX, id);

@@ -8,7 +8,7 @@ import { sayIssue } from '../config.ts';
 import { type Fault, InvalidInput } from '../errors.ts';
 import { type Plan, planSchema, type TaskJob, taskJobSchema } from '../job/job.ts';
 import type { AttemptResult } from '../job/outcome.ts';
-import { openQueue, type TaskQueue } from '../job/queue.ts';
+import { type JobRetention, openQueue, type TaskQueue } from '../job/queue.ts';
 import { hasEnded, hasEndedWell, readJob, readJobs, type StoredJob } from '../job/stored-job.ts';
 import { faultsOf, type Task } from '../job/task.ts';
 import { checkRedis } from '../redis/connection.ts';
@@ -46,12 +46,17 @@ export interface EnqueueOptions {
 export class Producer {
   readonly #redis: Redis;
   readonly #prefix: string;
+  readonly #retention: JobRetention | undefined;
   #queue: TaskQueue | null = null;
 
-  /** `redis` is a connection in the producer's role; it stays the caller's and is not closed here. */
-  constructor(options: { redis: Redis; prefix: string }) {
+  /**
+   * `redis` is a connection in the producer's role; it stays the caller's and is not closed here. `retention` is for
+   * how long and how many ended jobs are kept; left out: 30 days, 10,000.
+   */
+  constructor(options: { redis: Redis; prefix: string; retention?: JobRetention }) {
     this.#redis = options.redis;
     this.#prefix = options.prefix;
+    this.#retention = options.retention;
   }
 
   /**
@@ -81,7 +86,7 @@ export class Producer {
       const inOrder = await checkDependencies(queue, dependencies, all);
       const toAdd = inOrder.filter(one => one.isAdded);
       await dependencies.keep(dependenciesOf(toAdd.map(({ data }) => data)));
-      return await add(queue, all, toAdd);
+      return await add(queue, all, toAdd, this.#retention);
     } catch (error) {
       throw unavailable(
         error,
@@ -150,9 +155,14 @@ function isAdded(job: StoredJob | null, { again = false, retryFailed = false }: 
   return job === null || (hasEnded(job) && (again || (retryFailed && !hasEndedWell(job))));
 }
 
-async function add(queue: TaskQueue, all: readonly WantedJob[], toAdd: readonly WantedJob[]): Promise<Enqueued[]> {
+async function add(
+  queue: TaskQueue,
+  all: readonly WantedJob[],
+  toAdd: readonly WantedJob[],
+  retention: JobRetention | undefined,
+): Promise<Enqueued[]> {
   const jobs = toAdd.map(({ data, stored }): NewJob => ({ data, replaces: stored?.finishedOn ?? null }));
-  const added = await addJobs(queue, jobs);
+  const added = await addJobs(queue, jobs, retention);
   const byId = new Map(jobs.map(({ data }, index) => [data.task.id, added[index]]));
 
   return Promise.all(

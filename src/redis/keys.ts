@@ -40,12 +40,19 @@ export interface CellKeys {
   readonly beats: string;
   /** String: the reaper that works on this host's cells just now; expires. */
   readonly reaper: string;
+  /** Hash: cell id -> bytes of memory that it takes. */
+  readonly memory: string;
 }
 
 /** The keys of one host's cells. */
 export function cellKeys(prefix: string, host: string): CellKeys {
   const base = `${checked(prefix, 'prefix')}:cells:{${checked(host, 'host')}}`;
-  return { records: `${base}:records`, beats: `${base}:beats`, reaper: `${base}:reaper` };
+  return {
+    records: `${base}:records`,
+    beats: `${base}:beats`,
+    reaper: `${base}:reaper`,
+    memory: `${base}:memory`,
+  };
 }
 
 export interface TaskKeys {
@@ -147,6 +154,19 @@ export interface TallyKeys {
 export function tallyKeys(prefix: string): TallyKeys {
   const base = `${checked(prefix, 'prefix')}:{tally}`;
   return { totals: `${base}:totals`, hours: `${base}:hour:`, counted: `${base}:counted:` };
+}
+
+export interface DiskKeys {
+  /** Hash: host -> what its state folder takes, as JSON. */
+  readonly uses: string;
+  /** With what stands for a state folder behind it, a string: that somebody measures it; expires. */
+  readonly turn: string;
+}
+
+/** The keys of the disk use of all hosts. */
+export function diskKeys(prefix: string): DiskKeys {
+  const base = `${checked(prefix, 'prefix')}:disk`;
+  return { uses: base, turn: `${base}:turn:` };
 }
 
 /** String: a short name of this pool among others. */

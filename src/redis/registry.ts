@@ -87,6 +87,11 @@ export class CellRegistry {
     this.#folder = join(home, 'registry');
   }
 
+  /** The cells of this process. */
+  get own(): readonly CellRecord[] {
+    return [...this.#own.values()];
+  }
+
   /** Enters a cell of which nothing exists yet. @throws the file system's error, or that of Redis */
   async register(record: CellRecord): Promise<void> {
     this.#own.set(record.cellId, record);
@@ -133,7 +138,8 @@ export class CellRegistry {
     if (!isCellId(cellId)) return;
     this.#own.delete(cellId);
     await rm(this.#path(cellId), { force: true });
-    await this.#redis.multi().hdel(this.#keys.records, cellId).hdel(this.#keys.beats, cellId).exec();
+    const { records, beats, memory } = this.#keys;
+    await this.#redis.multi().hdel(records, cellId).hdel(beats, cellId).hdel(memory, cellId).exec();
   }
 
   /** Says that this process lives and has its cells; to be repeated every few seconds. */

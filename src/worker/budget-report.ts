@@ -63,7 +63,7 @@ export class BudgetReport {
       }
     } catch (error) {
       // The next report tells it too: each holds all that was used.
-      context.log.warn({ task: data.task.id, problem: messageOf(error) }, 'what was used could not be told');
+      context.log.warn({ problem: messageOf(error) }, 'what was used could not be told');
     } finally {
       this.#sending = null;
     }

@@ -24,14 +24,16 @@ export function failureHookOfDead(
 ): (record: CellRecord) => Promise<void> {
   return async record => {
     if (record.job === null) return;
+    const { taskId: task, attempt, cellId: cell } = record;
+    const named = log.child({ task, attempt, cell });
     const stored = await readJob(queue, record.taskId);
     const { level, readable } = settings.isolation;
     const isolation = await chooseIsolation(level, readable);
     const { hooks, hookMs, allow: allowed = [] } = stored?.data?.plan ?? {};
     const fault = await runFailureHookOfDead({
-      ...{ record, isolation, allowed, hooks, hookMs, log, redactor, callback },
+      ...{ record, isolation, allowed, hooks, hookMs, log: named, redactor, callback },
       env: settings.env,
     });
-    if (fault !== null) log.warn({ task: record.taskId, cell: record.cellId, problem: fault }, 'onFailure failed');
+    if (fault !== null) named.warn({ problem: fault }, 'onFailure failed');
   };
 }

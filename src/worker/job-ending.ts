@@ -56,7 +56,7 @@ async function setDown({ context, token, begun }: HeldJob, data: TaskJob, outcom
 /** A line in the job's log is news: that it cannot be written must not make a failure of what was done. */
 async function note({ context, job, attempt }: HeldJob, what: string): Promise<void> {
   await job.log(`attempt ${attempt}: ${what}`).catch(error => {
-    context.log.warn({ task: job.id, problem: messageOf(error) }, 'the log of the job could not be written');
+    context.log.warn({ problem: messageOf(error) }, 'the log of the job could not be written');
   });
 }
 
@@ -64,7 +64,7 @@ function tell({ context }: HeldJob, result: AttemptResult): void {
   try {
     context.onResult(result);
   } catch (error) {
-    context.log.warn({ task: result.taskId, problem: messageOf(error) }, 'the listener to results failed');
+    context.log.warn({ problem: messageOf(error) }, 'the listener to results failed');
   }
 }
 

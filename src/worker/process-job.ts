@@ -35,14 +35,15 @@ export async function processJob(
   token: string,
   signal: AbortSignal,
 ): Promise<AttemptResult> {
+  const log = context.log.child({ task: job.id, attempt: job.attemptsMade + 1 });
   try {
-    return await work(context, job, token, signal);
+    return await work({ ...context, log }, job, token, signal);
   } catch (error) {
     if (isVerdict(error)) throw error;
     // Redis has refused something, or the lock is gone. To BullMQ any error is a failed attempt, and after the last
     // one the task would have failed for good, whatever stands on its branch. So the job is left like that of a worker
     // that died: its lock runs out, and whoever takes it then finds out how far it had come.
-    context.log.warn({ task: job.id, problem: messageOf(error) }, 'the job could not be ended; it is left to its lock');
+    log.warn({ problem: messageOf(error) }, 'the job could not be ended; it is left to its lock');
     throw new WaitingError();
   }
 }
@@ -128,7 +129,7 @@ async function attempt(held: BegunJob, refused: Refusal | null, signal: AbortSig
   } catch (thrown) {
     if (refusal !== null && unended === 0) return { result: refusedResult(held, refusal), waitMs: 0, unended };
     const error = asCellpoolError(thrown);
-    const facts = { task: data.task.id, code: error.code, problem: error.message };
+    const facts = { code: error.code, problem: error.message };
     if (LACKING.has(error.code)) context.log.error(facts, 'this worker lacks what the task needs; it waits');
     return { result: refusedResult(held, { outcome: 'failed', error }), waitMs: LACKING_MS, unended };
   }
@@ -143,7 +144,7 @@ async function attempt(held: BegunJob, refused: Refusal | null, signal: AbortSig
     // git failed.
     return (await finishedBefore(held, spawner)) ?? { ...run, unended: 0 };
   } catch (error) {
-    context.log.warn({ task: data.task.id, problem: messageOf(error) }, 'nobody knows if the branch has moved');
+    context.log.warn({ problem: messageOf(error) }, 'nobody knows if the branch has moved');
     return { ...run, unended: unended + 1 };
   }
 }
@@ -180,7 +181,7 @@ async function finishedBefore({ job, data, context }: HeldJob, { site }: PooledS
   const branch = branchOf(taskId);
   const work = await finishedWork(site.source, { branch, taskId, enqueuedAt: job.timestamp });
   if (work === null) return null;
-  context.log.info({ task: taskId, commit: work.commit }, 'its work had been committed, and nobody could say so');
+  context.log.info({ commit: work.commit }, 'its work had been committed, and nobody could say so');
   const tests = data.task.test === undefined ? null : { passed: true, exitCode: 0, durationMs: 0 };
   const result = { ...resultWithoutCell(taskId, work.attempt, 'committed', null), ...work, branch, tests };
   return { result, waitMs: 0, unended: 0 };

@@ -16,7 +16,7 @@ import type { Tally } from '../redis/tally.ts';
 import { judge, type LifeFacts } from './is-dead.ts';
 import { type DeadCell, giveJobBack, type ReapContext, type ReaperParts, reapCell } from './reap-cell.ts';
 import { findTraces, NO_TRACES, reapOrphans, type Traces } from './reap-orphans.ts';
-import { ReapNotes, type ReapReport } from './reap-report.ts';
+import { type ReapKind, ReapNotes, type ReapReport } from './reap-report.ts';
 
 /** Cells at once: most of the time goes into waiting for the disk and for processes to end. */
 const CELLS_AT_ONCE = 4;
@@ -155,9 +155,11 @@ export class Reaper {
   /** A fault that lasts is told once, not at every round. */
   #tell({ reaped, faults }: ReapReport): void {
     const { log } = this.#options;
-    for (const one of reaped) log.info({ ...one }, 'reaped');
+    for (const one of reaped) log.info({ ...one, ...aboutCell(one) }, 'reaped');
     const said = new Set(faults.map(one => JSON.stringify(one)));
-    for (const one of faults) if (!this.#told.has(JSON.stringify(one))) log.warn({ ...one }, 'not reaped');
+    for (const one of faults) {
+      if (!this.#told.has(JSON.stringify(one))) log.warn({ ...one, ...aboutCell(one) }, 'not reaped');
+    }
     this.#told = said;
   }
 
@@ -170,6 +172,11 @@ export class Reaper {
       log.warn({ problem: messageOf(error) }, 'what was reaped could not be counted');
     }
   }
+}
+
+/** What other lines of the log call them. */
+function aboutCell({ kind, name }: { kind: ReapKind; name: string }): { task?: string; cell?: string } {
+  return kind === 'cell' ? { task: name.slice(0, name.lastIndexOf('.')), cell: name } : {};
 }
 
 /** The largest pid of any system; a record may hold larger numbers, which signals do not take. */

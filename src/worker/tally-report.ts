@@ -18,6 +18,6 @@ export async function countAttempt({ context, job }: HeldJob, result: AttemptRes
   try {
     await context.tally.add(result, name);
   } catch (error) {
-    context.log.warn({ task: taskId, attempt, problem: messageOf(error) }, 'the attempt could not be counted');
+    context.log.warn({ problem: messageOf(error) }, 'the attempt could not be counted');
   }
 }

@@ -10,7 +10,9 @@ import { messageOf } from '../errors.ts';
 import type { TaskQueue } from '../job/queue.ts';
 import type { Logger } from '../observe/logger.ts';
 import type { Redactor } from '../observe/redact.ts';
+import { CellMemory } from '../redis/cell-memory.ts';
 import { Control } from '../redis/control.ts';
+import { DiskUses } from '../redis/disk-use.ts';
 import { JobData } from '../redis/job-data.ts';
 import type { PortLeases } from '../redis/port-lease.ts';
 import type { CellRecord, CellRegistry } from '../redis/registry.ts';
@@ -18,12 +20,18 @@ import { Tally } from '../redis/tally.ts';
 import { WorkerList } from '../redis/worker-list.ts';
 import { failureHookOfDead } from './dead-hook.ts';
 import type { JobDependencies } from './job-dependencies.ts';
+import { memoryOfCells } from './memory-of-cells.ts';
 import { Reaper } from './reaper.ts';
+import { tidy } from './tidy.ts';
 
 /** Others take a worker that has said nothing for 30 s for gone. */
 const BEAT_MS = 3_000;
 /** A look that finds nothing costs two calls of Redis and the listing of a folder. */
 const REAP_MS = 2_000;
+/** Nothing is decided by it; reading 50 cells takes some ms, the whole process table some tens. */
+const MEMORY_MS = 5_000;
+/** To ask whose turn it is; what is done then is done far less often. */
+const TIDY_MS = 15_000;
 /** For the end of what is under way; what a reaper was doing then, the next one does. */
 const END_MS = 5_000;
 
@@ -52,6 +60,9 @@ export class Upkeep {
   readonly #options: UpkeepOptions;
   readonly #workers: WorkerList;
   readonly #marks: Control;
+  readonly #memory: CellMemory;
+  readonly #disk: DiskUses;
+  readonly #over = new AbortController();
   readonly #reaper: Reaper;
   readonly #startedAt = Date.now();
   readonly #timers: NodeJS.Timeout[] = [];
@@ -65,6 +76,8 @@ export class Upkeep {
     this.#options = options;
     this.#workers = new WorkerList(redis, { prefix });
     this.#marks = new Control(redis, { prefix });
+    this.#memory = new CellMemory(redis, { prefix });
+    this.#disk = new DiskUses(redis, { prefix });
     const onFailure = failureHookOfDead(queue, { settings, log, redactor, callback: options.onFailure });
     this.#reaper = new Reaper({
       registry,
@@ -90,11 +103,14 @@ export class Upkeep {
     await Promise.all([this.#beat(), this.#reap()]);
     this.#every(BEAT_MS, 'beat', () => this.#beat());
     this.#every(REAP_MS, 'reap', () => this.#reap());
+    this.#every(MEMORY_MS, 'look at the memory of cells', () => this.#lookAtMemory());
+    this.#every(TIDY_MS, 'tidy', () => this.#tidy());
   }
 
   /** Harmless when repeated. What is under way is waited for, but not for a Redis that is away or says nothing. */
   async end(): Promise<void> {
     for (const timer of this.#timers.splice(0)) clearInterval(timer);
+    this.#over.abort();
     const control = this.#control;
     this.#control = null;
     const { redis, queue, dependencies, worker } = this.#options;
@@ -143,6 +159,17 @@ export class Upkeep {
     ]);
     if (drain) onDrain();
     for (const taskId of cancelled) onCancel(taskId);
+  }
+
+  async #lookAtMemory(): Promise<void> {
+    const { registry } = this.#options;
+    const cells = registry.own;
+    if (cells.length > 0) await this.#memory.write(registry.host, await memoryOfCells(cells));
+  }
+
+  async #tidy(): Promise<void> {
+    const { settings, registry, log } = this.#options;
+    await tidy({ settings, registry, uses: this.#disk, log, signal: this.#over.signal });
   }
 
   async #reap(): Promise<void> {

@@ -127,13 +127,15 @@ export class WorkerPool {
     const worker = { id: `${options.settings.host}.${randomBytes(4).toString('hex')}`, ...(await ownIdentity()) };
     const { level, readable } = options.settings.isolation;
     const isolation = await chooseIsolation(level, readable);
-    const pool = new WorkerPool(options, worker, { concurrency: Math.min(CONCURRENCY_CAP, wanted), isolation });
-    await pool.#begin(options).catch(async error => {
+    // On every line, so that the lines of many hosts can be read together.
+    const log = options.log.child({ host: options.settings.host, worker: worker.id });
+    const named = { ...options, log };
+    const pool = new WorkerPool(named, worker, { concurrency: Math.min(CONCURRENCY_CAP, wanted), isolation });
+    await pool.#begin(named).catch(async error => {
       await pool.stop();
       throw error;
     });
-    const facts = { worker: worker.id, concurrency: pool.concurrency, isolation: isolation.level };
-    options.log.info(facts, 'worker started');
+    log.info({ concurrency: pool.concurrency, isolation: isolation.level }, 'worker started');
     return pool;
   }
 

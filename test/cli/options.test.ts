@@ -70,6 +70,8 @@ test('every flag sets its setting when it is typed', () => {
     diskMb: ['--disk-mb', '4096'],
     isolation: ['--isolation', 'sandbox'],
     workspace: ['--workspace', 'worktree'],
+    artifactDays: ['--artifact-days', '7'],
+    artifactsMb: ['--artifacts-mb', '0'],
     logLevel: ['--log-level', 'debug'],
   };
   const command = addFlags(new Command(), [...SITE_FLAGS, ...TASK_FLAGS, ...WORKER_FLAGS]);
@@ -99,6 +101,7 @@ test('every flag sets its setting when it is typed', () => {
       diskMb: 4096,
     },
     graceMs: 90_000,
+    retention: { artifactDays: 7, artifactsMb: null },
     logLevel: 'debug',
   });
 });

@@ -45,6 +45,20 @@ test('the options of a job follow its task, and ended jobs are kept for 30 days 
   expect(jobOptions(plain)).not.toHaveProperty('priority');
 });
 
+test('ended jobs are kept as the settings say, by age, by number, by both or for ever', () => {
+  const { task } = parseTask({ id: 'a', prompt: 'x' }, 'x');
+  if (task === null) throw new Error('no task');
+  const kept = (jobDays: number | null, jobs: number | null) => {
+    const { removeOnComplete, removeOnFail } = jobOptions(task, { jobDays, jobs });
+    expect(removeOnFail).toEqual(removeOnComplete);
+    return removeOnComplete;
+  };
+  expect(kept(0.5, null)).toEqual({ age: 43_200 });
+  expect(kept(null, 5)).toEqual({ count: 5 });
+  expect(kept(1, 5)).toEqual({ age: 86_400, count: 5 });
+  expect(kept(null, null)).toBe(false);
+});
+
 const result = {
   ...{ taskId: 'a', outcome: 'committed', attempt: 2, branch: 'cellpool/a', commit: 'abc', filesModified: [] },
   ...{ tokensUsed: 1, tests: null, error: null, artifacts: '/a' },

@@ -1,6 +1,9 @@
 /** In which order a job's end is told: dying between any two steps must neither lose the work nor repeat it. */
 import { UnrecoverableError, WaitingError } from 'bullmq';
+import { pino } from 'pino';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { Tally } from '../../src/redis/tally.ts';
+import type { JobContext } from '../../src/worker/held-job.ts';
 import { conclude } from '../../src/worker/job-ending.ts';
 import { jobOf, resultOf } from '../support/jobs.ts';
 import { type TestRedis, testRedis } from '../support/redis.ts';
@@ -11,6 +14,11 @@ beforeAll(async () => {
   server = await testRedis();
 });
 afterAll(() => server.close());
+
+const outcomesIn = async ({ tally }: JobContext) => {
+  const { outcomes } = await tally.totals();
+  return Object.entries(outcomes).filter(([, times]) => times > 0);
+};
 
 /** A job in a worker's hands whose attempt has begun. */
 async function begun() {
@@ -51,6 +59,53 @@ test('an attempt that goes back uncounted is said to have ended, and the job wai
   expect((await dataOf('a')).results).toEqual([]);
   expect(results).toEqual([]);
   expect(await neverEnded()).toBe(false);
+});
+
+test('an attempt is counted when its result stands in the job, and once, however often a worker dies after that', async () => {
+  const { held } = await begun();
+  const result = { ...resultOf('a', 'committed'), tokensUsed: 9 };
+  await conclude(held, result, { next: 'done' });
+  await conclude(held, result, { next: 'done' });
+  expect(await outcomesIn(held.context)).toEqual([['committed', 1]]);
+  expect((await held.context.tally.totals()).tokens).toBe(9);
+  // The next attempt has a folder of its own.
+  const again = { ...resultOf('a', 'reverted', 2), artifacts: '/tmp/b' };
+  await expect(conclude(held, again, { next: 'retry', afterMs: 1 })).rejects.toThrow('reverted');
+  expect(await outcomesIn(held.context)).toEqual([
+    ['committed', 1],
+    ['reverted', 1],
+  ]);
+});
+
+test('attempts without a folder are told apart by when their task was put on the queue, and their number', async () => {
+  const { held } = await begun();
+  const result = { ...resultOf('a', 'cancelled'), artifacts: '' };
+  const end = (attempt: number) =>
+    conclude(held, { ...result, attempt }, { next: 'give-up', why: null }).catch(error => error);
+  for (const attempt of [1, 1, 2]) expect(await end(attempt)).toBeInstanceOf(UnrecoverableError);
+  expect(await outcomesIn(held.context)).toEqual([['cancelled', 2]]);
+});
+
+test('an attempt that goes back uncounted, or is not ours any more, is not counted', async () => {
+  const { held, redis, key } = await begun();
+  const back = conclude(held, resultOf('a', 'cancelled'), { next: 'requeue', afterMs: 0 });
+  await expect(back).rejects.toBeInstanceOf(WaitingError);
+  await redis.del(`${key}:lock`);
+  await expect(conclude(held, resultOf('a', 'committed'), { next: 'done' })).rejects.toMatchObject({ code: 'FENCED' });
+  expect(await outcomesIn(held.context)).toEqual([]);
+});
+
+test('a tally that cannot be written makes no failure of what is done, and is told in the log', async () => {
+  const { held, dataOf } = await begun();
+  const gone = await server.connect('producer');
+  gone.disconnect();
+  const lines: { msg?: string }[] = [];
+  const log = pino({}, { write: (line: string) => void lines.push(JSON.parse(line)) });
+  const result = resultOf('a', 'committed');
+  const uncounted = { ...held, context: { ...held.context, log, tally: new Tally(gone, { prefix: 'gone' }) } };
+  expect(await conclude(uncounted, result, { next: 'done' })).toEqual(result);
+  expect((await dataOf('a')).results).toEqual([result]);
+  expect(lines).toMatchObject([{ msg: 'the attempt could not be counted' }]);
 });
 
 test('it is said before somebody else can take the job', async () => {

@@ -11,7 +11,7 @@ import { taskKeys } from '../../src/redis/keys.ts';
 import { REASONS } from '../../src/worker/held-job.ts';
 import { RetryAfter } from '../../src/worker/job-ending.ts';
 import { processJob } from '../../src/worker/process-job.ts';
-import { jobOf } from '../support/jobs.ts';
+import { jobOf, resultOf } from '../support/jobs.ts';
 import { type TestRedis, testRedis } from '../support/redis.ts';
 import { makeRepository } from '../support/repository.ts';
 import { committedBefore, type JobSetting, jobSetting } from './job-setting.ts';
@@ -145,6 +145,15 @@ describe('an attempt whose worker died after its commit', () => {
     const again = (await queue.getJob('a')) ?? expect.fail();
     expect(await processJob(context, again, token, NEVER)).toMatchObject({ outcome: 'committed', commit });
   });
+});
+
+test('a job that is found done is counted, if the worker that did it died before it could', async () => {
+  const setting = await jobSetting(server);
+  const { context } = setting;
+  const done = resultOf('a', 'committed');
+  const { job, token } = await setting.take({ ...jobOf('a'), results: [done] });
+  for (let time = 0; time < 2; time++) expect(await processJob(context, job, token, NEVER)).toEqual(done);
+  expect(await context.tally.totals()).toMatchObject({ outcomes: { committed: 1 }, tokens: 1 });
 });
 
 test('an attempt whose lock was lost goes back uncounted if nobody else has it, with what was spent on it', async () => {
