@@ -25,6 +25,13 @@ export interface HeldPortLease extends PortLease {
   readonly owner: string;
 }
 
+export interface PortCounts {
+  /** Expired leases too: their processes may live. */
+  leased: number;
+  /** Of all ranges that workers of the host have named so far; some of them may have to rest for a moment. */
+  free: number;
+}
+
 export interface PortRange {
   readonly from: number;
   /** Included. */
@@ -93,6 +100,13 @@ export class PortLeases {
   /** Every lease of the host, whatever range it came from; the first to expire first. */
   async held(): Promise<HeldPortLease[]> {
     return entries(await held.run(this.#redis, this.#keys, []));
+  }
+
+  /** How many ports there are of each kind. */
+  async counts(): Promise<PortCounts> {
+    const [free = '', leasedKey = ''] = this.#keys;
+    const [leasedCount, freeCount] = await Promise.all([this.#redis.zcard(leasedKey), this.#redis.zcard(free)]);
+    return { leased: leasedCount, free: freeCount };
   }
 
   /** Those of `held()` that have expired. */

@@ -8,6 +8,7 @@ import { readProcess } from '../../src/os/process-table.ts';
 import { cellKeys } from '../../src/redis/keys.ts';
 import { PortLeases } from '../../src/redis/port-lease.ts';
 import type { CellRecord } from '../../src/redis/registry.ts';
+import { Tally } from '../../src/redis/tally.ts';
 import { killCellProcesses } from '../../src/worker/cell-processes.ts';
 import { hasProc, isAlive, leaveDaemon } from '../os/support.ts';
 import { type TestRedis, testRedis } from '../support/redis.ts';
@@ -322,6 +323,26 @@ describe('what belongs to no registered cell', () => {
     expect(left).toEqual([{ kind: 'lease', name: String(used?.port), why: 'a process uses it' }]);
     expect((await setting.ports.held()).map(({ port }) => port).sort()).toEqual([used?.port, fresh?.port].sort());
   });
+});
+
+test('what is removed is counted, once, and a dry run counts nothing', async () => {
+  const tally = new Tally(setting.redis, { prefix: setting.prefix });
+  const reaper = await setting.reaper({ tally });
+  setting.oldFolder(A);
+  await reaper.run({ dryRun: true });
+  expect((await tally.totals()).reaped.folder).toBe(0);
+  await reaper.run();
+  await reaper.run();
+  expect((await tally.totals()).reaped).toMatchObject({ folder: 1, cell: 0 });
+});
+
+test('a tally that cannot be written stops no reaper', async () => {
+  const gone = await server.connect('producer');
+  gone.disconnect();
+  const reaper = await setting.reaper({ tally: new Tally(gone, { prefix: setting.prefix }) });
+  setting.oldFolder(A);
+  expect((await reaper.run()).reaped).toMatchObject([{ kind: 'folder' }]);
+  expect(await setting.things()).toEqual(NOTHING);
 });
 
 describe('a cell that cannot be removed', () => {
