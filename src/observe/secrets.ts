@@ -28,7 +28,21 @@ export function secretsOfEnvironment(
   env: Readonly<Record<string, string | undefined>>,
   named: readonly string[] = [],
 ): string[] {
-  return Object.entries(env).flatMap(([name, value = '']) => secretsOfValue(name, value, named.includes(name)));
+  return Object.entries(env).flatMap(([name, value = '']) => [
+    ...secretsOfValue(name, value, named.includes(name)),
+    ...(HEADERS.test(name) ? secretsOfHeaders(value) : []),
+  ]);
+}
+
+/** What is sent along to a collector of traces, written `name=value,name=value`. */
+const HEADERS = /^OTEL_EXPORTER_OTLP_(\w+_)?HEADERS$/;
+
+function secretsOfHeaders(text: string): string[] {
+  const values = text.split(',').map(part => part.slice(part.indexOf('=') + 1).trim());
+  return values
+    .flatMap(value => [value, decoded(value)])
+    .flatMap(value => [value, value.replace(/^\w+ /, '')])
+    .filter(isWorthHiding);
 }
 
 /** All that a worker with these settings and this environment knows before there is a cell. */

@@ -29,6 +29,15 @@ describe('of an environment', () => {
     expect(secretsOfEnvironment(env)).toEqual(['ghp_abc123', '/Ab/cDeFg+1234567']);
   });
 
+  test('the headers for a collector of traces are secrets, each for itself', () => {
+    const found = secretsOfEnvironment({
+      OTEL_EXPORTER_OTLP_HEADERS: 'x-tenant=team, x-api=0a1b2c3d4e5f',
+      OTEL_EXPORTER_OTLP_TRACES_HEADERS: 'Authorization=Basic%20dXNlcjpwYXNz',
+    });
+    expect(found).toEqual(expect.arrayContaining(['0a1b2c3d4e5f', 'dXNlcjpwYXNz']));
+    expect(found).not.toContain('team');
+  });
+
   test('what is short or plain is none, whatever its name', () => {
     const plain = [
       '1',
