@@ -58,7 +58,7 @@ interface Work {
 async function work(given: Work): Promise<number> {
   const { flags, signal, redis } = given;
   const { prefix, retention } = given.target.settings;
-  const producer = new Producer({ redis, prefix, retention });
+  const producer = new Producer({ redis, prefix, retention, tracing: await given.connected.tracing() });
   const queue = openQueue(redis, prefix);
   const it = new Bridge({ ...bridgeOf(given), producer, queue });
   try {

@@ -2,6 +2,7 @@
 import type { Redis } from 'ioredis';
 import type { Settings } from '../config.ts';
 import { asCellpoolError } from '../errors.ts';
+import { openTracing, type Tracing } from '../observe/tracing.ts';
 import { checkRedis, connectRedis, type RedisRole } from '../redis/connection.ts';
 import { openRedis, type RedisHandle } from '../redis/open-redis.ts';
 
@@ -9,6 +10,8 @@ export interface Connected {
   readonly origin: RedisHandle['origin'];
   /** A checked connection; closed with the command. */
   connection(role: RedisRole): Promise<Redis>;
+  /** Null unless the environment names a collector; what is left is sent when the command ends. */
+  tracing(): Promise<Tracing | null>;
 }
 
 /**
@@ -22,9 +25,10 @@ export async function withRedis<T>(
   work: (connected: Connected) => Promise<T>,
   signal?: AbortSignal,
 ): Promise<T> {
-  const { redisUrl, home } = settings;
+  const { redisUrl, home, host } = settings;
   const handle = await openRedis({ redisUrl, home, say, signal });
   const clients: Redis[] = [];
+  let tracing: Promise<Tracing | null> | null = null;
   try {
     return await work({
       origin: handle.origin,
@@ -34,8 +38,14 @@ export async function withRedis<T>(
         await checkRedis(client);
         return client;
       },
+      tracing() {
+        tracing ??= openTracing({ host, onProblem: say });
+        return tracing;
+      },
     });
   } finally {
+    // It was told already if it could not be loaded.
+    await (await tracing?.catch(() => null))?.close();
     for (const client of clients) client.disconnect();
     await handle.close().catch((error: unknown) => {
       const { message, hint } = asCellpoolError(error);

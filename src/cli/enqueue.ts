@@ -18,7 +18,8 @@ export async function enqueue(file: string | undefined, flags: TaskFlags): Promi
 
 async function put({ settings, source, tasks, plan }: TaskCall, flags: TaskFlags, connected: Connected) {
   const { prefix, retention } = settings;
-  const producer = new Producer({ redis: await connected.connection('producer'), prefix, retention });
+  const [redis, tracing] = [await connected.connection('producer'), await connected.tracing()];
+  const producer = new Producer({ redis, prefix, retention, tracing });
   return producer
     .enqueue(tasks, { repository: source.path, plan }, { again: flags.again === true })
     .finally(() => producer.close());

@@ -84,7 +84,8 @@ async function work(
 ): Promise<RunEnd> {
   const { settings, source, tasks, plan } = call;
   const { prefix, retention } = settings;
-  const producer = new Producer({ redis: await connected.connection('producer'), prefix, retention });
+  const [redis, tracing] = [await connected.connection('producer'), await connected.tracing()];
+  const producer = new Producer({ redis, prefix, retention, tracing });
   const enqueued = await producer
     .enqueue(tasks, { repository: source.path, plan }, { again: flags.again === true, retryFailed: true })
     .finally(() => producer.close());
@@ -185,6 +186,7 @@ async function workOff(
   const pool = await WorkerPool.start({
     settings,
     redis,
+    tracing: await connected.tracing(),
     log: createLogger(settings.logLevel ?? 'warn', redactor),
     redactor,
     onRefused: (provider, reason) => heldUp.refused(provider, reason),

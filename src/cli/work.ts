@@ -40,6 +40,7 @@ async function workWith(settings: Settings, json: boolean, connected: Connected,
   const pool = await WorkerPool.start({
     settings,
     redis: await connected.connection('worker'),
+    tracing: await connected.tracing(),
     // A person at a terminal reads the outcomes; the log's JSON is for files.
     log: createLogger(settings.logLevel ?? (process.stderr.isTTY ? 'warn' : 'info'), redactor),
     redactor,

@@ -1,5 +1,5 @@
 /** The task queue as BullMQ sees it: how it is opened, and the options every job gets. */
-import { type JobsOptions, type KeepJobs, Queue } from 'bullmq';
+import { type JobsOptions, type KeepJobs, Queue, type Telemetry } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { DEFAULTS } from '../config.ts';
 import { jobIdOf, TASK_QUEUE } from './names.ts';
@@ -15,8 +15,11 @@ export type TaskQueue = Queue<unknown, unknown, typeof TASK_JOB>;
  * Opens the queue on a connection that stays the caller's: `close()` of the queue leaves it open. A connection of a
  * producer must be ready by now (`checkRedis`), because BullMQ gives up for good when its first command fails.
  */
-export function openQueue(redis: Redis, prefix: string): TaskQueue {
-  const queue: TaskQueue = new Queue(TASK_QUEUE, { connection: redis, prefix, skipWaitingForReady: true });
+export function openQueue(redis: Redis, prefix: string, telemetry?: Telemetry): TaskQueue {
+  const queue: TaskQueue = new Queue(TASK_QUEUE, {
+    ...{ connection: redis, prefix, skipWaitingForReady: true },
+    ...(telemetry === undefined ? {} : { telemetry }),
+  });
   // Every call rejects with its own error; without a listener BullMQ prints them a second time.
   queue.on('error', () => undefined);
   return queue;

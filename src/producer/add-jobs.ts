@@ -6,7 +6,7 @@
  * remove what the first has just added. So a script of ours and BullMQ's script for adding run in one transaction; the
  * second does nothing when the first has left a job in place.
  */
-import { Job } from 'bullmq';
+import { Job, SpanKind } from 'bullmq';
 import { CellpoolError, messageOf } from '../errors.ts';
 import type { TaskJob } from '../job/job.ts';
 import { type JobRetention, jobOptions, TASK_JOB, type TaskQueue } from '../job/queue.ts';
@@ -64,6 +64,8 @@ export async function addJobs(
       if (messageOf(error).startsWith('NOSCRIPT')) return addSingly(queue, entries);
       throw error;
     });
+    // One that was not added has no trace.
+    for (const [at, reply] of replies.entries()) if (reply !== 'kept') entries[at]?.end();
     added.push(...replies);
   }
   return added;
@@ -72,13 +74,25 @@ export async function addJobs(
 type Entry = ReturnType<typeof entryOf>;
 
 function entryOf(queue: TaskQueue, { data, replaces }: NewJob, retention: JobRetention | undefined) {
-  const options = jobOptions(data.task, retention);
-  const id = options.jobId;
+  const kept = jobOptions(data.task, retention);
+  const id = kept.jobId;
+  const { metadata, end } = beginTrace(queue, id);
+  const options = metadata === null ? kept : { ...kept, telemetry: { metadata } };
   const { jobData } = new Job(queue, TASK_JOB, data, options, id).toFlowEntry();
   const { outcome } = taskKeys(queue.opts.prefix ?? DEFAULT_PREFIX, id);
   const keys = [queue.toKey(id), queue.toKey('completed'), queue.toKey('failed'), outcome];
   const take = [...keys, id, String(replaces ?? '')];
-  return { id, jobData, take };
+  return { id, jobData, take, end };
+}
+
+/** The span that the trace of a task begins with, and what the job takes of it to its workers; nothing without tracing. */
+function beginTrace({ opts: { telemetry } }: TaskQueue, id: string): { metadata: string | null; end(): void } {
+  if (telemetry === undefined) return { metadata: null, end: () => undefined };
+  const { tracer, contextManager } = telemetry;
+  const span = tracer.startSpan('enqueue', { kind: SpanKind.PRODUCER });
+  span.setAttributes({ 'cellpool.task': id });
+  const metadata = contextManager.getMetadata(span.setSpanOnContext(contextManager.active()));
+  return { metadata, end: () => span.end() };
 }
 
 async function addTogether(queue: TaskQueue, entries: readonly Entry[]): Promise<Added[]> {

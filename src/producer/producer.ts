@@ -11,6 +11,7 @@ import type { AttemptResult } from '../job/outcome.ts';
 import { type JobRetention, openQueue, type TaskQueue } from '../job/queue.ts';
 import { hasEnded, hasEndedWell, readJob, readJobs, type StoredJob } from '../job/stored-job.ts';
 import { faultsOf, type Task } from '../job/task.ts';
+import type { Tracing } from '../observe/tracing.ts';
 import { checkRedis } from '../redis/connection.ts';
 import { Dependencies } from '../redis/dependencies.ts';
 import { addJobs, type NewJob } from './add-jobs.ts';
@@ -47,16 +48,18 @@ export class Producer {
   readonly #redis: Redis;
   readonly #prefix: string;
   readonly #retention: JobRetention | undefined;
+  readonly #tracing: Tracing | null;
   #queue: TaskQueue | null = null;
 
   /**
    * `redis` is a connection in the producer's role; it stays the caller's and is not closed here. `retention` is for
-   * how long and how many ended jobs are kept; left out: 30 days, 10,000.
+   * how long and how many ended jobs are kept; left out: 30 days, 10,000. With `tracing` a trace begins with each job.
    */
-  constructor(options: { redis: Redis; prefix: string; retention?: JobRetention }) {
+  constructor(options: { redis: Redis; prefix: string; retention?: JobRetention; tracing?: Tracing | null }) {
     this.#redis = options.redis;
     this.#prefix = options.prefix;
     this.#retention = options.retention;
+    this.#tracing = options.tracing ?? null;
   }
 
   /**
@@ -106,7 +109,7 @@ export class Producer {
 
   async #open(): Promise<TaskQueue> {
     await checkRedis(this.#redis);
-    this.#queue ??= openQueue(this.#redis, this.#prefix);
+    this.#queue ??= openQueue(this.#redis, this.#prefix, this.#tracing?.telemetry);
     return this.#queue;
   }
 }

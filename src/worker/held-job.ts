@@ -6,6 +6,7 @@ import type { AttemptResult, Stage } from '../job/outcome.ts';
 import type { TaskQueue } from '../job/queue.ts';
 import type { Logger } from '../observe/logger.ts';
 import type { Redactor } from '../observe/redact.ts';
+import type { Tracing } from '../observe/tracing.ts';
 import type { Budgets } from '../redis/budget.ts';
 import type { Cooldowns } from '../redis/cooldown.ts';
 import type { Begun, Fence } from '../redis/fence.ts';
@@ -29,6 +30,8 @@ export interface JobContext {
   /** For which a job stays ours without renewal, in milliseconds. */
   lockMs: number;
   log: Logger;
+  /** Left out or null: nothing is traced. */
+  tracing?: Tracing | null | undefined;
   /** What goes to Redis and into prompts is redacted first. */
   redactor: Redactor;
   /** Called with every cell's life, so that the worker knows when the last one has ended. */

@@ -1,5 +1,5 @@
 /** The queue as a worker of it: how BullMQ takes jobs for us, and for how long they are ours. */
-import { type Job, Worker } from 'bullmq';
+import { type Job, type Telemetry, Worker } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { TASK_QUEUE } from '../job/names.ts';
 import type { AttemptResult } from '../job/outcome.ts';
@@ -30,10 +30,11 @@ export interface JobQueueOptions {
   work(job: Job, token: string): Promise<AttemptResult>;
   /** The job has ended for good, and BullMQ knows it. */
   onEnded?(id: string): void;
+  telemetry?: Telemetry | undefined;
 }
 
 /** Jobs come once `run` is called. The locks are to be closed after the worker. */
-export function openJobQueue({ redis, prefix, concurrency, log, work, onEnded }: JobQueueOptions): {
+export function openJobQueue({ redis, prefix, concurrency, log, work, onEnded, telemetry }: JobQueueOptions): {
   worker: Worker;
   locks: JobLocks;
 } {
@@ -46,6 +47,7 @@ export function openJobQueue({ redis, prefix, concurrency, log, work, onEnded }:
     skipLockRenewal: true,
     stalledInterval: STALLED_MS,
     maxStalledCount: MAX_STALLS,
+    ...(telemetry === undefined ? {} : { telemetry }),
     settings: { backoffStrategy: (_made, _type, error) => (error instanceof RetryAfter ? error.afterMs : 0) },
   });
   worker.on('error', error => log.warn({ problem: error.message }, 'queue trouble'));

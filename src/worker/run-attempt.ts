@@ -33,6 +33,7 @@ export async function runAttempt(run: Attempt): Promise<{ result: AttemptResult;
   const report = new ProgressReport(job, context.host, attempt);
   const provider = providerNews(run);
   const budget = new BudgetReport(run);
+  const span = context.tracing?.attempt({ task: task.id, attempt, host: context.host });
   const cell = runCell(spawner, {
     config: {
       ...spawnConfigOf(run),
@@ -48,6 +49,7 @@ export async function runAttempt(run: Attempt): Promise<{ result: AttemptResult;
     onStage: (stage, spawned) => {
       context.onStage(task.id, stage);
       report.stage(stage, spawned?.cell ?? null);
+      span?.stage(stage, spawned?.cell.cellId ?? null);
     },
     usedUp: budget.usedUp,
     onUsage: (tokens, costUsd) => {
@@ -60,6 +62,7 @@ export async function runAttempt(run: Attempt): Promise<{ result: AttemptResult;
   // The cell alone: what follows may have to wait for Redis, and nothing is left on this host by then.
   context.onCell(cell);
   const result = await cell;
+  span?.end(result);
   if (result.error?.code === 'PROVIDER_BUSY') provider.lasts(result.error.message);
   await report.written();
   const [ofProvider, ofBudget] = await Promise.all([provider.waitMs(), budget.ended()]);

@@ -5,12 +5,9 @@
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Job, Worker } from 'bullmq';
-import type { Redis } from 'ioredis';
-import type { HookCallbacks } from '../cell/hook-facts.ts';
-import { CONCURRENCY_CAP, type Settings } from '../config.ts';
+import { CONCURRENCY_CAP } from '../config.ts';
 import { messageOf } from '../errors.ts';
 import type { AttemptResult } from '../job/outcome.ts';
-import type { Logger } from '../observe/logger.ts';
 import { Redactor } from '../observe/redact.ts';
 import { secretsOfWorker } from '../observe/secrets.ts';
 import { ownIdentity } from '../os/identity.ts';
@@ -24,6 +21,7 @@ import { Admission } from './admit.ts';
 import { type JobContext, REASONS } from './held-job.ts';
 import type { JobLocks } from './job-locks.ts';
 import { LOCK_MS, openJobQueue } from './job-queue.ts';
+import type { PoolOptions } from './pool-options.ts';
 import { processJob } from './process-job.ts';
 import { type RedisParts, redisParts } from './redis-parts.ts';
 import { SpawnerPool, siteOptionsOf } from './spawner-pool.ts';
@@ -34,27 +32,10 @@ const HAND_BACK_MS = 10_000;
 /** A job that may not begin here right now is looked at again so soon. */
 const HOLD_MS = 1_000;
 
+export type { PoolOptions } from './pool-options.ts';
+
 /** Of a job that is put back before anything is done for it. */
 const NEVER = new AbortController().signal;
-
-export interface PoolOptions {
-  settings: Settings;
-  /** A connection of the worker role; it stays the caller's. */
-  redis: Redis;
-  log: Logger;
-  /** The one that `log` was made with; left out: one that knows what settings and environment hold. */
-  redactor?: Redactor;
-  /** Called after the hooks of the repository, for every attempt. */
-  hooks?: HookCallbacks;
-  onResult?: (result: AttemptResult) => void;
-  /** Told when a provider does not take our credentials; its tasks wait. */
-  onRefused?: (provider: string, reason: string) => void;
-  onUsedUp?: JobContext['onUsedUp'];
-  /** Told why no more cells are begun for now, and with null that they are again. */
-  onHeld?: (why: string | null) => void;
-  /** Milliseconds after which a task that waits for others looks again by itself; left out: 30 s. */
-  lookAgainMs?: number;
-}
 
 type Own = Pick<WorkerPool, 'concurrency' | 'isolation'>;
 
@@ -98,7 +79,10 @@ export class WorkerPool {
     const context = { ...this.#contextOf(options), ...parts, spawners, redactor };
     const work = (job: Job, token: string) => this.#work(context, job, token);
     const onEnded = (id: string) => parts.dependencies.release(id);
-    const { worker: bull, locks } = openJobQueue({ redis, prefix, concurrency, log, work, onEnded });
+    const { worker: bull, locks } = openJobQueue({
+      ...{ redis, prefix, concurrency, log, work, onEnded },
+      telemetry: options.tracing?.telemetry,
+    });
     this.#worker = bull;
     this.#locks = locks;
     this.#upkeep = new Upkeep({
@@ -175,9 +159,10 @@ export class WorkerPool {
   }
 
   #contextOf(options: PoolOptions): Omit<JobContext, keyof RedisParts | 'spawners' | 'redactor'> {
-    const { settings, log, hooks = {}, onResult, onRefused, onUsedUp } = options;
+    const { settings, log, tracing, hooks = {}, onResult, onRefused, onUsedUp } = options;
     return {
       hooks,
+      tracing,
       host: settings.host,
       lockMs: LOCK_MS,
       log,
