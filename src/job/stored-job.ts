@@ -42,16 +42,22 @@ export async function readJob(queue: TaskQueue, taskId: string): Promise<StoredJ
     const job = await queue.getJob(id);
     if (job === undefined) return null;
     const common = { id, state, finishedOn: job.finishedOn ?? null, result: resultOf(job) };
-    const parsed = taskJobSchema.safeParse(job.data, { error: sayIssue });
-    if (!parsed.success) return { ...common, data: null, fault: firstFault(parsed.error) };
-    if (parsed.data.task.id !== taskId) {
-      return { ...common, data: null, fault: `holds the task ${JSON.stringify(parsed.data.task.id)}` };
-    }
-    return { ...common, data: parsed.data, fault: null };
+    return { ...common, ...understoodData(taskId, job.data) };
   } catch (error) {
     if (!isNonsense(error)) throw error;
     return { id, state, finishedOn: null, result: null, data: null, fault: messageOf(error) };
   }
+}
+
+/** What a job holds for the task, or why that is nothing of ours. */
+export function understoodData(
+  taskId: string,
+  data: unknown,
+): { data: TaskJob; fault: null } | { data: null; fault: string } {
+  const parsed = taskJobSchema.safeParse(data, { error: sayIssue });
+  if (!parsed.success) return { data: null, fault: firstFault(parsed.error) };
+  if (parsed.data.task.id === taskId) return { data: parsed.data, fault: null };
+  return { data: null, fault: `holds the task ${JSON.stringify(parsed.data.task.id)}` };
 }
 
 /** Jobs looked up at once; their answers are held in memory together. */

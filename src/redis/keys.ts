@@ -55,6 +55,11 @@ export function cellKeys(prefix: string, host: string): CellKeys {
   };
 }
 
+/** Sorted set: every host that may have cells -> epoch ms at which one of its workers last said so. */
+export function hostsKey(prefix: string): string {
+  return `${checked(prefix, 'prefix')}:hosts`;
+}
+
 export interface TaskKeys {
   /** Hash: the last number given to an attempt of the task, and how many in a row have not ended. */
   readonly fence: string;

@@ -12,7 +12,7 @@ import { messageOf } from '../errors.ts';
 import { taskIdFault } from '../job/names.ts';
 import { STAGES, type Stage } from '../job/outcome.ts';
 import { wholeFile } from '../os/whole-file.ts';
-import { type CellKeys, cellKeys, DEFAULT_PREFIX } from './keys.ts';
+import { type CellKeys, cellKeys, DEFAULT_PREFIX, hostsKey } from './keys.ts';
 import { inTurn } from './turn.ts';
 
 const identitySchema = z.object({
@@ -75,6 +75,7 @@ export class CellRegistry {
   readonly home: string;
   readonly #redis: Redis;
   readonly #keys: CellKeys;
+  readonly #hosts: string;
   readonly #folder: string;
   /** Cells of this process. */
   readonly #own = new Map<string, CellRecord>();
@@ -82,6 +83,7 @@ export class CellRegistry {
   constructor(redis: Redis, { prefix = DEFAULT_PREFIX, host, home }: RegistryOptions) {
     this.#redis = redis;
     this.#keys = cellKeys(prefix, host);
+    this.#hosts = hostsKey(prefix);
     this.host = host;
     this.home = home;
     this.#folder = join(home, 'registry');
@@ -98,11 +100,14 @@ export class CellRegistry {
     await mkdir(this.#folder, { recursive: true, mode: 0o700 });
     if (!(await this.#toDisk(record))) return;
     const now = String(Date.now());
-    await this.#redis
-      .multi()
-      .hset(this.#keys.records, record.cellId, JSON.stringify(record))
-      .hset(this.#keys.beats, record.cellId, now)
-      .exec();
+    await Promise.all([
+      this.#enterHost(now),
+      this.#redis
+        .multi()
+        .hset(this.#keys.records, record.cellId, JSON.stringify(record))
+        .hset(this.#keys.beats, record.cellId, now)
+        .exec(),
+    ]);
   }
 
   /** Enters what became known of a cell of this process. Harmless for one that is not. */
@@ -146,7 +151,15 @@ export class CellRegistry {
   async beat(): Promise<void> {
     if (this.#own.size === 0) return;
     const now = String(Date.now());
-    await this.#redis.hset(this.#keys.beats, Object.fromEntries([...this.#own.keys()].map(id => [id, now])));
+    await Promise.all([
+      this.#enterHost(now),
+      this.#redis.hset(this.#keys.beats, Object.fromEntries([...this.#own.keys()].map(id => [id, now]))),
+    ]);
+  }
+
+  /** Where others look for hosts that have cells; see `FleetCells`. Again at each beat: Redis may forget. */
+  async #enterHost(now: string): Promise<void> {
+    await this.#redis.zadd(this.#hosts, now, this.host);
   }
 
   /** All entries of this host: those in Redis, and those on disk below this state folder. */
@@ -167,7 +180,7 @@ export class CellRegistry {
         onDisk: onDisk.has(cellId),
         inRedis: inRedis[cellId] !== undefined,
       };
-      return { ...common, ...understood(cellId, text) };
+      return { ...common, ...understoodRecord(cellId, text) };
     });
   }
 
@@ -209,7 +222,8 @@ export function isCellId(id: string): boolean {
   return taskIdFault(id.slice(0, cut)) === null && /^[0-9a-f]{8}$/.test(id.slice(cut + 1));
 }
 
-function understood(
+/** The record that stands under a cell's id, or why it is none. */
+export function understoodRecord(
   cellId: string,
   text: string,
 ): { record: CellRecord; fault: null } | { record: null; fault: string } {

@@ -1,0 +1,55 @@
+/** The cells of a pool with what their jobs say of them. */
+import { type FleetCell, FleetCells } from '../../redis/fleet-cells.ts';
+import type { ViewContext } from './context.ts';
+import type { CellFacts } from './facts.ts';
+import { memoryOf } from './recorded.ts';
+import { type ViewedJob, viewJobs } from './viewed-job.ts';
+
+/** All cells of all hosts, by host and start, those of dead workers too. */
+export async function readCells(context: ViewContext): Promise<CellFacts[]> {
+  const cells = await new FleetCells(context.redis, context).list();
+  const [jobs, memory] = await Promise.all([
+    viewJobs(
+      context,
+      cells.map(({ record }) => record.taskId),
+    ),
+    memoryOf(
+      context,
+      cells.map(({ record }) => record.cellId),
+    ),
+  ]);
+  return cells.map((cell, at) => factsOf(cell, jobs[at] ?? null, memory.get(cell.record.cellId) ?? null));
+}
+
+function factsOf({ host, record, beatAt }: FleetCell, job: ViewedJob | null, memoryBytes: number | null): CellFacts {
+  // The job may be another cell's by now, or one that was put on the queue anew.
+  const isOurs = record.job === null || job?.enqueuedAt === record.job.enqueuedAt;
+  const task = isOurs ? job?.data?.task : undefined;
+  const tells = isOurs && job?.progress?.cellId === record.cellId;
+  return {
+    cellId: record.cellId,
+    host,
+    workerId: record.worker.id,
+    taskId: record.taskId,
+    title: task?.title ?? null,
+    repository: record.repository,
+    attempt: record.attempt,
+    stage: record.stage,
+    startedAt: record.createdAt,
+    tokensUsed: tells ? (job?.progress?.tokensUsed ?? 0) : 0,
+    tokenBudget: task?.tokenBudget ?? null,
+    model: modelOf(isOurs ? job : null),
+    memoryBytes,
+    port: record.port?.port ?? null,
+    isolation: record.isolation,
+    lastSignAt: beatAt,
+    abandoned: record.abandoned,
+  };
+}
+
+/** `provider/model` of the task, or else of what its repository sets for opencode; null when its worker decides. */
+export function modelOf(job: ViewedJob | null): string | null {
+  if (job?.data == null) return null;
+  const { model } = job.data.plan.opencode;
+  return job.data.task.model ?? (typeof model === 'string' ? model : null);
+}

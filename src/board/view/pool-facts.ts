@@ -1,0 +1,84 @@
+/** The pool at one moment, cheap enough to be read every second: only the latest ended jobs are looked at. */
+import { Cooldowns } from '../../redis/cooldown.ts';
+import { endedKeys } from '../../redis/keys.ts';
+import { WorkerList } from '../../redis/worker-list.ts';
+import { readCells } from './cell-facts.ts';
+import type { ViewContext } from './context.ts';
+import type { CooldownFacts, EndedFacts, PoolFacts, QueueFacts, WorkerFacts } from './facts.ts';
+import { readHours } from './recorded.ts';
+import { viewJobs } from './viewed-job.ts';
+
+export interface PoolOptions {
+  /** How many hours back, the present one included. */
+  hours: number;
+  /** How many of the tasks that ended last. */
+  latest: number;
+}
+
+/** @throws the error of Redis when it is away */
+export async function readPool(context: ViewContext, { hours, latest }: PoolOptions): Promise<PoolFacts> {
+  const at = Date.now();
+  // All at once: what waits for an answer of its own is at most three answers away.
+  const [queue, workers, cells, cooldowns, recorded, ended] = await Promise.all([
+    readQueue(context),
+    readWorkers(context),
+    readCells(context),
+    readCooldowns(context),
+    readHours(context, hours),
+    readEnded(context, latest),
+  ]);
+  return { at, prefix: context.prefix, queues: [queue], workers, cells, cooldowns, hours: recorded, latest: ended };
+}
+
+export async function readQueue({ queue }: ViewContext): Promise<QueueFacts> {
+  const [counts, paused] = await Promise.all([queue.getJobCounts(), queue.isPaused()]);
+  const of = (...states: string[]) => states.reduce((sum, state) => sum + (counts[state] ?? 0), 0);
+  return {
+    name: queue.name,
+    paused,
+    waiting: of('waiting', 'prioritized'),
+    running: of('active'),
+    delayed: of('delayed'),
+    completed: of('completed'),
+    failed: of('failed'),
+  };
+}
+
+/** Those that said something in the last 30 s, by host and start. */
+export async function readWorkers({ redis, prefix }: ViewContext): Promise<WorkerFacts[]> {
+  const listed = await new WorkerList(redis, { prefix }).list();
+  return listed
+    .map(({ id, host, pid, startedAt, beatAt, concurrency, running, draining }) => ({
+      ...{ id, host, pid, startedAt, lastSignAt: beatAt },
+      ...{ concurrency, running: running.length, draining },
+    }))
+    .sort((a, b) => (a.host === b.host ? a.startedAt - b.startedAt : a.host < b.host ? -1 : 1));
+}
+
+async function readCooldowns({ redis, prefix }: ViewContext): Promise<CooldownFacts[]> {
+  const listed = await new Cooldowns(redis, { prefix }).list();
+  return listed.map(({ name, kind, reason, until }) => ({ name, kind, reason, until }));
+}
+
+/** The tasks that ended last, latest first. */
+export async function readEnded(context: ViewContext, count: number): Promise<EndedFacts[]> {
+  if (count <= 0) return [];
+  const { completed, failed } = endedKeys(context.prefix);
+  const { redis } = context;
+  const found = await Promise.all([completed, failed].map(key => redis.zrevrange(key, 0, count - 1, 'WITHSCORES')));
+  const ids = found
+    .flatMap(pairs => pairs.flatMap((id, at) => (at % 2 === 0 ? [{ id, at: Number(pairs[at + 1]) }] : [])))
+    .sort((a, b) => b.at - a.at)
+    .slice(0, count);
+  const jobs = await viewJobs(
+    context,
+    ids.map(({ id }) => id),
+  );
+  return jobs.flatMap((job): EndedFacts[] => {
+    // Somebody may have put it on the queue anew, or BullMQ forgotten it, since the list was read.
+    if (job?.endedAt == null) return [];
+    const { taskId, data, result } = job;
+    const [title, repository] = [data?.task.title ?? null, data?.repository ?? ''];
+    return [{ taskId, title, repository, endedAt: job.endedAt, result }];
+  });
+}
