@@ -42,6 +42,7 @@ function factsOf({ host, record, beatAt }: FleetCell, job: ViewedJob | null, mem
     memoryBytes,
     port: record.port?.port ?? null,
     isolation: record.isolation,
+    artifacts: record.artifacts,
     lastSignAt: beatAt,
     abandoned: record.abandoned,
   };

@@ -24,6 +24,8 @@ export interface CellFacts {
   memoryBytes: number | null;
   port: number | null;
   isolation: IsolationLevel;
+  /** Folder on its host where its logs, and later all of its artifacts are. */
+  artifacts: string;
   /** Of its worker; null without one. */
   lastSignAt: number | null;
   /** Its worker could not remove all of it; the reaper may. */
@@ -119,7 +121,10 @@ export interface TaskDetail extends TaskFacts {
   prompt: string;
   base: string;
   test: string | null;
+  setup: string | null;
   model: string | null;
+  /** Of the agent in one attempt, in ms. */
+  timeoutMs: number;
   tokenBudget: number;
   dependsOn: string[];
   tokensUsed: number;
