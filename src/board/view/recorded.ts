@@ -7,7 +7,7 @@ const HOUR_MS = 3_600_000;
 /** The last `count` hours, oldest first, the present one last. */
 export async function readHours(_context: ViewContext, count: number): Promise<HourFacts[]> {
   const present = Math.floor(Date.now() / HOUR_MS) * HOUR_MS;
-  return Array.from({ length: count }, (_, index) => ({
+  return Array.from({ length: Math.max(0, count) }, (_, index) => ({
     from: present - (count - 1 - index) * HOUR_MS,
     outcomes: {},
     tokens: 0,
