@@ -14,9 +14,9 @@ const ofProcess = new WeakMap<Redis, Registry>();
  */
 export async function metricsText(context: ViewContext): Promise<{ contentType: string; text: string }> {
   const pool = poolMetrics(await readForMetrics(context));
-  const own = ownRegistry(context.redis);
-  const text = `${await pool.metrics()}${await own.metrics()}`;
-  return { contentType: pool.contentType, text };
+  // prom-client writes "Nan", which the format does not know; it is what an event loop has that was not measured yet.
+  const own = (await ownRegistry(context.redis).metrics()).replaceAll(/ Nan$/gm, ' NaN');
+  return { contentType: pool.contentType, text: `${await pool.metrics()}${own}` };
 }
 
 function ownRegistry(redis: Redis): Registry {

@@ -28,7 +28,7 @@ export async function withRedis<T>(
   const { redisUrl, home, host } = settings;
   const handle = await openRedis({ redisUrl, home, say, signal });
   const clients: Redis[] = [];
-  let tracing: Promise<Tracing | null> | null = null;
+  const traces: Promise<Tracing | null>[] = [];
   try {
     return await work({
       origin: handle.origin,
@@ -39,13 +39,15 @@ export async function withRedis<T>(
         return client;
       },
       tracing() {
-        tracing ??= openTracing({ host, onProblem: say });
-        return tracing;
+        traces[0] ??= openTracing({ host, onProblem: say });
+        return traces[0];
       },
     });
   } finally {
-    // It was told already if it could not be loaded.
-    await (await tracing?.catch(() => null))?.close();
+    // Whoever asked for it was told if it could not be loaded.
+    for (const opened of await Promise.allSettled(traces)) {
+      if (opened.status === 'fulfilled') await opened.value?.close();
+    }
     for (const client of clients) client.disconnect();
     await handle.close().catch((error: unknown) => {
       const { message, hint } = asCellpoolError(error);

@@ -44,11 +44,8 @@ export const RETENTION = { age: DEFAULTS.retention.jobDays * DAY_S, count: DEFAU
 
 /** The same as BullMQ takes it. */
 function kept({ jobDays, jobs }: JobRetention): KeepJobs | false {
-  if (jobDays === null && jobs === null) return false;
-  return {
-    ...(jobDays === null ? {} : { age: Math.round(jobDays * DAY_S) }),
-    ...(jobs === null ? {} : { count: jobs }),
-  };
+  if (jobDays === null) return jobs === null ? false : { count: jobs };
+  return { age: Math.round(jobDays * DAY_S), ...(jobs === null ? {} : { count: jobs }) };
 }
 
 /** Lines of `job.log` that are kept. */

@@ -16,7 +16,7 @@ import { NodeTracerProvider } from '@opentelemetry/sdk-trace-node';
 import type { Telemetry } from 'bullmq';
 import { BullMQOtel } from 'bullmq-otel';
 import { endedWell } from '../job/outcome.ts';
-import type { AttemptSpan, Tracing, TracingOptions } from './tracing.ts';
+import type { AttemptSpan, Tracing, TracingOptions } from './trace-parts.ts';
 
 const NAME = 'cellpool';
 /** For one batch of spans, and for those that are left at the end; a collector that is away keeps nobody longer. */
@@ -24,7 +24,8 @@ const SEND_MS = 3_000;
 /** Whoever enqueues thousands of tasks makes as many spans at once; more than this are not sent. */
 const WAITING_MAX = 16_384;
 
-export function startTracing({ env = process.env, host, onProblem }: TracingOptions): Tracing {
+export function startTracing({ host, onProblem }: TracingOptions): Tracing {
+  const { env } = process;
   const exporter = new OTLPTraceExporter(
     env.OTEL_EXPORTER_OTLP_TIMEOUT === undefined ? { timeoutMillis: SEND_MS } : {},
   );
@@ -42,22 +43,25 @@ export function startTracing({ env = process.env, host, onProblem }: TracingOpti
     telemetry: quiet(new BullMQOtel({ tracerName: NAME })),
     attempt({ task, attempt, host: at }): AttemptSpan {
       const known: Attributes = { 'cellpool.task': task, 'cellpool.attempt': attempt, 'cellpool.host': at };
-      const span = tracer.startSpan('attempt', { attributes: known });
+      // One clock for all of them: left to itself, OpenTelemetry lets a span end a moment after the one around it.
+      const span = tracer.startSpan('attempt', { attributes: known, startTime: Date.now() });
       const within = trace.setSpan(context.active(), span);
       let current: Span | null = null;
       return {
         stage(stage, cellId) {
-          current?.end();
+          const startTime = Date.now();
+          current?.end(startTime);
           if (cellId !== null) known['cellpool.cell'] = cellId;
-          current = tracer.startSpan(stage, { attributes: { ...known } }, within);
+          current = tracer.startSpan(stage, { attributes: { ...known }, startTime }, within);
         },
         end({ outcome, tokensUsed, costUsd, error }) {
-          current?.end();
+          const endTime = Date.now();
+          current?.end(endTime);
           span.setAttributes({ ...known, 'cellpool.outcome': outcome, 'cellpool.tokens': tokensUsed });
           if (costUsd !== undefined) span.setAttribute('cellpool.cost_usd', costUsd);
           if (error !== null) span.setAttribute('cellpool.error', error.code);
           if (!endedWell(outcome)) span.setStatus({ code: SpanStatusCode.ERROR, message: error?.code ?? outcome });
-          span.end();
+          span.end(endTime);
         },
       };
     },

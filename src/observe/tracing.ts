@@ -3,36 +3,13 @@
  * when the environment names a collector, and only then is anything of it loaded. BullMQ makes the spans of its queue;
  * what happens in an attempt is ours.
  */
-import type { Telemetry } from 'bullmq';
-import type { AttemptResult, Stage } from '../job/outcome.ts';
+import type { Tracing, TracingOptions } from './trace-parts.ts';
 
-export interface AttemptSpan {
-  /** A stage begins, and the one before has ended. */
-  stage(stage: Stage, cellId: string | null): void;
-  /** The attempt has come to this, and its last stage to its end. */
-  end(result: AttemptResult): void;
-}
-
-export interface Tracing {
-  /** For BullMQ's queues and workers. */
-  readonly telemetry: Telemetry;
-  /** Begins the span of an attempt, within that of the job that is being processed. */
-  attempt(of: { task: string; attempt: number; host: string }): AttemptSpan;
-  /** Sends what is left, for at most 3 s. Never throws. */
-  close(): Promise<void>;
-}
-
-export interface TracingOptions {
-  env?: NodeJS.ProcessEnv;
-  /** Name of this machine. */
-  host: string;
-  /** Called once, when the collector does not take what is sent; nothing else comes of that. */
-  onProblem: (message: string) => void;
-}
+export type { AttemptSpan, Tracing, TracingOptions } from './trace-parts.ts';
 
 /** Null when no collector is named. One at a time in a process: close it before another is opened. */
 export async function openTracing(options: TracingOptions): Promise<Tracing | null> {
-  if (!isNamed(options.env ?? process.env)) return null;
+  if (!isNamed(process.env)) return null;
   const { startTracing } = await import('./otel.ts');
   return startTracing(options);
 }
