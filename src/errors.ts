@@ -37,6 +37,8 @@ const CODES = {
   /** A task that this one depends on did not end well, or is not there any more. */
   DEPENDENCY_FAILED: { retryable: false, exit: 1 },
   NO_SUCH_JOB: { retryable: false, exit: 1 },
+  /** An attempt, or what it has left, is not on this machine or not there at all. */
+  NO_SUCH_ARTIFACT: { retryable: false, exit: 1 },
   TIMED_OUT: { retryable: true, exit: 1 },
   STALLED: { retryable: true, exit: 1 },
   OVER_BUDGET: { retryable: false, exit: 1 },

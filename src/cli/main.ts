@@ -11,10 +11,15 @@ import { addDoctorCommand } from './commands/doctor.ts';
 import { addDrainCommand } from './commands/drain.ts';
 import { addEnqueueCommand } from './commands/enqueue.ts';
 import { addFolderCommand } from './commands/folder.ts';
+import { addJobsCommand } from './commands/jobs.ts';
+import { addLogsCommand } from './commands/logs.ts';
 import { addPauseCommand, addResumeCommand } from './commands/pause.ts';
+import { addPsCommand } from './commands/ps.ts';
 import { addReapCommand } from './commands/reap.ts';
 import { addRetryCommand } from './commands/retry.ts';
 import { addRunCommand } from './commands/run.ts';
+import { addShowCommand } from './commands/show.ts';
+import { addStatsCommand } from './commands/stats.ts';
 import { addWorkerCommand } from './commands/worker.ts';
 import { outliveOutputs } from './outputs.ts';
 import { printable } from './words.ts';
@@ -27,6 +32,7 @@ Begin with:
 /** In the order in which the help lists them. */
 const COMMANDS = [
   ...[addRunCommand, addEnqueueCommand, addWorkerCommand, addBeadsCommand, addFolderCommand],
+  ...[addPsCommand, addJobsCommand, addShowCommand, addLogsCommand, addStatsCommand],
   ...[addCancelCommand, addRetryCommand, addPauseCommand, addResumeCommand, addDrainCommand],
   ...[addBudgetCommand, addReapCommand, addDoctorCommand, addDemoCommand],
 ];

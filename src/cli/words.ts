@@ -1,5 +1,5 @@
 /** Figures and tables for people. */
-
+import { stripVTControlCharacters } from 'node:util';
 import type { Settings } from '../config.ts';
 import type { AttemptResult } from '../job/outcome.ts';
 import type { Isolation } from '../os/isolation.ts';
@@ -13,9 +13,38 @@ export function duration(ms: number): string {
   return `${Math.floor(seconds / 60)} min ${String(seconds % 60).padStart(2, '0')} s`;
 }
 
+const [MINUTE_MS, HOUR_MS, DAY_MS] = [60_000, 3_600_000, 86_400_000];
+
+/** How long ago, or how much longer, no finer than people want it: `45 s`, `12 min`, `3 h 05 min`, `2 d 4 h`. */
+export function age(ms: number): string {
+  const past = Math.max(0, ms);
+  if (past < MINUTE_MS) return `${Math.floor(past / 1_000)} s`;
+  if (past < HOUR_MS) return `${Math.floor(past / MINUTE_MS)} min`;
+  const [hours, minutes] = [Math.floor(past / HOUR_MS), Math.floor((past % HOUR_MS) / MINUTE_MS)];
+  if (past < DAY_MS) return `${hours} h ${String(minutes).padStart(2, '0')} min`;
+  return `${Math.floor(past / DAY_MS)} d ${hours % 24} h`;
+}
+
+/** `512 B`, `12.3 KiB`, `1.5 GiB`. */
+export function size(bytes: number): string {
+  let [value, unit] = [bytes, 'B'];
+  for (const larger of ['KiB', 'MiB', 'GiB', 'TiB']) {
+    if (value < 1_000) break;
+    [value, unit] = [value / 1_024, larger];
+  }
+  return `${unit === 'B' ? value : value.toFixed(1)} ${unit}`;
+}
+
 /** Text from outside, made safe for a terminal: one line, no control or escape characters. */
 export function printable(text: string): string {
   return text.replace(/\s+/g, ' ').replace(/\p{Cc}|\p{Cf}/gu, '');
+}
+
+/** As `printable`, but its lines and tabs stay. Colours that a program printed go, as they may be anything else. */
+export function printableLines(text: string): string {
+  return stripVTControlCharacters(text)
+    .replace(/\r\n?/g, '\n')
+    .replace(/[^\P{Cc}\n\t]|\p{Cf}/gu, '');
 }
 
 export function shorten(text: string, width: number): string {
@@ -44,13 +73,13 @@ export function counted(count: number, word: string): string {
 }
 
 /** What the tests said, in a word or two. */
-function verdict({ outcome, tests }: AttemptResult): string {
+export function verdict({ outcome, tests }: Pick<AttemptResult, 'outcome' | 'tests'>): string {
   if (tests !== null) return tests.passed ? 'passed' : `failed (${tests.exitCode ?? 'killed'})`;
   return outcome === 'committed' ? 'untested' : '-';
 }
 
 /** A short reason as it is; of a long one its beginning and its last lines, where a test log says what failed. */
-function reason(message: string): string {
+export function reason(message: string): string {
   const lines = message.split('\n').filter(line => line.trim() !== '');
   if (lines.length <= REASON_LINES) return shorten(message, 300);
   const end = lines.slice(-REASON_LINES).map(line => `    ${shorten(line, 120)}`);

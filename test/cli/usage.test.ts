@@ -10,7 +10,23 @@ afterAll(() => cli.remove());
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 
-const COMMANDS = ['enqueue', 'worker', 'cancel', 'retry', 'pause', 'resume', 'drain', 'budget', 'doctor', 'demo'];
+const COMMANDS = [
+  'enqueue',
+  'worker',
+  'ps',
+  'jobs',
+  'show',
+  'logs',
+  'stats',
+  'cancel',
+  'retry',
+  'pause',
+  'resume',
+  'drain',
+  'budget',
+  'doctor',
+  'demo',
+];
 
 describe('a newcomer', () => {
   test('reads on --help what commands there are and how to begin', async () => {

@@ -50,6 +50,11 @@ export function placeOf(home: string, taskId: string, recorded: string): Attempt
   return recorded === folderOf(home, { taskId, name }) ? { home, taskId, name } : null;
 }
 
+/** Whether the attempt's folder is there: another machine may call its state folder by the same path. */
+export async function isHere({ home, taskId, name }: AttemptPlace): Promise<boolean> {
+  return (await lstat(folderOf(home, { taskId, name })).catch(orNull))?.isDirectory() === true;
+}
+
 /** The attempts of a task that left something here, those that did not count too; the latest one last. */
 export async function placesOf(home: string, taskId: string): Promise<AttemptPlace[]> {
   if (taskIdFault(taskId) !== null) return [];

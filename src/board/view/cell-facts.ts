@@ -2,22 +2,16 @@
 import { type FleetCell, FleetCells } from '../../redis/fleet-cells.ts';
 import type { ViewContext } from './context.ts';
 import type { CellFacts } from './facts.ts';
-import { memoryOf } from './recorded.ts';
+import { readMemory } from './recorded.ts';
 import { type ViewedJob, viewJobs } from './viewed-job.ts';
 
-/** All cells of all hosts, by host and start, those of dead workers too. */
-export async function readCells(context: ViewContext): Promise<CellFacts[]> {
-  const cells = await new FleetCells(context.redis, context).list();
-  const [jobs, memory] = await Promise.all([
-    viewJobs(
-      context,
-      cells.map(({ record }) => record.taskId),
-    ),
-    memoryOf(
-      context,
-      cells.map(({ record }) => record.cellId),
-    ),
-  ]);
+/** The cells of all hosts, by host and start, those of dead workers too; only those of one task when it is named. */
+export async function readCells(context: ViewContext, taskId?: string): Promise<CellFacts[]> {
+  const all = await new FleetCells(context.redis, context).list();
+  const cells = all.filter(({ record }) => taskId === undefined || record.taskId === taskId);
+  const ids = cells.map(({ record }) => record.taskId);
+  const hosts = [...new Set(cells.map(({ host }) => host))];
+  const [jobs, memory] = await Promise.all([viewJobs(context, ids), readMemory(context, hosts)]);
   return cells.map((cell, at) => factsOf(cell, jobs[at] ?? null, memory.get(cell.record.cellId) ?? null));
 }
 

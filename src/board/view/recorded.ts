@@ -15,7 +15,7 @@ export async function readHours(_context: ViewContext, count: number): Promise<H
   }));
 }
 
-/** Bytes by cell id, of those whose worker has looked. */
-export async function memoryOf(_context: ViewContext, _cellIds: readonly string[]): Promise<Map<string, number>> {
+/** Bytes by cell id, of those cells of the hosts that somebody has looked at. */
+export async function readMemory(_context: ViewContext, _hosts: readonly string[]): Promise<Map<string, number>> {
   return new Map();
 }

@@ -1,37 +1,13 @@
-/** All of one task, and what a list tells of each. */
+/** All of one task. */
 import { taskIdFault } from '../../job/names.ts';
 import { pipelined } from '../../redis/pipelined.ts';
 import { modelOf, readCells } from './cell-facts.ts';
 import type { ViewContext } from './context.ts';
-import type { TaskDetail, TaskFacts, TaskState } from './facts.ts';
-import { type ViewedJob, viewJobs } from './viewed-job.ts';
+import type { TaskDetail, TaskState } from './facts.ts';
+import { listedTask } from './listed-task.ts';
+import { viewJobs } from './viewed-job.ts';
 
 export { type ListOptions, listTasks, type TaskPage } from './task-list.ts';
-
-/** What a list tells of a job that was found in this state. */
-export function taskFactsOf(job: ViewedJob, state: TaskState): TaskFacts {
-  const { taskId, data, fault, result, attemptsMade } = job;
-  const isRunning = state === 'running';
-  return {
-    taskId,
-    title: data?.task.title ?? null,
-    repository: data?.repository ?? '',
-    state,
-    attempt: isRunning ? attemptsMade + 1 : Math.max(attemptsMade, result?.attempt ?? 0),
-    attempts: data?.task.attempts ?? 0,
-    outcome: result?.outcome ?? null,
-    enqueuedAt: job.enqueuedAt,
-    endedAt: state === 'completed' || state === 'failed' ? job.endedAt : null,
-    waitsFor: state === 'delayed' ? whyDelayed(job) : null,
-    fault,
-  };
-}
-
-function whyDelayed({ data, result }: ViewedJob): string | null {
-  if (data === null) return null;
-  if (data.waits !== undefined) return data.waits.reason;
-  return result === null ? 'its time' : `its next attempt, after one that ended ${result.outcome}`;
-}
 
 /** The task with all that is known of it; null when there is no such job. @throws the error of Redis when it is away */
 export async function readTask(context: ViewContext, taskId: string): Promise<TaskDetail | null> {
@@ -41,14 +17,15 @@ export async function readTask(context: ViewContext, taskId: string): Promise<Ta
   const [[job = null], log, cells] = await Promise.all([
     viewJobs(context, [taskId]),
     readLog(context, taskId),
-    state === 'running' ? readCells(context) : [],
+    state === 'running' ? readCells(context, taskId) : [],
   ]);
   if (job === null) return null;
   const { data } = job;
-  const own = cells.filter(cell => cell.taskId === taskId && !cell.abandoned);
+  // What a dead worker left of the task may still be there.
+  const own = cells.filter(({ abandoned }) => !abandoned).sort((a, b) => a.startedAt - b.startedAt);
   const cell = own.at(-1) ?? null;
   return {
-    ...taskFactsOf(job, state),
+    ...listedTask(job, state),
     prompt: data?.task.prompt ?? '',
     base: data?.task.base ?? '',
     test: data?.task.test ?? null,

@@ -8,7 +8,7 @@ import { endedKeys } from '../../redis/keys.ts';
 import { pipelined } from '../../redis/pipelined.ts';
 import type { ViewContext } from './context.ts';
 import type { TaskFacts, TaskState } from './facts.ts';
-import { taskFactsOf } from './task-facts.ts';
+import { listedTask } from './listed-task.ts';
 import { viewJobs } from './viewed-job.ts';
 
 export const LISTED_STATES = ['running', 'waiting', 'delayed', 'completed', 'failed'] as const;
@@ -69,7 +69,7 @@ export async function listTasks(context: ViewContext, { states, limit, after }: 
   );
   const tasks = page.flatMap(({ state }, at) => {
     const job = jobs[at];
-    return job == null ? [] : [taskFactsOf(job, state)];
+    return job == null ? [] : [listedTask(job, state)];
   });
   return { tasks, next: found.length > size ? (page.at(-1)?.mark ?? null) : null };
 }

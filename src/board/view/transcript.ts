@@ -40,7 +40,7 @@ const transcriptSchema = z.object({
   messages: z.array(z.unknown()).nullable().catch(null),
 });
 const messageSchema = z.object({
-  info: z.object({ role: words, error: z.unknown() }).catch({ role: '', error: undefined }),
+  info: z.object({ role: words, error: z.unknown().optional() }).catch({ role: '', error: undefined }),
   parts: z.array(z.unknown()).catch([]),
 });
 const errorSchema = z.object({
@@ -63,7 +63,7 @@ const partSchema = z.discriminatedUnion('type', [
     }),
   }),
   z.object({ type: z.literal('file'), mime: words, filename: words }),
-  z.object({ type: z.literal('retry'), error: z.unknown() }),
+  z.object({ type: z.literal('retry'), error: z.unknown().optional() }),
   z.object({ type: z.literal('subtask'), prompt: words, description: words }),
   z.object({ type: z.literal('compaction') }),
 ]);
@@ -92,7 +92,8 @@ function entriesOf(message: unknown): TranscriptEntry[] {
     // Steps, snapshots and whatever else a later version tells of are nothing to read.
     const known = partSchema.safeParse(part).data;
     try {
-      return known === undefined ? [] : (entryOf(known, isPrompt) ?? []);
+      const entry = known === undefined ? null : entryOf(known, isPrompt);
+      return entry === null ? [] : [entry];
     } catch (error) {
       // Nested so deep that it cannot be written out.
       return [note('An entry cannot be read', messageOf(error).slice(0, SHORT))];
@@ -101,7 +102,7 @@ function entriesOf(message: unknown): TranscriptEntry[] {
   return data.info.error == null ? entries : [...entries, errorEntry(data.info.error)];
 }
 
-function entryOf(part: Part, isPrompt: boolean): TranscriptEntry | TranscriptEntry[] | null {
+function entryOf(part: Part, isPrompt: boolean): TranscriptEntry | null {
   switch (part.type) {
     case 'text':
       if (part.text.trim() === '') return null;

@@ -1,0 +1,34 @@
+/** `cellpool show`: all of one task. */
+import { listArtifacts } from '../board/view/artifact-file.ts';
+import { readTask } from '../board/view/task-facts.ts';
+import type { AttemptResult } from '../job/outcome.ts';
+import { idFaults } from '../producer/task-ids.ts';
+import { locate, type Site } from './attempt-place.ts';
+import { allOf, refuse } from './faults.ts';
+import { settingsOf } from './settings-of.ts';
+import { type KeptFiles, taskInWords } from './task-words.ts';
+import { noSuchTask, tellJson, type ViewFlags, viewing } from './viewing.ts';
+
+export async function show(taskId: string, flags: ViewFlags): Promise<number> {
+  const [settings] = allOf(
+    () => settingsOf(flags),
+    () => refuse(idFaults([taskId])),
+  );
+  return viewing(settings, async context => {
+    const task = await readTask(context, taskId);
+    if (task === null) throw noSuchTask(taskId);
+    if (flags.json === true) {
+      tellJson(task);
+      return 0;
+    }
+    const kept = await Promise.all(task.results.map(result => keptOf(settings, taskId, result)));
+    process.stdout.write(`${taskInWords(task, kept, Date.now())}\n`);
+    return 0;
+  });
+}
+
+async function keptOf(site: Site, taskId: string, result: AttemptResult): Promise<KeptFiles> {
+  if (result.artifacts === '') return { files: [], elsewhere: null };
+  const { place, elsewhere } = await locate(site, taskId, result);
+  return { files: place === null ? [] : await listArtifacts(place), elsewhere };
+}

@@ -1,0 +1,162 @@
+/** One task with all its attempts, in words. */
+import type { CellFacts, TaskDetail } from '../board/view/facts.ts';
+import type { AttemptResult } from '../job/outcome.ts';
+import { age, duration, printable, printableLines, reason, shorten, size, verdict } from './words.ts';
+
+/** What lies in an attempt's folder, or where that is when it is not here. */
+export interface KeptFiles {
+  files: readonly { file: string; size: number }[];
+  elsewhere: string | null;
+}
+
+const NONE: KeptFiles = { files: [], elsewhere: null };
+const NAME_WIDTH = 11;
+const FILES_SHOWN = 20;
+/** Lines of the job's own log. */
+const LOG_SHOWN = 10;
+
+/** `kept` in the order of the results. */
+export function taskInWords(task: TaskDetail, kept: readonly KeptFiles[], now: number): string {
+  const head = task.title === null ? task.taskId : `${task.taskId}: ${task.title}`;
+  return [
+    printable(head),
+    ...lines(planOf(task, now)),
+    ...(task.prompt === '' ? [] : ['', 'Prompt', indented(printableLines(task.prompt.trimEnd()))]),
+    ...task.results.flatMap((result, at) => ['', ...attemptInWords(task, result, kept[at] ?? NONE)]),
+    ...(task.log.length === 0 ? [] : ['', 'Log', ...task.log.slice(-LOG_SHOWN).map(line => `  ${shorten(line, 160)}`)]),
+  ].join('\n');
+}
+
+type Line = readonly [name: string, value: string | null];
+
+function planOf(task: TaskDetail, now: number): Line[] {
+  const since = (at: number) => `${new Date(at).toISOString().replace(/\.\d+Z$/, 'Z')}, ${age(now - at)} ago`;
+  if (task.fault !== null)
+    return [
+      ['state', task.state],
+      ['fault', `this is no job of cellpool: ${task.fault}`],
+    ];
+  return [
+    ['state', stateInWords(task)],
+    ['waits', task.waitsFor],
+    ['at work', task.cell === null ? null : cellInWords(task.cell, now)],
+    ['repository', `${task.repository}, base ${task.base}`],
+    ['setup', task.setup],
+    ['test', task.test ?? 'none: what the agent changes is committed untested'],
+    ['model', task.model ?? 'the default of its worker'],
+    ['limits', `${duration(task.timeoutMs)} and ${task.tokenBudget} tokens an attempt, ${task.attempts} attempts`],
+    ['depends on', task.dependsOn.length === 0 ? null : task.dependsOn.join(', ')],
+    ['enqueued', since(task.enqueuedAt)],
+    ['ended', task.endedAt === null ? null : since(task.endedAt)],
+    ['used', `${task.tokensUsed} tokens${costOf(task.results)}`],
+  ];
+}
+
+function stateInWords({ state, attempt, attempts, outcome }: TaskDetail): string {
+  const counted = attempt === 0 ? 'no attempt yet' : `attempt ${attempt} of ${attempts}`;
+  return `${state}, ${counted}${outcome === null ? '' : `, last ended ${outcome}`}`;
+}
+
+function cellInWords(
+  { cellId, host, stage, startedAt, port, tokensUsed, tokenBudget }: CellFacts,
+  now: number,
+): string {
+  const where = `${cellId} on ${host}${port === null ? '' : `, port ${port}`}`;
+  const used = `${tokensUsed}/${tokenBudget ?? '?'} tokens`;
+  return `${stage} in cell ${where}, for ${duration(Math.max(0, now - startedAt))}, ${used}`;
+}
+
+/** As far as the prices are known. */
+function costOf(results: readonly AttemptResult[]): string {
+  const costs = results.flatMap(({ costUsd }) => costUsd ?? []);
+  return costs.length === 0 ? '' : `, $${costs.reduce((sum, cost) => sum + cost, 0).toFixed(4)}`;
+}
+
+function attemptInWords(task: TaskDetail, result: AttemptResult, kept: KeptFiles): string[] {
+  const { attempt, outcome, metrics, tokensUsed, error, host } = result;
+  const facts = [
+    host === undefined ? [] : `on ${host}`,
+    duration(metrics.totalMs),
+    `${tokensUsed} tokens${costOf([result])}`,
+  ].flat();
+  return [
+    printable(`Attempt ${attempt}: ${outcome}, ${facts.join(', ')}`),
+    ...lines([
+      ['stages', stagesInWords(result)],
+      ['tests', testsInWords(result)],
+      ['files', filesInWords(result.filesModified)],
+      ['changes', result.diffSummary ?? null],
+      ...branchOf(task, result),
+      ['secret', result.secretInWork === true ? 'its work holds a secret of the worker: do not publish it' : null],
+    ]),
+    ...(error === null ? [] : [field('error', indentedRest(`${printable(error.code)}: ${reason(error.message)}`))]),
+    ...(result.hookFaults ?? []).map(({ hook, message }) => field(hook, shorten(message, 300))),
+    ...artifactsInWords(task.taskId, result, kept),
+  ];
+}
+
+function stagesInWords({ stages = [], metrics }: AttemptResult): string | null {
+  if (stages.length > 0) return stages.map(({ stage, ms }) => `${stage} ${duration(ms)}`).join(', ');
+  const { spawnMs, executionMs, teardownMs } = metrics;
+  if (metrics.totalMs === 0) return null;
+  return `spawn ${duration(spawnMs)}, execute ${duration(executionMs)}, teardown ${duration(teardownMs)}`;
+}
+
+function testsInWords(result: AttemptResult): string | null {
+  const took = result.tests === null ? '' : `, ${duration(result.tests.durationMs)}`;
+  const said = verdict(result);
+  return said === '-' ? null : `${said}${took}`;
+}
+
+function filesInWords(files: readonly string[]): string | null {
+  if (files.length === 0) return null;
+  const more = files.length - FILES_SHOWN;
+  return `${files.slice(0, FILES_SHOWN).join(', ')}${more > 0 ? ` and ${more} more` : ''}`;
+}
+
+/** The branch, and what to type to see it and to take it. */
+function branchOf({ repository, base }: TaskDetail, { branch, commit }: AttemptResult): Line[] {
+  if (branch === null) return [];
+  const git = `git -C ${shellWord(repository)}`;
+  return [
+    ['branch', `${branch}${commit === null ? '' : ` at ${commit.slice(0, 10)}`}`],
+    ['look', `${git} diff ${shellWord(`${base}...${branch}`)}`],
+    ['take', `${git} merge ${shellWord(branch)}`],
+  ];
+}
+
+function artifactsInWords(taskId: string, { artifacts, attempt }: AttemptResult, { files, elsewhere }: KeptFiles) {
+  if (artifacts === '') return [];
+  if (elsewhere !== null) return lines([['artifacts', elsewhere]]);
+  return lines([
+    ['artifacts', artifacts],
+    ['', files.length === 0 ? null : files.map(one => `${one.file} (${size(one.size)})`).join(', ')],
+    ['read', files.length === 0 ? null : `cellpool logs ${taskId} --attempt ${attempt}`],
+  ]);
+}
+
+/** One argument of a shell's command line. */
+export function shellWord(text: string): string {
+  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
+}
+
+function lines(given: readonly Line[]): string[] {
+  return given.flatMap(([name, value]) => (value === null ? [] : [field(name, printable(value))]));
+}
+
+/** `value` is safe for a terminal already. */
+function field(name: string, value: string): string {
+  return `  ${name.padEnd(NAME_WIDTH)} ${value}`;
+}
+
+function indented(text: string): string {
+  return text
+    .split('\n')
+    .map(line => (line === '' ? '' : `  ${line}`))
+    .join('\n');
+}
+
+/** What follows the first line stands under it. */
+function indentedRest(text: string): string {
+  return text.split('\n').join(`\n${' '.repeat(NAME_WIDTH - 1)}`);
+}
