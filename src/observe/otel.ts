@@ -105,7 +105,19 @@ const NO_SPAN = {
 
 function quiet({ tracer, contextManager }: BullMQOtel): Telemetry<Context> {
   return {
-    contextManager,
+    contextManager: {
+      with: (of, work) => contextManager.with(of, work),
+      active: () => contextManager.active(),
+      getMetadata: of => contextManager.getMetadata(of),
+      fromMetadata: (active, metadata) => {
+        try {
+          return contextManager.fromMetadata(active, metadata);
+        } catch {
+          // It stands in the job, where anybody may write: a job with nonsense begins a trace of its own.
+          return active;
+        }
+      },
+    },
     tracer: {
       startSpan: (name, options, parent) => {
         const hasParent = trace.getSpan(parent ?? context.active()) !== undefined;

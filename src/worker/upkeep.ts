@@ -29,7 +29,7 @@ const BEAT_MS = 3_000;
 /** A look that finds nothing costs two calls of Redis and the listing of a folder. */
 const REAP_MS = 2_000;
 /** Nothing is decided by it; reading 50 cells takes some ms, the whole process table some tens. */
-const MEMORY_MS = 5_000;
+const MEMORY_MS = 10_000;
 /** To ask whose turn it is; what is done then is done far less often. */
 const TIDY_MS = 15_000;
 /** For the end of what is under way; what a reaper was doing then, the next one does. */

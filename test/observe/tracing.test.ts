@@ -138,6 +138,25 @@ test('a collector that is away, or refuses, hurts no task and is told once', asy
   await vi.waitFor(() => expect(toldOfAway).toHaveLength(1), { timeout: 30_000 });
 });
 
+test('nonsense in the place of a trace harms nothing: the job is worked, in a trace of its own', async () => {
+  const collector = await startCollector();
+  nameCollector(collector.url);
+  const tracing = await open();
+  const { telemetry } = tracing;
+  for (const metadata of ['no JSON', 'null', '5', '{"traceparent": 5}', '{"traceparent": "00-0-0-01"}', '[[]]', '']) {
+    const active = telemetry.contextManager.active();
+    const span = telemetry.tracer.startSpan(
+      'process x',
+      { kind: 1 },
+      telemetry.contextManager.fromMetadata(active, metadata),
+    );
+    span.end();
+  }
+  await tracing.close();
+  expect(collector.spans).toHaveLength(7);
+  expect(collector.spans.filter(({ parentSpanId }) => (parentSpanId ?? '') !== '')).toEqual([]);
+});
+
 test('a job that was there before begins no trace', async () => {
   const collector = await startCollector();
   nameCollector(collector.url);

@@ -7,7 +7,7 @@ import { lineage, startCollector } from '../support/collector.ts';
 const MINUTE = 60_000;
 
 test('one trace a task, from enqueue through every stage of every attempt, with what it used', {
-  timeout: 5 * MINUTE,
+  timeout: 8 * MINUTE,
 }, async () => {
   const cli = new CliHome();
   const model = await startScriptedModel();
@@ -16,7 +16,12 @@ test('one trace a task, from enqueue through every stage of every attempt, with 
     cli.remove();
   });
   const collector = await startCollector();
-  const env = { OTEL_EXPORTER_OTLP_ENDPOINT: collector.url, OTEL_RESOURCE_ATTRIBUTES: 'team=blue' };
+  const env = {
+    OTEL_EXPORTER_OTLP_ENDPOINT: collector.url,
+    OTEL_RESOURCE_ATTRIBUTES: 'team=blue',
+    // Attempts that fail because the machine is busy would be spans too.
+    CELLPOOL_BOOT_MS: '180000',
+  };
   const repository = cli.repository({ 'main.txt': 'main\n' });
   const tasks = [
     scripted('good', [{ tokens: { input: 100, output: 20 } }, { write: { 'good.txt': 'x\n' } }], { test: 'true' }),
@@ -26,7 +31,7 @@ test('one trace a task, from enqueue through every stage of every attempt, with 
   const common = ['--repo', repository, ...cli.modelFlags(model)];
   const enqueued = await cli.start(['enqueue', file, ...common], { env }).ended;
   expect(enqueued.exitCode, enqueued.stderr).toBe(0);
-  const ran = await cli.start(['run', file, ...common, '--json'], { env }).ended;
+  const ran = await cli.start(['run', file, ...common, '--concurrency', '1', '--json'], { env }).ended;
   expect(ran.exitCode, ran.stderr).toBe(1);
 
   const { spans } = collector;
