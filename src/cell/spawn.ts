@@ -163,7 +163,7 @@ export async function spawnCell(
 
     await whileWanted(signal, tools.ready);
     const spawnMs = Math.round(performance.now() - began);
-    log.info({ port: port.lease.port, pid: server.process.pid, spawnMs }, 'cell spawned');
+    log.info({ port: port.lease.port, server: server.process.pid, spawnMs }, 'cell spawned');
     return {
       id,
       config,
