@@ -1,7 +1,9 @@
 /** `cellpool ps` and `stats` on cells, workers and jobs that were entered by hand. */
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
+import { CellMemory } from '../../src/redis/cell-memory.ts';
 import { Cooldowns } from '../../src/redis/cooldown.ts';
 import { cellKeys } from '../../src/redis/keys.ts';
+import { Tally } from '../../src/redis/tally.ts';
 import { jsonLines } from '../support/cli.ts';
 import { type CliQueue, openCliQueue, PREFIX } from '../support/cli-queue.ts';
 import { addJob, jobOf, resultOf, untilState } from '../support/jobs.ts';
@@ -25,6 +27,7 @@ async function fill() {
   const record = { ...cellRecord('fix-login', 1, siteOf('build-1')), job: { token: 't', enqueuedAt: job.timestamp } };
   await job.updateProgress(progressOf(record, 1_234));
   await enterCell(siteOf('build-1'), record);
+  await new CellMemory(redis, { prefix: PREFIX }).write('build-1', new Map([[record.cellId, 300 * 1_024 ** 2]]));
   await enterCell(siteOf('build-2'), { ...cellRecord('other', 2, siteOf('build-2')), stage: 'test', port: null });
   await enterWorker(siteOf('build-1'), ['fix-login']);
   return { redis, queue };
@@ -37,7 +40,9 @@ describe('ps', () => {
     expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: '' });
     const lines = stdout.split('\n');
     expect(lines[0]).toMatch(/^HOST +CELL +TITLE +STAGE +ATTEMPT +ELAPSED +TOKENS +PORT +MEMORY$/);
-    expect(lines[1]).toMatch(/^build-1 +fix-login\.00000001 +Fix the login +execute +1 +\d.* +1234\/5000 +9001 +-$/);
+    expect(lines[1]).toMatch(
+      /^build-1 +fix-login\.00000001 +Fix the login +execute +1 +\d.* +1234\/5000 +9001 +300\.0 MiB$/,
+    );
     expect(lines[2]).toMatch(/^build-2 +other\.00000002 +test +1 +\d.* +0\/\? +- +-$/);
     expect(stdout).toContain('\n1 worker on 1 host: 1 of 4 slots in use.\n');
     expect(stdout).toContain('\nQueue tasks: 1 waiting, 0 running, 0 delayed; 0 completed, 0 failed.\n');
@@ -119,6 +124,18 @@ describe('stats', () => {
     expect(stdout).toMatch(/^test +1\.5 s +1\.5 s +1$/m);
     expect(stdout).toMatch(/^total +3 ms +3 ms +1$/m);
     expect(stdout).toContain('1 completed, 0 failed.');
+  });
+
+  test('counts the attempts by hour and outcome, with their tokens and dollars', async () => {
+    const tally = new Tally(setting.redis, { prefix: PREFIX });
+    for (const [id, outcome] of Object.entries({ a: 'committed', b: 'no-changes', c: 'reverted' } as const)) {
+      await tally.add({ ...resultOf(id, outcome), tokensUsed: 100, costUsd: 0.25 });
+    }
+    const { exitCode, stdout } = await setting.cli.run(['stats']);
+    expect(exitCode).toBe(0);
+    expect(stdout).toMatch(/^HOUR \(UTC\) +COMMITTED +NO-CHANGES +REVERTED +TOKENS +COST$/m);
+    expect(stdout).toMatch(/^\d{4}-\d\d-\d\d \d\d +1 +1 +1 +300 +\$0\.7500$/m);
+    expect(stdout).toContain('\n3 attempts in the last 24 hours: 66.7 % ended well, 300 tokens, $0.7500.\n');
   });
 
   test('with --json tells each hour, the queue and the total, an object a line', async () => {

@@ -1,6 +1,8 @@
 /** All that cellpool does with a Redis, once: what a kind of Redis must be able to do. */
 import type { Redis } from 'ioredis';
 import { vi } from 'vitest';
+import { readPool } from '../../src/board/view/pool-facts.ts';
+import { readTask } from '../../src/board/view/task-facts.ts';
 import { openQueue } from '../../src/job/queue.ts';
 import { readJob } from '../../src/job/stored-job.ts';
 import { cancelTasks } from '../../src/producer/cancel.ts';
@@ -16,6 +18,7 @@ import { PortLeases } from '../../src/redis/port-lease.ts';
 import { CellRegistry } from '../../src/redis/registry.ts';
 import { WorkerList } from '../../src/redis/worker-list.ts';
 import { holdJobs, jobOf, resultOf, untilState } from '../support/jobs.ts';
+import { cellRecord } from '../support/pool.ts';
 
 export interface Pool {
   readonly url: string;
@@ -86,6 +89,9 @@ export function useWholePool({ url, prefix, home }: Pool): Promise<unknown> {
       failing.clear();
       const retried = await retryTasks({ redis: producing, prefix }, ['fails']);
       await untilState(queue, 'fails', 'completed');
+      await registry.register(cellRecord('works', 1, { host: 'one', home }));
+      const seen = await readPool({ redis: producing, queue, prefix }, { hours: 2, latest: 9 });
+      await registry.erase('works.00000001');
       return {
         released,
         begun: begun.unended,
@@ -98,6 +104,8 @@ export function useWholePool({ url, prefix, home }: Pool): Promise<unknown> {
         cancelled: cancelled.map(({ how }) => how),
         retried: retried.map(({ how }) => how),
         outcome: (await readJob(queue, 'works'))?.result?.outcome,
+        seen: { cells: seen.cells.length, hours: seen.hours.length, latest: seen.latest.length },
+        shown: (await readTask({ redis: producing, queue, prefix }, 'works'))?.state,
       };
     } finally {
       await worker.close();
@@ -119,4 +127,6 @@ export const WHOLE = {
   cancelled: ['removed'],
   retried: ['queued'],
   outcome: 'committed',
+  seen: { cells: 1, hours: 2, latest: 3 },
+  shown: 'completed',
 };

@@ -4,9 +4,9 @@ import { Tally } from '../../redis/tally.ts';
 import type { ViewContext } from './context.ts';
 import type { HourFacts } from './facts.ts';
 
-/** The last `count` hours, oldest first, the present one last. */
+/** The last `count` hours, oldest first, the present one last; none of 0. */
 export async function readHours({ redis, prefix }: ViewContext, count: number): Promise<HourFacts[]> {
-  return count < 1 ? [] : new Tally(redis, { prefix }).hours(count);
+  return count <= 0 ? [] : new Tally(redis, { prefix }).hours(count);
 }
 
 /** Bytes by cell id, of those cells of the hosts that somebody has looked at. */

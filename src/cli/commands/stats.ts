@@ -9,7 +9,7 @@ Examples:
   $ cellpool stats --hours 72
   $ cellpool stats --json | jq 'select(.kind == "total")'
 
-Counts the attempts that have ended by hour and outcome, with their tokens and dollars. The durations are those of the
+Counts the attempts that have ended by hour and outcome, with their tokens and dollars; 192 hours are kept. The durations are those of the
 last attempts of the 200 tasks that ended last. With --json a line each: kind is "hour", "queue" or "total".
 
 Ends with 0, 2 on bad input, 3 when Redis is not there, 130 when interrupted.`;

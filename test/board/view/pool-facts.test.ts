@@ -1,8 +1,10 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { readPool } from '../../../src/board/view/pool-facts.ts';
+import { CellMemory } from '../../../src/redis/cell-memory.ts';
 import { Cooldowns } from '../../../src/redis/cooldown.ts';
 import { cellKeys, endedKeys, hostsKey } from '../../../src/redis/keys.ts';
-import { addJob, jobOf, untilState } from '../../support/jobs.ts';
+import { Tally } from '../../../src/redis/tally.ts';
+import { addJob, jobOf, resultOf, untilState } from '../../support/jobs.ts';
 import { cellRecord, enterCell, enterWorker, jobOfQueue, progressOf } from '../../support/pool.ts';
 import { type TestRedis, testRedis } from '../../support/redis.ts';
 import { makePool } from './support.ts';
@@ -37,12 +39,13 @@ test('a cell is told with what its record and its job say', async () => {
   const record = { ...cellRecord('fix', 1, site), attempt: 2, job: { token: 't', enqueuedAt: job.timestamp } };
   await job.updateProgress(progressOf(record, 345));
   await enterCell(site, record);
+  await new CellMemory(pool.redis, pool).write('one', new Map([[record.cellId, 4_096]]));
   const { cells } = await readPool(pool, NOTHING);
   expect(cells).toEqual([
     {
       ...{ cellId: 'fix.00000001', host: 'one', workerId: 'one.w', taskId: 'fix', title: 'Fix it' },
       ...{ repository: '/repo', attempt: 2, stage: 'execute', startedAt: record.createdAt },
-      ...{ tokensUsed: 345, tokenBudget: 1_000, model: 'a/b', memoryBytes: null, port: 9_001 },
+      ...{ tokensUsed: 345, tokenBudget: 1_000, model: 'a/b', memoryBytes: 4_096, port: 9_001 },
       ...{ isolation: 'process', artifacts: record.artifacts, lastSignAt: expect.any(Number), abandoned: false },
     },
   ]);
@@ -102,6 +105,19 @@ test('nonsense in registry, index and jobs hides no cell', async () => {
   expect((await readPool(pool, NOTHING)).cells).toMatchObject([
     { cellId: 'good.00000001', title: null, tokenBudget: null, lastSignAt: null },
   ]);
+});
+
+test('the attempts that were counted are told by their hour', async () => {
+  const pool = await makePool(redis);
+  const tally = new Tally(pool.redis, pool);
+  await tally.add({ ...resultOf('a', 'committed'), tokensUsed: 20, costUsd: 0.5 });
+  await tally.add({ ...resultOf('b', 'reverted'), tokensUsed: 3 });
+  const { hours } = await readPool(pool, { hours: 2, latest: 0 });
+  // The hour may have changed in between.
+  const sum = (of: (hour: (typeof hours)[number]) => number) => hours.reduce((all, hour) => all + of(hour), 0);
+  expect(sum(({ outcomes }) => outcomes.committed ?? 0)).toBe(1);
+  expect(sum(({ outcomes }) => outcomes.reverted ?? 0)).toBe(1);
+  expect([sum(({ tokens }) => tokens), sum(({ costUsd }) => costUsd)]).toEqual([23, 0.5]);
 });
 
 test('the queue is told with all that stands on it, and whether it is paused', async () => {
