@@ -1,6 +1,7 @@
 /** All that cellpool does with a Redis, once: what a kind of Redis must be able to do. */
 import type { Redis } from 'ioredis';
 import { vi } from 'vitest';
+import { metricsText } from '../../src/board/metrics.ts';
 import { readPool } from '../../src/board/view/pool-facts.ts';
 import { readTask } from '../../src/board/view/task-facts.ts';
 import { openQueue } from '../../src/job/queue.ts';
@@ -10,12 +11,15 @@ import { Producer } from '../../src/producer/producer.ts';
 import { retryTasks } from '../../src/producer/retry.ts';
 import { parseRedisUrl } from '../../src/redis/address.ts';
 import { Budgets } from '../../src/redis/budget.ts';
+import { CellMemory } from '../../src/redis/cell-memory.ts';
 import { checkRedis, connectRedis, type RedisRole } from '../../src/redis/connection.ts';
 import { Control, type ControlMessage } from '../../src/redis/control.ts';
 import { Cooldowns } from '../../src/redis/cooldown.ts';
+import { DiskUses } from '../../src/redis/disk-use.ts';
 import { Fence } from '../../src/redis/fence.ts';
 import { PortLeases } from '../../src/redis/port-lease.ts';
 import { CellRegistry } from '../../src/redis/registry.ts';
+import { Tally } from '../../src/redis/tally.ts';
 import { WorkerList } from '../../src/redis/worker-list.ts';
 import { holdJobs, jobOf, resultOf, untilState } from '../support/jobs.ts';
 import { cellRecord } from '../support/pool.ts';
@@ -91,6 +95,12 @@ export function useWholePool({ url, prefix, home }: Pool): Promise<unknown> {
       await untilState(queue, 'fails', 'completed');
       await registry.register(cellRecord('works', 1, { host: 'one', home }));
       const seen = await readPool({ redis: producing, queue, prefix }, { hours: 2, latest: 9 });
+      await new CellMemory(redis, { prefix }).write('one', new Map([['works.00000001', 77]]));
+      await new Tally(redis, { prefix }).add(resultOf('works', 'committed'), 'works');
+      const disk = new DiskUses(redis, { prefix });
+      const turn = await disk.takeTurn('one', home, 10_000);
+      await disk.write('one', { artifactsBytes: 1, mirrorsBytes: 2, cellsBytes: 3, at: Date.now() });
+      const { text } = await metricsText({ redis: producing, queue, prefix });
       await registry.erase('works.00000001');
       return {
         released,
@@ -104,6 +114,10 @@ export function useWholePool({ url, prefix, home }: Pool): Promise<unknown> {
         cancelled: cancelled.map(({ how }) => how),
         retried: retried.map(({ how }) => how),
         outcome: (await readJob(queue, 'works'))?.result?.outcome,
+        turn,
+        metrics: text
+          .split('\n')
+          .filter(line => /^cellpool_(attempts_total.*committed|cell_memory|disk_bytes)/.test(line)),
         seen: { cells: seen.cells.length, hours: seen.hours.length, latest: seen.latest.length },
         shown: (await readTask({ redis: producing, queue, prefix }, 'works'))?.state,
       };
@@ -127,6 +141,14 @@ export const WHOLE = {
   cancelled: ['removed'],
   retried: ['queued'],
   outcome: 'committed',
+  turn: true,
+  metrics: [
+    'cellpool_cell_memory_bytes{host="one"} 77',
+    'cellpool_disk_bytes{host="one",kind="artifacts"} 1',
+    'cellpool_disk_bytes{host="one",kind="mirrors"} 2',
+    'cellpool_disk_bytes{host="one",kind="cells"} 3',
+    'cellpool_attempts_total{outcome="committed"} 1',
+  ],
   seen: { cells: 1, hours: 2, latest: 3 },
   shown: 'completed',
 };
