@@ -40,8 +40,8 @@ export class LogFollower {
   }
 
   /**
-   * Returns 0 when the task has ended well, 1 when it has not or was taken off the queue, and at once when `stop` is
-   * aborted. @throws {CellpoolError} NO_SUCH_JOB when there is no such task to begin with
+   * Returns 0 when the task has ended well or `stop` is aborted, 1 when it has not or was taken off the queue.
+   * @throws {CellpoolError} NO_SUCH_JOB when there is no such task to begin with
    */
   async untilEnded(stop: AbortSignal): Promise<number> {
     const { taskId } = this.#task;
@@ -59,7 +59,7 @@ export class LogFollower {
         return 1;
       }
     }
-    return 130;
+    return 0;
   }
 
   async #tell(task: TaskDetail): Promise<void> {

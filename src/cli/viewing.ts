@@ -14,8 +14,9 @@ export interface ViewFlags extends CommonFlags {
 }
 
 /**
- * Runs `look` with what it needs to read the pool; `stop` is aborted by Ctrl-C. Returns its exit code, or 130 when it
- * was interrupted. @throws {CellpoolError} REDIS_UNAVAILABLE, and whatever `look` throws
+ * Runs `look` with what it needs to read the pool; `stop` is aborted by Ctrl-C, and when nobody reads stdout any more.
+ * Returns its exit code, or 130 when it was interrupted. @throws {CellpoolError} REDIS_UNAVAILABLE, and whatever
+ * `look` throws
  */
 export function viewing(
   settings: Settings,
@@ -23,6 +24,9 @@ export function viewing(
 ): Promise<number> {
   const { prefix } = settings;
   return interruptible(async ({ asked }) => {
+    const gone = new AbortController();
+    process.stdout.once('error', () => gone.abort());
+    const stop = AbortSignal.any([asked, gone.signal]);
     const code = await withRedis(
       settings,
       say,
@@ -30,7 +34,7 @@ export function viewing(
         const redis = await connected.connection('producer');
         const queue = openQueue(redis, prefix);
         try {
-          return await look({ redis, queue, prefix }, asked);
+          return await look({ redis, queue, prefix }, stop);
         } catch (error) {
           throw unavailable(error, 'Redis went away while the pool was looked at', 'Nothing was changed; try again.');
         } finally {
@@ -50,6 +54,6 @@ export function tellJson(value: unknown): void {
 
 export function noSuchTask(taskId: string): CellpoolError {
   return new CellpoolError('NO_SUCH_JOB', `${taskId} is not known: there is no such job`, {
-    hint: 'What there is lists `cellpool jobs`; ended tasks are forgotten after 30 days.',
+    hint: '`cellpool jobs` lists what there is; tasks that ended long ago are forgotten.',
   });
 }

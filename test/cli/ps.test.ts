@@ -98,6 +98,11 @@ describe('ps', () => {
     expect(untimed.every((look, at) => look !== untimed[at - 1])).toBe(true);
   });
 
+  test('with --watch ends when nobody reads what it tells', async () => {
+    await fill();
+    expect(await setting.cli.runClosed(['ps', '--watch'], ['stdout'])).toEqual({ exitCode: 0, signal: null });
+  });
+
   test('without Redis ends with 3, and says what to do', async () => {
     const env = { REDIS_URL: 'redis://127.0.0.1:1' };
     for (const args of [['ps'], ['jobs'], ['show', 'a'], ['logs', 'a'], ['stats']]) {

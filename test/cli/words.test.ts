@@ -1,6 +1,16 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { cellsInWords, duration, printable, shorten, summary, table } from '../../src/cli/words.ts';
+import {
+  age,
+  cellsInWords,
+  duration,
+  printable,
+  printableLines,
+  shorten,
+  size,
+  summary,
+  table,
+} from '../../src/cli/words.ts';
 import type { AttemptResult } from '../../src/job/outcome.ts';
 
 function result(more: Partial<AttemptResult> = {}): AttemptResult {
@@ -25,6 +35,40 @@ const hostile = `\u001b]0;owned\u0007\u001b[31mred\u001b[2J\r\n${CSI}2K\u202egnp
 
 /** What may change a terminal: C0 and C1 controls but the line break, and characters that turn the direction. */
 const harmful = /(?!\n)[\p{Cc}\p{Cf}]/u;
+
+test.each([
+  [-5, '0 s'],
+  [59_999, '59 s'],
+  [60_000, '1 min'],
+  [3_599_999, '59 min'],
+  [3_900_000, '1 h 05 min'],
+  [86_400_000, '1 d 0 h'],
+  [190_800_000, '2 d 5 h'],
+])('an age of %d ms reads "%s"', (ms, text) => {
+  expect(age(ms)).toBe(text);
+});
+
+test.each([
+  [0, '0 B'],
+  [999, '999 B'],
+  [1_000, '1.0 KiB'],
+  [1_536, '1.5 KiB'],
+  [1_610_612_736, '1.5 GiB'],
+  [5e15, '4547.5 TiB'],
+])('%d bytes read "%s"', (bytes, text) => {
+  expect(size(bytes)).toBe(text);
+});
+
+test('of text in several lines its lines and tabs stay, and nothing that may mean something to a terminal', () => {
+  expect(printableLines(hostile)).toBe('red\ngnp.exe');
+  expect(printableLines('a\tb\r\nc\rd\n')).toBe('a\tb\nc\nd\n');
+  fc.assert(
+    fc.property(fc.string({ unit: 'binary', maxLength: 40 }), text => {
+      expect(printableLines(text)).not.toMatch(/(?![\n\t])[\p{Cc}\p{Cf}]/u);
+      expect(printableLines(printableLines(text))).toBe(printableLines(text));
+    }),
+  );
+});
 
 describe('a duration', () => {
   test.each([

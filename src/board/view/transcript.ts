@@ -3,7 +3,6 @@
  * short perhaps, and of a version that we may not know; whatever is in it, a bounded list of entries comes out.
  */
 import { z } from 'zod';
-import { callInWords } from '../../cell/tool-call.ts';
 import { messageOf } from '../../errors.ts';
 
 export type EntryKind = 'prompt' | 'answer' | 'thinking' | 'call' | 'error' | 'note';
@@ -140,7 +139,20 @@ function callEntry({ tool, state }: Extract<Part, { type: 'tool' }>): Transcript
   const given = Object.entries(input).flatMap(([key, value]) => (key === 'description' ? [] : inputLines(key, value)));
   const got = status === 'error' ? error : output;
   const text = [...given, ...(got === '' ? [] : ['', got])].join('\n');
-  return { kind: 'call', title: `${callInWords({ tool, input })}${took}${ended}`, text };
+  return { kind: 'call', title: `${callInWords(tool, input)}${took}${ended}`, text };
+}
+
+/** What best tells one call from another, of the tools that opencode offers. */
+const TELLING = ['command', 'filePath', 'path', 'pattern', 'url', 'query', 'description'] as const;
+const WORDS_MAX = 120;
+/** What stands before the names of files in a cell's workspace; it is the same in the whole transcript. */
+const WORKSPACE = /^\/.*\/cells\/[^/]+\/workspace\//;
+
+function callInWords(tool: string, input: Readonly<Record<string, unknown>>): string {
+  const told = TELLING.map(key => input[key]).find(value => typeof value === 'string');
+  if (told === undefined) return tool;
+  const line = told.replace(WORKSPACE, '').replace(/\s+/g, ' ').trim();
+  return `${tool} ${JSON.stringify(line.length > WORDS_MAX ? `${line.slice(0, WORDS_MAX - 1)}…` : line)}`;
 }
 
 /** How an edit is read best: what goes, and what comes. */

@@ -23,7 +23,7 @@ test('a session reads as prompt, thoughts, calls with what they gave, and answer
         }),
         call('edit', {
           status: 'completed',
-          input: { filePath: '/w/login.js', oldString: 'a\nb', newString: 'c' },
+          input: { filePath: '/s/cells/fix.0123abcd/workspace/src/login.js', oldString: 'a\nb', newString: 'c' },
           output: '',
         }),
         { type: 'step-finish', reason: 'stop', cost: 0, tokens: {} },
@@ -38,7 +38,11 @@ test('a session reads as prompt, thoughts, calls with what they gave, and answer
       { kind: 'prompt', title: 'Prompt', text: 'Fix the login.' },
       { kind: 'thinking', title: 'Thinking', text: 'Where is it?' },
       { kind: 'call', title: 'bash "ls pwd" (250 ms)', text: '$ ls\n$ pwd\n\nlogin.js\n' },
-      { kind: 'call', title: 'edit "/w/login.js"', text: 'filePath: /w/login.js\n- a\n- b\n+ c' },
+      {
+        kind: 'call',
+        title: 'edit "src/login.js"',
+        text: 'filePath: /s/cells/fix.0123abcd/workspace/src/login.js\n- a\n- b\n+ c',
+      },
       { kind: 'answer', title: 'Answer', text: 'Done.\nIt refuses empty passwords.' },
     ],
   });
@@ -53,7 +57,7 @@ test('a call that failed or never ended says so, with its error', () => {
   expect(entriesOf(assistant(calls))).toEqual([
     { kind: 'call', title: 'read "x", failed', text: 'filePath: x\n\nno such file' },
     { kind: 'call', title: 'bash "sleep 9", not ended', text: '$ sleep 9' },
-    { kind: 'call', title: expect.stringMatching(/^todowrite /), text: 'todos: [{"content":"a"}]\n\nok' },
+    { kind: 'call', title: 'todowrite', text: 'todos: [{"content":"a"}]\n\nok' },
   ]);
 });
 
