@@ -1,12 +1,13 @@
 /** `cellpool show`: all of one task. */
-import { listArtifacts } from '../board/view/artifact-file.ts';
+import { listArtifacts, readArtifact } from '../board/view/artifact-file.ts';
 import { readTask } from '../board/view/task-facts.ts';
 import type { AttemptResult } from '../job/outcome.ts';
+import { ARTIFACTS } from '../observe/artifacts.ts';
 import { idFaults } from '../producer/task-ids.ts';
 import { locate, type Site } from './attempt-place.ts';
 import { allOf, refuse } from './faults.ts';
 import { settingsOf } from './settings-of.ts';
-import { type KeptFiles, taskInWords } from './task-words.ts';
+import { type KeptFiles, NOTHING_KEPT, taskInWords } from './task-words.ts';
 import { noSuchTask, tellJson, type ViewFlags, viewing } from './viewing.ts';
 
 export async function show(taskId: string, flags: ViewFlags): Promise<number> {
@@ -27,8 +28,13 @@ export async function show(taskId: string, flags: ViewFlags): Promise<number> {
   });
 }
 
+/** Of a test log. */
+const TAIL = { from: 'end', most: 16_384 } as const;
+
 async function keptOf(site: Site, taskId: string, result: AttemptResult): Promise<KeptFiles> {
-  if (result.artifacts === '') return { files: [], elsewhere: null };
+  if (result.artifacts === '') return NOTHING_KEPT;
   const { place, elsewhere } = await locate(site, taskId, result);
-  return { files: place === null ? [] : await listArtifacts(place), elsewhere };
+  if (place === null) return { ...NOTHING_KEPT, elsewhere };
+  const log = result.tests?.passed === false ? await readArtifact(place, ARTIFACTS.testLog, TAIL) : null;
+  return { files: await listArtifacts(place), elsewhere: null, testTail: log?.bytes.toString('utf8') ?? '' };
 }

@@ -7,11 +7,15 @@ import { age, duration, printable, printableLines, reason, shorten, size, verdic
 export interface KeptFiles {
   files: readonly { file: string; size: number }[];
   elsewhere: string | null;
+  /** The end of its test log, when the tests failed; empty when there is none. */
+  testTail: string;
 }
 
-const NONE: KeptFiles = { files: [], elsewhere: null };
+export const NOTHING_KEPT: KeptFiles = { files: [], elsewhere: null, testTail: '' };
 const NAME_WIDTH = 11;
 const FILES_SHOWN = 20;
+/** Lines of a test log. */
+const TAIL_SHOWN = 30;
 /** Lines of the job's own log. */
 const LOG_SHOWN = 10;
 
@@ -22,9 +26,13 @@ export function taskInWords(task: TaskDetail, kept: readonly KeptFiles[], now: n
     printable(head),
     ...lines(planOf(task, now)),
     ...(task.prompt === '' ? [] : ['', 'Prompt', indented(printableLines(task.prompt.trimEnd()))]),
-    ...task.results.flatMap((result, at) => ['', ...attemptInWords(task, result, kept[at] ?? NONE)]),
-    ...(task.log.length === 0 ? [] : ['', 'Log', ...task.log.slice(-LOG_SHOWN).map(line => `  ${shorten(line, 160)}`)]),
+    ...task.results.flatMap((result, at) => ['', ...attemptInWords(task, result, kept[at] ?? NOTHING_KEPT)]),
+    ...(task.log.length === 0 ? [] : ['', 'Log', ...task.log.slice(-LOG_SHOWN).map(firstLine)]),
   ].join('\n');
+}
+
+function firstLine(note: string): string {
+  return `  ${shorten(note.split('\n')[0] ?? '', 160)}`;
 }
 
 type Line = readonly [name: string, value: string | null];
@@ -84,15 +92,26 @@ function attemptInWords(task: TaskDetail, result: AttemptResult, kept: KeptFiles
     ...lines([
       ['stages', stagesInWords(result)],
       ['tests', testsInWords(result)],
-      ['files', filesInWords(result.filesModified)],
-      ['changes', result.diffSummary ?? null],
+      ['files', filesInWords(result.diffSummary?.trimEnd().split('\n') ?? result.filesModified)],
       ...branchOf(task, result),
       ['secret', result.secretInWork === true ? 'its work holds a secret of the worker: do not publish it' : null],
     ]),
-    ...(error === null ? [] : [field('error', indentedRest(`${printable(error.code)}: ${reason(error.message)}`))]),
+    ...(error === null ? [] : [field('error', errorInWords(error, kept.testTail))]),
+    ...(kept.testTail === '' ? [] : [field('test log', indentedRest(tailOf(kept.testTail)))]),
     ...(result.hookFaults ?? []).map(({ hook, message }) => field(hook, shorten(message, 300))),
     ...artifactsInWords(task.taskId, result, kept),
   ];
+}
+
+/** What the tests printed stands in the message too, but less of it. */
+function errorInWords({ code, message }: { code: string; message: string }, testTail: string): string {
+  const told = testTail === '' ? reason(message) : shorten(message.split('\n')[0] ?? '', 300);
+  return indentedRest(`${printable(code)}: ${told}`);
+}
+
+function tailOf(testLog: string): string {
+  const all = printableLines(testLog).trimEnd().split('\n');
+  return all.slice(-TAIL_SHOWN).join('\n');
 }
 
 function stagesInWords({ stages = [], metrics }: AttemptResult): string | null {
@@ -158,5 +177,5 @@ function indented(text: string): string {
 
 /** What follows the first line stands under it. */
 function indentedRest(text: string): string {
-  return text.split('\n').join(`\n${' '.repeat(NAME_WIDTH - 1)}`);
+  return text.split('\n').join(`\n${' '.repeat(NAME_WIDTH + 3)}`);
 }

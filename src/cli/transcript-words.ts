@@ -9,6 +9,6 @@ export function transcriptInWords({ sessionId, model, entries }: Transcript): st
 
 function entryInWords({ title, text }: TranscriptEntry): string {
   const shown = printableLines(text).trimEnd();
-  const lines = shown === '' ? [] : shown.split('\n').map(line => (line === '' ? '' : `  ${line}`));
+  const lines = shown === '' ? [] : shown.split('\n').map(line => `  ${line}`.trimEnd());
   return [`> ${printable(title)}`, ...lines].join('\n');
 }

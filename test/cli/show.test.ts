@@ -1,4 +1,5 @@
 /** `cellpool jobs` and `show` on jobs that were put on the queue by hand. */
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { UnrecoverableError } from 'bullmq';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
@@ -115,6 +116,7 @@ describe('show', () => {
     const { cli } = setting;
     const folder = await makeArtifactFolder(cli.home, 'fix', '1-0123abcd');
     await writeArtifact(folder, 'transcript.json', {});
+    writeFileSync(join(folder, 'test.log'), `${'ok\n'.repeat(90)}not ok\n  expected 3\u001b[2J to be 4\n`);
     const task = { title: 'Fix it', test: 'npm test', base: 'develop', dependsOn: ['api'], model: 'a/b' };
     await end('fix', [failed(folder, 'cli-test'), committed], { ...task, prompt: 'Line one\nLine two' }, "/re po's");
     const { exitCode, stdout, stderr } = await cli.run(['show', 'fix']);
@@ -134,8 +136,9 @@ describe('show', () => {
       /^ {2}tests +failed \(1\), 2\.0 s$/,
       /^ {2}files +src\/a\.ts, src\/b\.ts$/,
       /^ {2}error +TESTS_FAILED: the tests failed \(exit code 1\): line$/,
-      /^ +expected 1 to be 2$/,
-      /transcript\.json \(3 B\)$/,
+      /^ {2}test log +ok$/,
+      /^ {14}not ok\n {16}expected 3 to be 4$/,
+      /transcript\.json \(3 B\), test\.log \(302 B\)$/,
       /^ {2}read +cellpool logs fix --attempt 1$/,
       /^Attempt 2: committed, on far, 3 ms, 1 tokens$/,
       /^ {2}branch +cellpool\/fix at c77507b22e$/,
@@ -147,6 +150,16 @@ describe('show', () => {
       expect(stdout).toMatch(new RegExp(line.source, 'm'));
     }
     expect(stdout).toContain(join(cli.home, 'artifacts', 'fix', '1-0123abcd'));
+    // Of a long test log the end is told, and it is told once.
+    expect(stdout.match(/ok$/gm)?.length).toBe(30 - 1);
+    expect(stdout).not.toContain('expected 1 to be 2');
+  });
+
+  test('of a long error whose test log is not here its beginning and its end are told', async () => {
+    await end('fix', [failed('/far/artifacts/fix/1-0123abcd', 'far')]);
+    const { stdout } = await setting.cli.run(['show', 'fix']);
+    expect(stdout).toMatch(/^ {2}error +TESTS_FAILED: the tests failed \(exit code 1\): line$/m);
+    expect(stdout).toMatch(/^ +expected 1 to be 2$/m);
     expect(stdout.match(/^ *line$/gm)?.length).toBeLessThan(12);
   });
 
