@@ -17,6 +17,7 @@ import { type Fault, InvalidInput } from './errors.ts';
 
 export { type Host, hostsSchema, parseHost } from './config/hosts.ts';
 export { isRecord, JSON_DEPTH_MAX, type Json, type JsonObject, jsonObject } from './config/json.ts';
+export { LABELS_MAX, labelList, lackingLabels } from './config/labels.ts';
 export type { SettingKey } from './config/leaves.ts';
 export {
   CACHES,

@@ -3,6 +3,7 @@ import { type Enqueued, Producer } from '../producer/producer.ts';
 import { type Connected, withRedis } from './connected.ts';
 import { interruptible } from './interrupts.ts';
 import { say } from './outputs.ts';
+import { sayUnserved } from './say-unserved.ts';
 import type { TaskFlags } from './task-flags.ts';
 import { readTaskCall, type TaskCall } from './task-input.ts';
 import { CHANGED, printable, table } from './words.ts';
@@ -20,9 +21,11 @@ async function put({ settings, source, tasks, plan }: TaskCall, flags: TaskFlags
   const { prefix, retention } = settings;
   const [redis, tracing] = [await connected.connection('producer'), await connected.tracing()];
   const producer = new Producer({ redis, prefix, retention, tracing });
-  return producer
+  const enqueued = await producer
     .enqueue(tasks, { repository: source.path, plan }, { again: flags.again === true })
     .finally(() => producer.close());
+  await sayUnserved({ redis, prefix, tasks, enqueued }, say);
+  return enqueued;
 }
 
 function tell(enqueued: readonly Enqueued[], json: boolean): void {

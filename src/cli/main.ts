@@ -10,6 +10,7 @@ import { addDemoCommand } from './commands/demo.ts';
 import { addDoctorCommand } from './commands/doctor.ts';
 import { addDrainCommand } from './commands/drain.ts';
 import { addEnqueueCommand } from './commands/enqueue.ts';
+import { addFleetCommand } from './commands/fleet.ts';
 import { addFolderCommand } from './commands/folder.ts';
 import { addJobsCommand } from './commands/jobs.ts';
 import { addLogsCommand } from './commands/logs.ts';
@@ -34,7 +35,7 @@ const COMMANDS = [
   ...[addRunCommand, addEnqueueCommand, addWorkerCommand, addBeadsCommand, addFolderCommand],
   ...[addPsCommand, addJobsCommand, addShowCommand, addLogsCommand, addStatsCommand],
   ...[addCancelCommand, addRetryCommand, addPauseCommand, addResumeCommand, addDrainCommand],
-  ...[addBudgetCommand, addReapCommand, addDoctorCommand, addDemoCommand],
+  ...[addBudgetCommand, addFleetCommand, addReapCommand, addDoctorCommand, addDemoCommand],
 ];
 
 function buildProgram(exit: (code: number) => void): Command {

@@ -11,6 +11,22 @@ export const FLAGS = {
     'Redis to join instead of a private one (REDIS_URL; a URL with a password belongs there)',
   ],
   concurrency: ['--concurrency <n>', 'concurrency', 'cells at once, at most 50 (default: what memory allows)'],
+  hostConcurrency: [
+    '--host-concurrency <n>',
+    'hostConcurrency',
+    'cells at once of all workers on this host together (default: no cap)',
+  ],
+  labels: [
+    '--labels <names>',
+    'labels',
+    'what this worker has, such as gpu,eu: it works on tasks that ask for no more',
+  ],
+  // Commander knows it by the name of the one above; `openTarget` tells them apart.
+  taskLabels: [
+    '--labels <names>',
+    'taskLabels',
+    'what a worker must have for tasks that name no labels, such as gpu,eu',
+  ],
   ports: ['--ports <from-to>', 'ports', 'ports for cells (default: 9000-9999)'],
   model: ['--model <provider/model>', 'model', 'model of tasks that name none'],
   agent: ['--agent <name>', 'agent', 'opencode agent of tasks that name none'],
@@ -69,6 +85,7 @@ export const SITE_FLAGS = ['home', 'redis'] as const;
 export const TASK_FLAGS = [
   'model',
   'agent',
+  'taskLabels',
   'test',
   'setup',
   'timeoutMs',
@@ -82,6 +99,7 @@ export const TASK_FLAGS = [
 export const LIMIT_FLAGS = ['memoryMb', 'pids', 'cpus', 'diskMb'] as const;
 export const WORKER_FLAGS = [
   'concurrency',
+  'hostConcurrency',
   'ports',
   'isolation',
   'workspace',

@@ -8,6 +8,7 @@ import { ownIdentity } from '../os/identity.ts';
 import { JobData } from '../redis/job-data.ts';
 import { PortLeases } from '../redis/port-lease.ts';
 import { CellRegistry } from '../redis/registry.ts';
+import { Slots } from '../redis/slots.ts';
 import { Tally } from '../redis/tally.ts';
 import { failureHookOfDead } from '../worker/dead-hook.ts';
 import type { ReapReport } from '../worker/reap-report.ts';
@@ -50,6 +51,7 @@ export async function reapRound(settings: Settings, dryRun: boolean, connected: 
     const reaper = new Reaper({
       registry: new CellRegistry(redis, { prefix, host, home }),
       ports: new PortLeases(redis, { prefix, host, range }),
+      slots: new Slots(redis, { prefix }),
       queue,
       jobData: new JobData(redis, { prefix }),
       home,

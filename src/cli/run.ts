@@ -18,6 +18,7 @@ import { HeldUp } from './held-up.ts';
 import { interruptible, type StopRequests } from './interrupts.ts';
 import { type LiveView, openLiveView } from './live-view.ts';
 import { drainOthers, sayWhatElseIsQueued } from './others.ts';
+import { sayUnserved } from './say-unserved.ts';
 import { endInWords, endWhenAsked } from './stopping.ts';
 import type { TaskFlags } from './task-flags.ts';
 import { readTaskCall, type TaskCall } from './task-input.ts';
@@ -89,6 +90,7 @@ async function work(
   const enqueued = await producer
     .enqueue(tasks, { repository: source.path, plan }, { again: flags.again === true, retryFailed: true })
     .finally(() => producer.close());
+  await sayUnserved({ redis, prefix, tasks, enqueued, own: settings.labels }, message => view.say(message));
 
   const results = new Map<string, AttemptResult>();
   const tell = (taskId: string, result: AttemptResult) => {
@@ -108,7 +110,7 @@ async function work(
   const open = enqueued.filter(({ taskId }) => !results.has(taskId));
   const delayed = open.filter(({ state }) => state === 'delayed').map(({ taskId }) => taskId);
   // What they wait for may have been put right by the one who asks for them now.
-  if (delayed.length > 0) await retryTasks({ redis: await connected.connection('producer'), prefix }, delayed);
+  if (delayed.length > 0) await retryTasks({ redis, prefix }, delayed);
   if (open.length > 0) {
     const handedBack = await workOff(call, open, connected, view, stop, { onOutcome: tell, onEnded: summarize });
     return { results, handedBack };

@@ -29,13 +29,18 @@ export interface TaskCall {
 /** @throws {InvalidInput} naming every fault; {CellpoolError} NOT_A_REPOSITORY */
 export async function openTarget(flags: TargetFlags): Promise<Target> {
   const source = await openSource(flags.repo);
-  const settings = settingsOf(flags, source.bare ? undefined : source.path);
-  const { limits, test, model, agent, opencode } = settings;
+  // `--labels` is what tasks ask for here; a worker is told its own by a variable.
+  const { labels, ...others } = flags;
+  const settings = settingsOf(
+    { ...others, ...(labels === undefined ? {} : { taskLabels: labels }) },
+    source.bare ? undefined : source.path,
+  );
+  const { limits, test, model, agent, taskLabels, opencode } = settings;
   const { timeoutMs, tokenBudget, costBudgetUsd, stallMs, loopRepeats } = limits;
   const { attempts, totalTimeoutMs, totalTokenBudget } = limits;
   const ofOne = { timeoutMs, tokenBudget, costBudgetUsd, stallMs, loopRepeats };
   const ofAll = { attempts, totalTimeoutMs, totalTokenBudget };
-  const all = { base: flags.base, test, model, agent, ...ofOne, ...ofAll };
+  const all = { base: flags.base, test, model, agent, labels: taskLabels, ...ofOne, ...ofAll };
   const defaults = Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined));
   const check = async (tasks: readonly PlacedTask[]) => {
     await checkTasksAgainst(tasks, {

@@ -14,6 +14,10 @@ const ENTRIES = [
   { key: 'prefix', env: 'CELLPOOL_PREFIX', file: false },
   { key: 'host', env: 'CELLPOOL_HOST', file: false },
   { key: 'concurrency', env: 'CELLPOOL_CONCURRENCY', file: true },
+  { key: 'hostConcurrency', env: 'CELLPOOL_HOST_CONCURRENCY', file: false },
+  // What a machine has is not for a repository to say; what its tasks need is.
+  { key: 'labels', env: 'CELLPOOL_LABELS', file: false },
+  { key: 'taskLabels', env: 'CELLPOOL_TASK_LABELS', file: true },
   { key: 'ports', env: 'CELLPOOL_PORTS', file: false },
   { key: 'opencodeBin', env: 'OPENCODE_BIN', file: false },
   { key: 'model', env: 'CELLPOOL_MODEL', file: true },

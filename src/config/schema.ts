@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { hostList } from './hosts.ts';
 import { jsonObject } from './json.ts';
+import { labelSetting } from './labels.ts';
 
 const SECOND = 1_000;
 const MINUTE = 60 * SECOND;
@@ -136,6 +137,12 @@ export const settingsSchema = z.strictObject({
   host: z.string().regex(/^[A-Za-z0-9._-]{1,255}$/, 'is made of letters, digits, ".", "_" and "-", 255 at most'),
   /** Cells at once; left out: as many as memory allows. */
   concurrency: numeric(z.int().min(1).max(CONCURRENCY_CAP)).optional(),
+  /** Cells at once of all workers on this host together, as far as this worker has a say; left out: no cap. */
+  hostConcurrency: numeric(z.int().min(1)).optional(),
+  /** What this worker has; tasks that ask for more are not worked by it. */
+  labels: labelSetting.default([]),
+  /** What tasks ask for that name no labels. */
+  taskLabels: labelSetting.optional(),
   ports: ports.default(DEFAULTS.ports),
   opencodeBin: text.optional(),
   /** `provider/model`. */

@@ -1,6 +1,6 @@
 /** The task: what a producer asks for. Everything that reaches the queue has passed this schema. */
 import { z } from 'zod';
-import { DEFAULTS, isRecord, jsonObject, LIMITS, loopRepeats, sayIssue } from '../config.ts';
+import { DEFAULTS, isRecord, jsonObject, LIMITS, labelList, loopRepeats, sayIssue } from '../config.ts';
 import type { Fault } from '../errors.ts';
 import { taskIdFault } from './names.ts';
 
@@ -82,6 +82,8 @@ const taskKeys = z.strictObject({
       }
     })
     .optional(),
+  /** What a worker must have to work on it. */
+  labels: labelList.optional(),
   priority: z.int().min(0).max(PRIORITY_MAX).optional(),
   /** `provider/model`. */
   model: line.regex(/^[^/\s]+\/\S+$/, 'is written provider/model').optional(),

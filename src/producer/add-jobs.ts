@@ -10,7 +10,9 @@ import { Job, SpanKind } from 'bullmq';
 import { CellpoolError, messageOf } from '../errors.ts';
 import type { TaskJob } from '../job/job.ts';
 import { type JobRetention, jobOptions, TASK_JOB, type TaskQueue } from '../job/queue.ts';
-import { DEFAULT_PREFIX, taskKeys } from '../redis/keys.ts';
+import { repositoryMark } from '../redis/fair-share.ts';
+import { ENTER_LINE } from '../redis/fair-share-scripts.ts';
+import { DEFAULT_PREFIX, lineKeys, taskKeys } from '../redis/keys.ts';
 
 export interface NewJob {
   data: TaskJob;
@@ -28,11 +30,15 @@ const COMMAND = 'cellpoolTakeEnded';
  * the adding after it would: then the old job must stay. How the old one ended says nothing to those that depend on the
  * new one.
  */
-const TAKE_ENDED = `
+const TAKE_ENDED = `${ENTER_LINE}
   local job, completed, failed, outcome = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
   local id, ended = ARGV[1], ARGV[2]
+  local function enter()
+    enterLine(KEYS[5], KEYS[6], KEYS[7], ARGV[3], ARGV[4], ARGV[5], id, ARGV[6])
+  end
   if redis.call('EXISTS', job) == 0 then
     redis.call('SET', outcome, '', 'XX', 'KEEPTTL')
+    enter()
     return 'added'
   end
   if redis.call('HGET', job, 'finishedOn') ~= ended then return 'kept' end
@@ -42,6 +48,7 @@ const TAKE_ENDED = `
   redis.call('DEL', job, job .. ':logs', job .. ':dependencies', job .. ':processed', job .. ':failed',
     job .. ':unsuccessful')
   redis.call('SET', outcome, '', 'XX', 'KEEPTTL')
+  enter()
   return 'replaced'
 `;
 
@@ -55,7 +62,7 @@ export async function addJobs(
   retention?: JobRetention | undefined,
 ): Promise<Added[]> {
   const client = await queue.getBackend().client;
-  client.defineCommand(COMMAND, { numberOfKeys: 4, lua: TAKE_ENDED });
+  client.defineCommand(COMMAND, { numberOfKeys: 7, lua: TAKE_ENDED });
   const added: Added[] = [];
   for (let from = 0; from < jobs.length; from += CHUNK) {
     const entries = jobs.slice(from, from + CHUNK).map(job => entryOf(queue, job, retention));
@@ -79,9 +86,13 @@ function entryOf(queue: TaskQueue, { data, replaces }: NewJob, retention: JobRet
   const { metadata, end } = beginTrace(queue, id);
   const options = metadata === null ? kept : { ...kept, telemetry: { metadata } };
   const { jobData } = new Job(queue, TASK_JOB, data, options, id).toFlowEntry();
-  const { outcome } = taskKeys(queue.opts.prefix ?? DEFAULT_PREFIX, id);
-  const keys = [queue.toKey(id), queue.toKey('completed'), queue.toKey('failed'), outcome];
-  const take = [...keys, id, String(replaces ?? '')];
+  const prefix = queue.opts.prefix ?? DEFAULT_PREFIX;
+  const { outcome } = taskKeys(prefix, id);
+  const { lines, lineOf, turns, jobs } = lineKeys(prefix);
+  const mark = repositoryMark(data.repository);
+  const keys = [queue.toKey(id), queue.toKey('completed'), queue.toKey('failed'), outcome, lines, lineOf(mark), turns];
+  const place = [mark, data.repository, String(data.task.priority ?? 0), jobs];
+  const take = [...keys, id, String(replaces ?? ''), ...place];
   return { id, jobData, take, end };
 }
 

@@ -10,6 +10,9 @@ import { openQueue, type TaskQueue } from '../job/queue.ts';
 import { readJob, readJobs, type StoredJob } from '../job/stored-job.ts';
 import { checkRedis } from '../redis/connection.ts';
 import { Control } from '../redis/control.ts';
+import { repositoryMark } from '../redis/fair-share.ts';
+import { ENTER_LINE } from '../redis/fair-share-scripts.ts';
+import { DEFAULT_PREFIX, lineKeys } from '../redis/keys.ts';
 import { Script } from '../redis/script.ts';
 import { unavailable } from './redis-away.ts';
 import { idFaults } from './task-ids.ts';
@@ -32,14 +35,16 @@ const AT_ONCE = 50;
 const LOOKS = 20;
 
 /**
- * KEYS: job, failed; ARGV: id, the data as read, the data to be. 1 when it is in place: nobody else has touched the
- * failed job. A job that failed by the deaths of its workers starts with none of them (`stc`).
+ * KEYS: job, failed, lines, the repository's line, turns; ARGV: id, the data as read, the data to be, then mark, path,
+ * priority and what jobs' keys begin with. 1 when it is in place: nobody else has touched the failed job. A job that
+ * failed by the deaths of its workers starts with none of them (`stc`). It stands at the end of its line again.
  */
-const RENEW_DATA = new Script(`
+const RENEW_DATA = new Script(`${ENTER_LINE}
   if not redis.call('ZSCORE', KEYS[2], ARGV[1]) then return 0 end
   if redis.call('HGET', KEYS[1], 'data') ~= ARGV[2] then return 0 end
   redis.call('HSET', KEYS[1], 'data', ARGV[3])
   redis.call('HDEL', KEYS[1], 'stc')
+  enterLine(KEYS[3], KEYS[4], KEYS[5], ARGV[4], ARGV[5], ARGV[6], ARGV[1], ARGV[7])
   return 1
 `);
 
@@ -137,8 +142,9 @@ async function moveOn(
   redis: Redis,
   queue: TaskQueue,
   control: Control,
-  { id, state }: StoredJob,
+  stored: StoredJob,
 ): Promise<Retried['how'] | null> {
+  const { id, state } = stored;
   switch (state) {
     case 'active':
       return 'running';
@@ -148,7 +154,7 @@ async function moveOn(
     case 'completed':
       return 'ended';
     case 'failed':
-      return (await requeue(redis, queue, control, id)) ? 'queued' : null;
+      return (await requeue(redis, queue, control, stored)) ? 'queued' : null;
     case 'delayed':
       return (await promote(queue, id)) ? 'promoted' : null;
     default:
@@ -156,15 +162,24 @@ async function moveOn(
   }
 }
 
-async function requeue(redis: Redis, queue: TaskQueue, control: Control, id: string): Promise<boolean> {
+async function requeue(
+  redis: Redis,
+  queue: TaskQueue,
+  control: Control,
+  { id, data: stored }: StoredJob,
+): Promise<boolean> {
   const [jobKey, failedKey] = [queue.toKey(id), queue.toKey('failed')];
   const [job, before] = await Promise.all([queue.getJob(id), redis.hget(jobKey, 'data')]);
-  if (job === undefined || before === null) return false;
+  if (job === undefined || before === null || stored === null) return false;
   const data: unknown = JSON.parse(before);
   if (!isRecord(data)) return false;
   // What was used up and how long something lacked belong to the attempts that are over; their results are kept.
   const { spent: _spent, waits: _waits, ...after } = data;
-  if ((await RENEW_DATA.run(redis, [jobKey, failedKey], [id, before, JSON.stringify(after)])) !== 1) return false;
+  const { lines, lineOf, turns, jobs } = lineKeys(queue.opts.prefix ?? DEFAULT_PREFIX);
+  const mark = repositoryMark(stored.repository);
+  const keys = [jobKey, failedKey, lines, lineOf(mark), turns];
+  const place = [mark, stored.repository, stored.task.priority ?? 0, jobs];
+  if ((await RENEW_DATA.run(redis, keys, [id, before, JSON.stringify(after), ...place])) !== 1) return false;
   await control.unmark(id);
   return isDone(job.retry('failed', { resetAttemptsMade: true, resetAttemptsStarted: true }));
 }

@@ -20,6 +20,8 @@ const controlMessageSchema = z.discriminatedUnion('kind', [
   }),
   /** `host` null: the workers of every host. */
   z.object({ kind: z.literal('drain'), host: z.string().nullable() }),
+  /** A task was set aside that asks for labels; workers that have some may call it. */
+  z.object({ kind: z.literal('aside') }),
 ]);
 export type ControlMessage = z.infer<typeof controlMessageSchema>;
 

@@ -5,12 +5,11 @@
  * BullMQ forgets ended jobs when there are too many, so how a task ended is kept beside its job while others may ask.
  */
 import type { Redis } from 'ioredis';
-import { taskIdFault } from '../job/names.ts';
 import { endedWell, OUTCOMES, type Outcome } from '../job/outcome.ts';
-import { isDone, promote } from '../job/promote.ts';
 import { RETENTION, type TaskQueue } from '../job/queue.ts';
 import { KEEP, LOOK, WELL } from './dependency-scripts.ts';
 import { DEFAULT_PREFIX, endedKeys, taskKeys } from './keys.ts';
+import { queueFirst } from './queue-first.ts';
 import { Script } from './script.ts';
 
 /** As long as an ended job may be kept itself; counted from the last time that somebody asked. */
@@ -93,13 +92,8 @@ export class Dependencies {
   }
 
   /** Queues a delayed task before all others of its priority; false when it is not delayed. */
-  async queueFirst(queue: TaskQueue, taskId: string): Promise<boolean> {
-    // Anybody may write to a shared Redis.
-    if (taskIdFault(taskId) !== null || !(await promote(queue, taskId))) return false;
-    const priority = Number(await this.#redis.hget(taskKeys(this.#prefix, taskId).job, 'priority')) || 0;
-    // A worker may have it before it is put in front, which is as good.
-    await isDone(queue.getBackend().changePriority(taskId, priority, true));
-    return true;
+  queueFirst(queue: TaskQueue, taskId: string): Promise<boolean> {
+    return queueFirst(this.#redis, this.#prefix, queue, taskId);
   }
 }
 

@@ -22,6 +22,9 @@ const identitySchema = z.object({
   pidNamespace: z.string(),
 });
 
+/** A worker's process; the id is never used again. */
+export const workerSchema = identitySchema.extend({ id: z.string().min(1) });
+
 export const cellRecordSchema = z.object({
   version: z.literal(1),
   /** `<task id>.<8 hex digits>`; also the name of the cell's folder. */
@@ -29,7 +32,7 @@ export const cellRecordSchema = z.object({
   host: z.string(),
   /** The state folder. */
   home: z.string().startsWith('/'),
-  worker: identitySchema.extend({ id: z.string().min(1) }),
+  worker: workerSchema,
   taskId: z.string(),
   attempt: z.int().min(1),
   /** What holds the job's lock, and when the job was put on the queue; null without a queue. */

@@ -30,7 +30,7 @@ export const MEASURED = [...STAGES, 'total'] as const;
 export type Measured = (typeof MEASURED)[number];
 
 /** What dead workers leave behind; see `worker/reap-report.ts`. */
-export const REAPED = ['cell', 'lease', 'folder', 'group', 'pin', 'temporary'] as const;
+export const REAPED = ['cell', 'lease', 'slot', 'folder', 'group', 'pin', 'temporary'] as const;
 export type ReapedKind = (typeof REAPED)[number];
 
 export interface Durations {

@@ -7,6 +7,7 @@
  */
 import type { Redis } from 'ioredis';
 import { z } from 'zod';
+import { labelList } from '../config.ts';
 import { taskIdFault } from '../job/names.ts';
 import { DEFAULT_PREFIX, workerKeys } from './keys.ts';
 import { Script } from './script.ts';
@@ -26,6 +27,8 @@ const workerEntrySchema = z.object({
   running: z.array(z.string().refine(id => taskIdFault(id) === null, 'is not a task id')),
   /** Takes no more jobs. */
   draining: z.boolean(),
+  /** What tasks may ask of it; left out: none. */
+  labels: labelList.optional(),
 });
 export type WorkerEntry = z.infer<typeof workerEntrySchema>;
 

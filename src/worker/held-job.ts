@@ -12,7 +12,9 @@ import type { Cooldowns } from '../redis/cooldown.ts';
 import type { Begun, Fence } from '../redis/fence.ts';
 import type { JobData } from '../redis/job-data.ts';
 import type { Tally } from '../redis/tally.ts';
+import type { FleetShare } from './fleet-share.ts';
 import type { JobDependencies } from './job-dependencies.ts';
+import type { JobLabels } from './job-labels.ts';
 import type { SpawnerPool } from './spawner-pool.ts';
 
 export interface JobContext {
@@ -24,6 +26,8 @@ export interface JobContext {
   budgets: Budgets;
   tally: Tally;
   dependencies: JobDependencies;
+  labels: JobLabels;
+  fleet: FleetShare;
   host: string;
   /** Called after the hooks of the repository, for every attempt. */
   hooks: HookCallbacks;
@@ -36,8 +40,8 @@ export interface JobContext {
   redactor: Redactor;
   /** Called with every cell's life, so that the worker knows when the last one has ended. */
   onCell(life: Promise<unknown>): void;
-  /** Milliseconds after which to ask again whether a job may begin here; 0: now. */
-  holdMs(): number;
+  /** null: a job may begin here now; else it is put back for so many milliseconds, with 0 at the head of the line. */
+  holdMs(): number | null;
   onStage(taskId: string, stage: Stage): void;
   onResult(result: AttemptResult): void;
   /** A provider does not take our credentials. */

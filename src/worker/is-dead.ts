@@ -22,6 +22,9 @@ export interface LifeFacts {
   readonly recordAgeMs: number;
 }
 
+/** What names its worker. */
+export type JudgedRecord = Pick<CellRecord, 'host' | 'home' | 'worker' | 'abandoned'>;
+
 export interface Judgement {
   readonly verdict: 'live' | 'dead' | 'not-ours';
   /** In words, as the end of a sentence. */
@@ -48,7 +51,7 @@ export interface Judgement {
  * `?` is where there is no /proc to tell, here or where the record was written. Silence is counted from the last
  * sign of life in Redis, or from the record's own time when there is none.
  */
-export function judge(record: CellRecord, facts: LifeFacts): Judgement {
+export function judge(record: JudgedRecord, facts: LifeFacts): Judgement {
   const { worker } = record;
   if (record.host !== facts.host) return verdict('not-ours', `it is a cell of host ${record.host}`);
   if (record.home !== facts.home) return verdict('not-ours', `its state folder is ${record.home}`);
@@ -69,7 +72,7 @@ export function judge(record: CellRecord, facts: LifeFacts): Judgement {
 }
 
 /** Without /proc neither side can tell its namespace; with it, one that cannot be read is nobody's equal. */
-function sameNamespace({ worker }: CellRecord, facts: LifeFacts): boolean {
+function sameNamespace({ worker }: JudgedRecord, facts: LifeFacts): boolean {
   if (worker.pidNamespace !== facts.pidNamespace) return false;
   return worker.pidNamespace !== '' || (worker.bootId === '' && facts.bootId === '');
 }

@@ -28,8 +28,8 @@ export interface JobQueueOptions {
   log: Logger;
   /** Works one job; what it throws BullMQ understands. */
   work(job: Job, token: string): Promise<AttemptResult>;
-  /** The job has ended for good, and BullMQ knows it. */
-  onEnded?(id: string): void;
+  /** The job has ended for good, and BullMQ knows it; `data` is what it held when it was taken. */
+  onEnded?(id: string, data: unknown): void;
   telemetry?: Telemetry | undefined;
 }
 
@@ -51,9 +51,9 @@ export function openJobQueue({ redis, prefix, concurrency, log, work, onEnded, t
     settings: { backoffStrategy: (_made, _type, error) => (error instanceof RetryAfter ? error.afterMs : 0) },
   });
   worker.on('error', error => log.warn({ problem: error.message }, 'queue trouble'));
-  worker.on('completed', ({ id = '' }) => onEnded?.(id));
+  worker.on('completed', ({ id = '', data }) => onEnded?.(id, data));
   // Also told of an attempt that is followed by another.
-  worker.on('failed', job => job?.finishedOn !== undefined && onEnded?.(job.id ?? ''));
+  worker.on('failed', job => job?.finishedOn !== undefined && onEnded?.(job.id ?? '', job.data));
   const renew = (ids: string[], tokens: string[]) => worker.extendJobLocks(ids, tokens, LOCK_MS);
   return { worker, locks: new JobLocks(renew, { renewMs: RENEW_MS, silentMs: SILENT_MS }) };
 }

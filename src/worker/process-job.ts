@@ -2,18 +2,21 @@
  * One job, one attempt: read it, see that it may begin, run its cell, decide, and tell BullMQ what becomes of it.
  * Whatever a job came to stands in its data before BullMQ hears of it, so that nothing is lost in between.
  */
-import { DelayedError, type Job, UnrecoverableError, WaitingError } from 'bullmq';
+import { type Job, UnrecoverableError, WaitingError } from 'bullmq';
 import { asCellpoolError, CellpoolError, type ErrorCode, messageOf } from '../errors.ts';
 import { finishedWork } from '../git/finished.ts';
 import { type TaskJob, taskJobSchema } from '../job/job.ts';
 import { branchOf } from '../job/names.ts';
 import { type AttemptResult, endedWell, type Outcome, resultWithoutCell } from '../job/outcome.ts';
 import { redactedResult } from '../job/redacted.ts';
+import type { CooldownAnswer } from '../redis/cooldown.ts';
+import type { Begun } from '../redis/fence.ts';
 import { baseOf } from './base-branch.ts';
 import { spentBudget } from './budget-report.ts';
 import { decide, LACKING } from './decide.ts';
 import { type BegunJob, type HeldJob, type JobContext, modelOf, REASONS } from './held-job.ts';
-import { conclude, isVerdict, requeue, type Wait } from './job-ending.ts';
+import { conclude, isVerdict, requeue } from './job-ending.ts';
+import { setAside, standBack, waitForOthers } from './put-back.ts';
 import { runAttempt } from './run-attempt.ts';
 import type { PooledSpawner } from './spawner-pool.ts';
 import { countAttempt } from './tally-report.ts';
@@ -56,8 +59,10 @@ async function work(context: JobContext, job: Job, token: string, signal: AbortS
     await countAttempt(held, known);
     return known;
   }
+  const lacking = await context.labels.ask(data);
+  if (lacking !== null) return setAside(held, lacking.afterMs, lacking.wait);
   const holdMs = context.holdMs();
-  if (holdMs > 0) return requeue(held, holdMs, null);
+  if (holdMs !== null) return requeue(held, holdMs, null);
   const answer = await context.dependencies.ask(data.task, data.waits);
   if (answer !== null && 'wait' in answer) return waitForOthers(held, answer.afterMs, answer.wait);
   // A task that is to fail anyway waits for nothing.
@@ -65,16 +70,13 @@ async function work(context: JobContext, job: Job, token: string, signal: AbortS
   if (refusal === null) {
     const spent = await spentBudget(context);
     if (spent !== null) return requeue(held, spent.waitMs, { reason: spent.reason, code: 'BUDGET_USED_UP' });
-    const turn = await context.cooldowns.ask(modelOf(data));
-    if (turn.waitMs > 0) {
-      const reason = turn.reason ?? 'the provider is in a cool-down';
-      const code = turn.kind === 'refused' ? 'PROVIDER_REFUSED' : 'PROVIDER_BUSY';
-      return requeue(held, turn.waitMs, { reason, code });
-    }
+    // Whoever asks the provider's cool-down must be ready to go, so the slot comes first.
+    const slot = { taskId: data.task.id, attempt: held.attempt, repository: data.repository };
+    const taken = await context.fleet.take(slot);
+    if (taken !== 'granted') return standBack(held, taken);
   }
-
-  const begun = await context.fence.begin({ taskId: data.task.id, enqueuedAt: job.timestamp });
-  const { result: told, waitMs, unended } = await attempt({ ...held, begun }, refusal, signal);
+  const { begun, ended } = await inSlot(held, refusal, signal).finally(() => context.fleet.give(data.task.id));
+  const { result: told, waitMs, unended } = ended;
   // What follows goes to Redis: the job's data, its log, and why it failed.
   const result = redactedResult(told, context.redactor);
   const after = { ...data, spent: spentWith(data, result) };
@@ -95,15 +97,24 @@ async function work(context: JobContext, job: Job, token: string, signal: AbortS
   return conclude({ ...held, data: after, begun: { ...begun, unended } }, result, decision);
 }
 
-/** Puts the job back until those have ended that it depends on. */
-async function waitForOthers(held: HeldJob, afterMs: number, wait: Wait): Promise<never> {
-  try {
-    return await requeue(held, afterMs, wait);
-  } catch (verdict) {
-    if (verdict instanceof DelayedError) held.context.dependencies.lookAgain(held.data.task);
-    throw verdict;
+/** All that is done for the attempt while it has a slot; what becomes of the job is told to Redis after that. */
+async function inSlot(
+  held: HeldJob,
+  refusal: Refusal | null,
+  signal: AbortSignal,
+): Promise<{ begun: Begun; ended: Ended }> {
+  const { context, job, data } = held;
+  const turn = refusal === null ? await context.cooldowns.ask(modelOf(data)) : GO;
+  if (turn.waitMs > 0) {
+    const reason = turn.reason ?? 'the provider is in a cool-down';
+    const code = turn.kind === 'refused' ? 'PROVIDER_REFUSED' : 'PROVIDER_BUSY';
+    return requeue(held, turn.waitMs, { reason, code });
   }
+  const begun = await context.fence.begin({ taskId: data.task.id, enqueuedAt: job.timestamp });
+  return { begun, ended: await attempt({ ...held, begun }, refusal, signal) };
 }
+
+const GO: CooldownAnswer = { waitMs: 0, kind: null, reason: null };
 
 interface Ended {
   result: AttemptResult;

@@ -14,14 +14,17 @@ import { within } from '../os/within.ts';
 import type { JobData } from '../redis/job-data.ts';
 import type { PortLeases } from '../redis/port-lease.ts';
 import type { CellRecord, CellRegistry } from '../redis/registry.ts';
+import type { Slots } from '../redis/slots.ts';
 import { findCellProcesses, killCellProcesses, type ReapedCell } from './cell-processes.ts';
 import type { Judgement } from './is-dead.ts';
 import type { ReapNotes } from './reap-report.ts';
+import { releaseSlotOf } from './reap-slots.ts';
 
 /** What a reaper works with. */
 export interface ReaperParts {
   readonly registry: CellRegistry;
   readonly ports: PortLeases;
+  readonly slots: Slots;
   readonly queue: TaskQueue;
   readonly jobData: JobData;
   /** The state folder, as the records name it. */
@@ -102,6 +105,10 @@ export async function reapCell(
       if (!dryRun) await registry.erase(cellId);
       return ['registry entry'];
     });
+  }
+  // Last of all: as long as anything of it is there, the cell counts.
+  if (clean && !dryRun && !judgement.workerLives) {
+    await step('slot', () => releaseSlotOf(context.slots, record));
   }
   if (clean) context.hooksRun.delete(cellId);
   else notes.left.push({ kind: 'cell', name: cellId, why: stays(notes.faults.slice(before).map(one => one.step)) });

@@ -1,17 +1,17 @@
 /** What a round of the reaper did, or would do. */
 import type { ReapedKind } from '../redis/tally.ts';
 
-/** `lease`, `folder`, `group`, `pin` and `temporary` are those that no registered cell has. */
+/** `lease`, `slot`, `folder`, `group`, `pin` and `temporary` are those that no registered cell has. */
 export type ReapKind = ReapedKind | 'round';
 
 export interface Reaped {
   readonly kind: ReapedKind;
-  /** Cell id, port or path below the state folder. */
+  /** Cell id, port, task and worker of a slot, or path below the state folder. */
   readonly name: string;
   readonly taskId: string | null;
   /** Why it was taken for dead. */
   readonly why: string;
-  /** `3 processes`, `control group`, `folder`, `base pin`, `port 9000`, `registry entry`. */
+  /** `3 processes`, `control group`, `folder`, `base pin`, `port 9000`, `registry entry`, `slot`. */
   readonly removed: readonly string[];
   /** Whether its job waits again because of us. */
   readonly jobGivenBack: boolean;

@@ -12,11 +12,13 @@ import type { ProcessIdentity } from '../os/identity.ts';
 import { pidIsTaken, readProcess } from '../os/process-table.ts';
 import type { HeldPortLease } from '../redis/port-lease.ts';
 import type { CellRecord, RegistryEntry } from '../redis/registry.ts';
+import type { HeldSlot } from '../redis/slots.ts';
 import type { Tally } from '../redis/tally.ts';
 import { judge, type LifeFacts } from './is-dead.ts';
 import { type DeadCell, giveJobBack, type ReapContext, type ReaperParts, reapCell } from './reap-cell.ts';
 import { findTraces, NO_TRACES, reapOrphans, type Traces } from './reap-orphans.ts';
 import { type ReapKind, ReapNotes, type ReapReport } from './reap-report.ts';
+import { reapSlots, withoutCell } from './reap-slots.ts';
 
 /** Cells at once: most of the time goes into waiting for the disk and for processes to end. */
 const CELLS_AT_ONCE = 4;
@@ -46,6 +48,8 @@ interface View {
   readonly entries: readonly RegistryEntry[];
   readonly traces: Traces;
   readonly expired: readonly HeldPortLease[];
+  /** Of this host, in the fleet. */
+  readonly slots: readonly HeldSlot[];
 }
 
 export class Reaper {
@@ -60,7 +64,7 @@ export class Reaper {
   }
 
   /**
-   * One round. Without anything to decide it costs two round trips to Redis and a few directory listings. What could
+   * One round. Without anything to decide it costs three round trips to Redis and a few directory listings. What could
    * not be removed is told among the faults. @throws the error of Redis or of the state folder when one cannot be read
    */
   run({ dryRun = false, waitMs = 0 }: ReapRun = {}): Promise<ReapReport> {
@@ -100,21 +104,27 @@ export class Reaper {
 
   /** The registry last: what is erased from it meanwhile was removed before. */
   async #look(withTraces: boolean): Promise<View> {
-    const { registry, ports, home } = this.#options;
-    const [traces, expired] = await Promise.all([withTraces ? findTraces(home) : NO_TRACES, ports.expired()]);
-    return { traces, expired, entries: await registry.list() };
+    const { registry, ports, home, host } = this.#options;
+    const [traces, expired, fleet] = await Promise.all([
+      withTraces ? findTraces(home) : NO_TRACES,
+      ports.expired(),
+      this.#options.slots.list(),
+    ]);
+    const slots = fleet.slots.filter(slot => slot.host === host);
+    return { traces, expired, slots, entries: await registry.list() };
   }
 
-  async #hasWork({ entries, traces, expired }: View): Promise<boolean> {
+  async #hasWork({ entries, traces, expired, slots }: View): Promise<boolean> {
     const known = new Set(entries.map(({ cellId }) => cellId));
     const groups = traces.groups.map(folder => basename(folder));
     const pins = traces.pins.map(({ cellId }) => cellId);
     const names = [...traces.folders, ...groups, ...pins, ...expired.map(({ owner }) => owner)];
     if (traces.temporaries.length > 0 || names.some(name => !known.has(name))) return true;
+    if ((await this.#deadSlots(withoutCell(slots, entries))).length > 0) return true;
     return (await this.#sort(entries, new ReapNotes())).length > 0;
   }
 
-  async #act({ entries, traces, expired }: View, dryRun: boolean): Promise<ReapReport> {
+  async #act({ entries, traces, expired, slots }: View, dryRun: boolean): Promise<ReapReport> {
     const notes = new ReapNotes();
     const context: ReapContext = { ...this.#options, hooksRun: this.#hooksRun, dryRun, notes };
     const dead = await this.#sort(entries, notes);
@@ -123,12 +133,13 @@ export class Reaper {
     await pLimit(CELLS_AT_ONCE).map([...dead.entries()], ([at, one]) => reapCell(context, one, given[at] === true));
     const known = new Set(entries.map(({ cellId }) => cellId));
     await reapOrphans(context, { traces, expired, known });
+    await reapSlots(context, await this.#deadSlots(withoutCell(slots, entries)));
     return { dryRun, ...notes };
   }
 
   /** The dead ones; the others are noted with the reason why they are left alone. */
   async #sort(entries: readonly RegistryEntry[], notes: ReapNotes): Promise<DeadCell[]> {
-    const { host, home, identity } = this.#options;
+    const { identity } = this.#options;
     const dead: DeadCell[] = [];
     for (const { cellId: name, record, fault, beatAt, onDisk } of entries) {
       if (record === null) {
@@ -136,20 +147,32 @@ export class Reaper {
         continue;
       }
       const now = Date.now();
-      const facts: LifeFacts = {
-        host,
-        home,
-        bootId: identity.bootId,
-        pidNamespace: identity.pidNamespace,
-        holder: await holderOf(record.worker.pid),
+      const judgement = judge(record, {
+        ...(await this.#factsOf(record.worker)),
         beatAgeMs: beatAt === null ? null : now - beatAt,
         recordAgeMs: now - record.createdAt,
-      };
-      const judgement = judge(record, facts);
+      });
       if (judgement.verdict !== 'dead') notes.left.push({ kind: 'cell', name, why: judgement.why });
       else dead.push({ record, judgement, server: trustedServer(record, identity, onDisk) });
     }
     return dead;
+  }
+
+  /** A slot says that it is alive every second, or runs out: silence need not be waited for. */
+  async #deadSlots(slots: readonly HeldSlot[]): Promise<{ slot: HeldSlot; why: string }[]> {
+    const dead: { slot: HeldSlot; why: string }[] = [];
+    for (const slot of slots) {
+      const facts = { ...(await this.#factsOf(slot.worker)), beatAgeMs: 0, recordAgeMs: 0 };
+      const { verdict, why } = judge({ ...slot, abandoned: false }, facts);
+      if (verdict === 'dead') dead.push({ slot, why });
+    }
+    return dead;
+  }
+
+  async #factsOf(worker: CellRecord['worker']): Promise<Omit<LifeFacts, 'beatAgeMs' | 'recordAgeMs'>> {
+    const { host, home, identity } = this.#options;
+    const { bootId, pidNamespace } = identity;
+    return { host, home, bootId, pidNamespace, holder: await holderOf(worker.pid) };
   }
 
   /** A fault that lasts is told once, not at every round. */

@@ -16,6 +16,7 @@ import { DiskUses } from '../redis/disk-use.ts';
 import { JobData } from '../redis/job-data.ts';
 import type { PortLeases } from '../redis/port-lease.ts';
 import type { CellRecord, CellRegistry } from '../redis/registry.ts';
+import type { Slots } from '../redis/slots.ts';
 import { Tally } from '../redis/tally.ts';
 import { WorkerList } from '../redis/worker-list.ts';
 import { failureHookOfDead } from './dead-hook.ts';
@@ -46,6 +47,7 @@ export interface UpkeepOptions {
   worker: CellRecord['worker'];
   registry: CellRegistry;
   ports: PortLeases;
+  slots: Slots;
   /** The program's own callback for an attempt whose worker died. */
   onFailure?: HookCallback | undefined;
   /** `running`: task id -> when its job was put on the queue, epoch ms. */
@@ -54,6 +56,8 @@ export interface UpkeepOptions {
   onCancel(taskId: string): void;
   /** Somebody wants this worker to take no more jobs and to end. */
   onDrain(): void;
+  /** A task was set aside, which may ask for labels of this worker. */
+  onAside(): unknown;
 }
 
 export class Upkeep {
@@ -71,7 +75,7 @@ export class Upkeep {
   #control: { close(): Promise<void> } | null = null;
 
   constructor(options: UpkeepOptions) {
-    const { settings, redis, queue, log, redactor, worker, registry, ports } = options;
+    const { settings, redis, queue, log, redactor, worker, registry, ports, slots } = options;
     const { prefix, host, home } = settings;
     this.#options = options;
     this.#workers = new WorkerList(redis, { prefix });
@@ -82,6 +86,7 @@ export class Upkeep {
     this.#reaper = new Reaper({
       registry,
       ports,
+      slots,
       queue,
       jobData: new JobData(redis, { prefix }),
       home,
@@ -95,9 +100,10 @@ export class Upkeep {
 
   /** Enters the worker, listens, and begins the rounds; the first look for leftovers is over when it resolves. */
   async begin(): Promise<void> {
-    const { redis, settings, onDrain } = this.#options;
+    const { redis, settings, onDrain, onAside } = this.#options;
     this.#control = await Control.subscribe(redis, settings.prefix, message => {
       if (message.kind === 'cancel') void this.#heed(message.taskId);
+      else if (message.kind === 'aside') onAside();
       else if (message.host === null || message.host === settings.host) onDrain();
     });
     await Promise.all([this.#beat(), this.#reap()]);
@@ -149,7 +155,8 @@ export class Upkeep {
     const { settings, worker, registry, facts, onDrain, onCancel } = this.#options;
     const { id, pid, startTime, bootId } = worker;
     const { running, ...rest } = facts();
-    const entry = { id, host: settings.host, pid, startTime, bootId, startedAt: this.#startedAt, ...rest };
+    const { host, labels } = settings;
+    const entry = { id, host, labels, pid, startTime, bootId, startedAt: this.#startedAt, ...rest };
     const asked = [...running].map(([taskId, enqueuedAt]) => ({ taskId, enqueuedAt }));
     const [{ drain }, cancelled] = await Promise.all([
       this.#workers.beat({ ...entry, running: [...running.keys()] }),

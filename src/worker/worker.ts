@@ -17,8 +17,10 @@ import { makeStateFolder } from '../os/state-folder.ts';
 import type { Cooldowns } from '../redis/cooldown.ts';
 import { PortLeases } from '../redis/port-lease.ts';
 import { type CellRecord, CellRegistry } from '../redis/registry.ts';
-import { Admission } from './admit.ts';
+import { FleetShare } from './fleet-share.ts';
+import { Gate } from './gate.ts';
 import { type JobContext, REASONS } from './held-job.ts';
+import type { JobLabels } from './job-labels.ts';
 import type { JobLocks } from './job-locks.ts';
 import { LOCK_MS, openJobQueue } from './job-queue.ts';
 import type { PoolOptions } from './pool-options.ts';
@@ -49,15 +51,18 @@ export class WorkerPool {
   readonly #locks: JobLocks;
   readonly #upkeep: Upkeep;
   readonly #cooldowns: Cooldowns;
-  #admission: Admission | null = null;
+  readonly #fleet: FleetShare;
+  readonly #labels: JobLabels;
+  readonly #gate: Gate;
   /** By task id: when the job was put on the queue. */
   readonly #running = new Map<string, number>();
   readonly #cells = new Set<Promise<unknown>>();
   /** Task ids of cells whose server has not taken its memory yet. */
   readonly #spawning = new Set<string>();
   readonly #drainAsked = new AbortController();
-  #allowed: number;
   #stopping = false;
+  /** Takes no more jobs. */
+  #ending = false;
   #tellStopped: () => void = () => undefined;
   readonly #stopped = new Promise<void>(resolve => {
     this.#tellStopped = resolve;
@@ -68,23 +73,29 @@ export class WorkerPool {
     const { home, host, prefix } = settings;
     this.concurrency = concurrency;
     this.isolation = isolation;
-    this.#allowed = concurrency;
-    const parts = redisParts(redis, { prefix, log, lookAgainMs: options.lookAgainMs });
+    const parts = redisParts(redis, { prefix, log, labels: settings.labels, lookAgainMs: options.lookAgainMs });
+    this.#labels = parts.labels;
     this.#cooldowns = parts.cooldowns;
     const registry = new CellRegistry(redis, { prefix, host, home });
     const ports = new PortLeases(redis, { prefix, host, range: settings.ports });
     const redactor = options.redactor ?? new Redactor(secretsOfWorker(settings));
     const site = { ...siteOptionsOf(options.settings, options.log), redactor };
     const spawners = new SpawnerPool(site, ports, { cells: registry, worker });
-    const context = { ...this.#contextOf(options), ...parts, spawners, redactor };
+    this.#fleet = new FleetShare({
+      ...{ slots: parts.slots, fairShare: parts.fairShare, worker, host, home, log },
+      hostCap: settings.hostConcurrency ?? null,
+      onShare: share => this.#gate.share(share),
+    });
+    const context = { ...this.#contextOf(options), ...parts, fleet: this.#fleet, spawners, redactor };
     const work = (job: Job, token: string) => this.#work(context, job, token);
-    const onEnded = (id: string) => parts.dependencies.release(id);
+    const { onEnded } = parts;
     const { worker: bull, locks } = openJobQueue({
       ...{ redis, prefix, concurrency, log, work, onEnded },
       telemetry: options.tracing?.telemetry,
     });
     this.#worker = bull;
     this.#locks = locks;
+    this.#gate = new Gate({ worker: bull, cap: concurrency, log, onHeld: options.onHeld });
     this.#upkeep = new Upkeep({
       settings,
       redis,
@@ -95,10 +106,12 @@ export class WorkerPool {
       worker,
       registry,
       ports,
+      slots: parts.slots,
       onFailure: options.hooks?.onFailure,
       facts: () => ({ concurrency, running: this.#running, draining: this.#drainAsked.signal.aborted }),
       onCancel: id => this.#locks.cancel(id, REASONS.cancelled),
       onDrain: () => this.#drainAsked.abort(),
+      onAside: () => settings.labels.length > 0 && this.#gate.look(),
     });
   }
 
@@ -135,6 +148,7 @@ export class WorkerPool {
 
   /** Takes no more jobs and resolves when the running ones have ended, or when `stop` is done. */
   async drain(): Promise<void> {
+    this.#ending = true;
     await Promise.race([this.#worker.close(), this.#stopped]);
     await this.#close();
   }
@@ -142,6 +156,7 @@ export class WorkerPool {
   /** Cancels what runs, hands the jobs back uncounted, and resolves when all cells are torn down, Redis or not. */
   async stop(): Promise<void> {
     this.#stopping = true;
+    this.#ending = true;
     const closing = this.#worker.close();
     for (const id of this.#running.keys()) this.#locks.cancel(id, REASONS.stopping);
     // Again: a job that was being taken just now may have begun its cell meanwhile.
@@ -154,11 +169,11 @@ export class WorkerPool {
 
   async #close(): Promise<void> {
     this.#locks.close();
-    this.#admission?.close();
+    this.#gate.close();
     await this.#upkeep.end();
   }
 
-  #contextOf(options: PoolOptions): Omit<JobContext, keyof RedisParts | 'spawners' | 'redactor'> {
+  #contextOf(options: PoolOptions): Omit<JobContext, keyof RedisParts | 'spawners' | 'redactor' | 'fleet'> {
     const { settings, log, tracing, hooks = {}, onResult, onRefused, onUsedUp } = options;
     return {
       hooks,
@@ -171,7 +186,7 @@ export class WorkerPool {
         const over = () => void this.#cells.delete(life);
         life.then(over, over);
       },
-      holdMs: () => (this.#stopping || this.#running.size > this.#allowed ? HOLD_MS : 0),
+      holdMs: () => (this.#stopping ? HOLD_MS : this.#running.size > this.#gate.allowed ? 0 : null),
       onStage: (id, stage) => (stage === 'spawn' ? this.#spawning.add(id) : this.#spawning.delete(id)),
       onResult: result => onResult?.(result),
       onRefused: (provider, reason) => onRefused?.(provider, reason),
@@ -197,41 +212,25 @@ export class WorkerPool {
     }
   }
 
+  async #look(): Promise<void> {
+    await this.#fleet.look();
+    await this.#labels.call(this.#ending ? 0 : this.#gate.allowed - this.#running.size);
+  }
+
   /** No job is taken before what dead workers left is removed, and before it is known how many cells fit. */
-  async #begin({ settings, log, onHeld }: PoolOptions): Promise<void> {
+  async #begin({ settings, log }: PoolOptions): Promise<void> {
     const { home, reserve } = settings;
-    let isHeld = false;
     await makeStateFolder(home);
     // Whoever starts a worker may have put the key right.
     await this.#cooldowns.clearAll('refused');
     await this.#upkeep.begin();
-    this.#admission = await Admission.start({
+    await this.#gate.open({
       folder: home,
-      cap: this.concurrency,
       reserve,
       occupancy: () => ({ running: this.#running.size, spawning: this.#spawning.size }),
-      onChange: (allowed, why) => {
-        log.info({ allowed, why }, 'cells that may run');
-        this.#allow(allowed);
-        // With cells at work something goes on; only standing still is worth a word to a person.
-        if ((allowed === 0) === isHeld) return;
-        isHeld = allowed === 0;
-        onHeld?.(isHeld ? why : null);
-      },
-      onProblem: problem => log.warn({ problem }, 'free memory or disk cannot be read'),
+      look: () => this.#look(),
     });
     void this.#worker.run().catch(error => log.error({ problem: messageOf(error) }, 'the queue cannot be worked'));
     await this.#worker.waitUntilReady();
-  }
-
-  /** So many cells may run now; with none BullMQ must not even ask for a job. */
-  #allow(cells: number): void {
-    this.#allowed = cells;
-    if (cells === 0) {
-      void this.#worker.pause(true);
-      return;
-    }
-    this.#worker.concurrency = cells;
-    if (this.#worker.isPaused()) this.#worker.resume();
   }
 }

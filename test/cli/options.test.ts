@@ -47,7 +47,8 @@ test('--opencode-config is merged over the opencode section of cellpool.yaml', (
 });
 
 test('every flag sets its setting when it is typed', () => {
-  const typed: Record<FlagName, [string, string]> = {
+  // Labels of tasks are typed as those of workers are: which are meant depends on the command.
+  const typed: Record<Exclude<FlagName, 'taskLabels'>, [string, string]> = {
     home: ['--home', '/tmp/home'],
     redis: ['--redis', 'redis://127.0.0.1:1'],
     concurrency: ['--concurrency', '7'],
@@ -63,6 +64,8 @@ test('every flag sets its setting when it is typed', () => {
     attempts: ['--attempts', '4'],
     totalTimeoutMs: ['--total-timeout-ms', '3000'],
     totalTokenBudget: ['--total-token-budget', '5000'],
+    hostConcurrency: ['--host-concurrency', '9'],
+    labels: ['--labels', 'gpu, eu'],
     grace: ['--grace', '90'],
     memoryMb: ['--memory-mb', '2048'],
     pids: ['--pids', '0'],
@@ -100,6 +103,8 @@ test('every flag sets its setting when it is typed', () => {
       cpus: 1.5,
       diskMb: 4096,
     },
+    hostConcurrency: 9,
+    labels: ['eu', 'gpu'],
     graceMs: 90_000,
     retention: { artifactDays: 7, artifactsMb: null },
     logLevel: 'debug',

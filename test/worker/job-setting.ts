@@ -14,6 +14,7 @@ import { Redactor } from '../../src/observe/redact.ts';
 import { ownIdentity } from '../../src/os/identity.ts';
 import { PortLeases } from '../../src/redis/port-lease.ts';
 import { CellRegistry } from '../../src/redis/registry.ts';
+import { FleetShare } from '../../src/worker/fleet-share.ts';
 import type { JobContext } from '../../src/worker/held-job.ts';
 import { redisParts } from '../../src/worker/redis-parts.ts';
 import { SpawnerPool } from '../../src/worker/spawner-pool.ts';
@@ -41,12 +42,16 @@ export interface JobSetting {
 }
 
 /** Call it within a test. */
-export async function jobSetting(server: TestRedis, more: Partial<JobContext> = {}): Promise<JobSetting> {
+export async function jobSetting(
+  server: TestRedis,
+  more: Partial<JobContext> = {},
+  labels: readonly string[] = [],
+): Promise<JobSetting> {
   const folder = tempFolder('jobs');
   const home = join(folder, 'home');
   const prefix = server.prefix();
   const redis = await server.connect('worker');
-  const parts = redisParts(redis, { prefix, log: silentLogger });
+  const parts = redisParts(redis, { prefix, log: silentLogger, labels });
   const { queue } = parts;
   const taker = new Worker(TASK_QUEUE, null, { connection: redis, prefix, autorun: false, lockDuration: 600_000 });
   onTestFinished(async () => {
@@ -56,6 +61,11 @@ export async function jobSetting(server: TestRedis, more: Partial<JobContext> = 
   const worker = { id: 'w', ...(await ownIdentity()) };
   const ports = new PortLeases(redis, { prefix, host: 'test', range: portRangeOfThisFile() });
   const cells = new CellRegistry(redis, { prefix, host: 'test', home });
+  const log = silentLogger;
+  const fleet = new FleetShare({
+    ...{ slots: parts.slots, fairShare: parts.fairShare, worker, host: 'test', home, hostCap: null, log },
+    onShare: () => undefined,
+  });
   const results: AttemptResult[] = [];
   let taken = 0;
   const takeAgain = async (id: string) => {
@@ -70,13 +80,14 @@ export async function jobSetting(server: TestRedis, more: Partial<JobContext> = 
     context: {
       spawners: new SpawnerPool({ home, opencodeBin: uselessOpencode(folder) }, ports, { cells, worker }),
       ...parts,
+      fleet,
       host: 'test',
       hooks: {},
       lockMs: 9_000,
       log: silentLogger,
       redactor: new Redactor(),
       onCell: () => undefined,
-      holdMs: () => 0,
+      holdMs: () => null,
       onStage: () => undefined,
       onResult: result => void results.push(result),
       onRefused: () => undefined,

@@ -16,6 +16,7 @@ import { ownIdentity } from '../../src/os/identity.ts';
 import { JobData } from '../../src/redis/job-data.ts';
 import { PortLeases } from '../../src/redis/port-lease.ts';
 import { type CellRecord, CellRegistry } from '../../src/redis/registry.ts';
+import { Slots } from '../../src/redis/slots.ts';
 import { Reaper, type ReaperOptions } from '../../src/worker/reaper.ts';
 import { portRangeOfThisFile } from '../support/cell.ts';
 import type { TestRedis } from '../support/redis.ts';
@@ -80,6 +81,7 @@ export async function prepare(server: TestRedis): Promise<Setting> {
       return new Reaper({
         registry,
         ports,
+        slots: new Slots(redis, { prefix }),
         queue,
         jobData: new JobData(redis, { prefix }),
         home,

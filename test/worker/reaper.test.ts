@@ -8,6 +8,7 @@ import { readProcess } from '../../src/os/process-table.ts';
 import { cellKeys } from '../../src/redis/keys.ts';
 import { PortLeases } from '../../src/redis/port-lease.ts';
 import type { CellRecord } from '../../src/redis/registry.ts';
+import { Slots } from '../../src/redis/slots.ts';
 import { Tally } from '../../src/redis/tally.ts';
 import { killCellProcesses } from '../../src/worker/cell-processes.ts';
 import { hasProc, isAlive, leaveDaemon } from '../os/support.ts';
@@ -360,5 +361,53 @@ describe('a cell that cannot be removed', () => {
     expect((await setting.things()).entries).toEqual([A]);
     expect((await (await setting.reaper()).run()).faults).toEqual([]);
     expect(await setting.things()).toEqual(NOTHING);
+  });
+});
+
+describe('a slot in the fleet', () => {
+  /** The slot of an attempt at the cell's task, by the worker of its record. */
+  const slotOf = ({ host, home, worker, taskId, attempt, repository }: CellRecord) => ({
+    ...{ host, home, worker, taskId, attempt, repository, since: 1 },
+  });
+
+  test('is freed with the last of a dead worker’s cell, and not before', async () => {
+    const slots = new Slots(setting.redis, { prefix: setting.prefix });
+    const record = setting.record(A);
+    await setting.registry.register(record);
+    await slots.acquire(slotOf(record), null);
+    const freed: number[] = [];
+    const onFailure = async () => void freed.push((await slots.list()).slots.length);
+    const { reaped } = await (await setting.reaper({ onFailure })).run();
+    expect(freed).toEqual([1]);
+    expect(reaped).toMatchObject([{ kind: 'cell', name: A, removed: ['registry entry', 'slot'] }]);
+    expect((await slots.list()).slots).toEqual([]);
+  });
+
+  test('is freed of which the dead worker had not made a cell yet; those of the living and of other hosts stay', async () => {
+    const slots = new Slots(setting.redis, { prefix: setting.prefix });
+    const gone = slotOf(setting.record(A));
+    const alive = { ...gone, taskId: 'alive', worker: { id: 'me', ...(await ownIdentity()) } };
+    const elsewhere = { ...gone, taskId: 'elsewhere', host: 'another' };
+    const other = { ...gone, taskId: 'other-home', home: '/another' };
+    for (const one of [gone, alive, elsewhere, other]) await slots.acquire(one, null);
+    const names = async () => (await slots.list()).slots.map(({ taskId }) => taskId);
+    const before = await names();
+    const reaper = await setting.reaper();
+    expect((await reaper.run({ dryRun: true })).reaped).toMatchObject([{ kind: 'slot', taskId: 'fix-a' }]);
+    expect(await names()).toEqual(before);
+    expect((await reaper.run()).reaped).toMatchObject([
+      { kind: 'slot', name: 'fix-a of gone', taskId: 'fix-a', removed: ['slot'] },
+    ]);
+    expect((await names()).sort()).toEqual(['alive', 'elsewhere', 'other-home']);
+    expect((await reaper.run()).reaped).toEqual([]);
+  });
+
+  test('of a worker that lives, and could not remove a cell, is its own to give back', async () => {
+    const slots = new Slots(setting.redis, { prefix: setting.prefix });
+    const record = setting.record(A, { abandoned: true, worker: { id: 'me', ...(await ownIdentity()) } });
+    await setting.registry.register(record);
+    await slots.acquire(slotOf(record), null);
+    expect((await (await setting.reaper()).run()).reaped).toMatchObject([{ removed: ['registry entry'] }]);
+    expect((await slots.list()).slots).toHaveLength(1);
   });
 });

@@ -7,6 +7,7 @@ const EXAMPLES = `
 Examples:
   $ cellpool worker --concurrency 50
   $ REDIS_URL=redis://queue.example:6379 cellpool worker     # on as many machines as you like
+  $ cellpool worker --labels gpu,eu                          # takes tasks that ask for one of them, both or none
 
 SIGTERM or Ctrl-C: takes no more jobs and gives the running attempts --grace seconds to end; those that have not by
 then, or at a second signal, are cancelled and their jobs handed back, uncounted. A third one ends it at once.
@@ -18,7 +19,7 @@ The work is done in a child process. When that dies, its jobs are given back at 
 
 export function addWorkerCommand(program: Command, exit: (code: number) => void): void {
   const command = program.command('worker').description('take jobs from the queue and run a cell for each');
-  addFlags(command, [...WORKER_FLAGS, ...SITE_FLAGS])
+  addFlags(command, ['labels', ...WORKER_FLAGS, ...SITE_FLAGS])
     .option('--opencode-config <file>', 'JSON or YAML merged into the opencode config of the cells')
     .option('--no-supervisor', 'work in this process, and end when it dies')
     .option('--json', 'one JSON object a line on stdout for every attempt that ends')

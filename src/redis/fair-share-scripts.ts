@@ -1,0 +1,70 @@
+/**
+ * The Lua of the repositories' lines; each script is one atomic operation. *Lines* is a hash: mark of a repository -> its
+ * path. The *line* of one is a sorted set of task ids, in the order in which its tasks are to be begun: by priority,
+ * then by when they were entered. It holds every task that has not ended, so what stands there may be running, or wait for
+ * its time.
+ *
+ * Tasks leave their line when they end; those whose end nobody could tell are taken out when they are met.
+ */
+
+/** Tasks of a line that are looked at for one that may begin. */
+const LOOK_AT = 1_000;
+/** Of a pool that nobody has given tasks of the repository for so long, ms. */
+const KEEP_MS = 30 * 86_400_000;
+
+/** Enters a task, and takes out two at the head of the line that have ended, so that none can only grow. */
+export const ENTER_LINE = `
+local function enterLine(lines, line, turns, mark, repository, priority, id, jobs)
+  for _, other in ipairs(redis.call('ZRANGE', line, 0, 1)) do
+    local job = jobs .. other
+    if redis.call('TYPE', job).ok ~= 'hash' or redis.call('HEXISTS', job, 'finishedOn') == 1 then
+      redis.call('ZREM', line, other)
+    end
+  end
+  redis.call('HSET', lines, mark, repository)
+  local turn = redis.call('INCR', turns) % 4294967296
+  redis.call('ZADD', line, string.format('%.0f', tonumber(priority) * 4294967296 + turn), id)
+  redis.call('PEXPIRE', line, ${KEEP_MS})
+end
+`;
+
+/** The first task of a line that stands in the queue and could be taken now; nil when there is none. */
+export const FIRST_WAITING = `
+local function firstWaiting(lines, mark, jobs, wait, prioritized, delayed)
+  local line = lines .. ':' .. mark
+  if redis.call('TYPE', line).ok ~= 'zset' then
+    redis.call('DEL', line)
+    redis.call('HDEL', lines, mark)
+    return nil
+  end
+  for _, id in ipairs(redis.call('ZRANGE', line, 0, ${LOOK_AT - 1})) do
+    local job = jobs .. id
+    if redis.call('TYPE', job).ok ~= 'hash' or redis.call('HEXISTS', job, 'finishedOn') == 1 then
+      redis.call('ZREM', line, id)
+    elseif not redis.call('ZSCORE', delayed, id) and redis.call('EXISTS', job .. ':lock') == 0
+      and (redis.call('ZSCORE', prioritized, id) or redis.call('LPOS', wait, id)) then
+      return id
+    end
+  end
+  return nil
+end
+`;
+
+/**
+ * KEYS: lines, wait, prioritized, delayed, marker. ARGV: mark, what the jobs' keys begin with. Puts the first task of the
+ * line that could be taken before all others of the queue; returns its id, or nil.
+ */
+export const LET_PASS = `${FIRST_WAITING}
+local id = firstWaiting(KEYS[1], ARGV[1], ARGV[2], KEYS[2], KEYS[3], KEYS[4])
+if not id then return nil end
+if redis.call('ZREM', KEYS[3], id) == 0 then redis.call('LREM', KEYS[2], 1, id) end
+redis.call('RPUSH', KEYS[2], id)
+-- As BullMQ wakes a worker that waits; where the queue is paused it finds nothing.
+redis.call('ZADD', KEYS[5], 0, '0')
+return id
+`;
+
+/** KEYS: line. ARGV: task id. */
+export const LEAVE_LINE = `
+return redis.call('ZREM', KEYS[1], ARGV[1])
+`;
