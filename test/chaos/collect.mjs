@@ -52,11 +52,12 @@ export function collectCommits({ git, base }) {
 
 /** Everything that workers which were told to stop, and the reaper after them, should have removed. */
 export async function collectLeftovers({ world, eyes }, own) {
-  const [leases, entries] = await Promise.all([eyes.leases(), eyes.registry()]);
+  const [leases, entries, slots] = await Promise.all([eyes.leases(), eyes.registry(), eyes.slots()]);
   return {
     processes: await processesLeft(world, own),
     'cell folders': world.hosts.flatMap(host => below(join(host.home, 'cells'))),
     'port leases': leases.map(({ port, owner }) => `port ${port}, ${owner}`),
+    slots: slots.map(({ worker, taskId }) => `${taskId} of ${worker.id}`),
     'registry entries in Redis': entries.filter(one => one.inRedis).map(({ cellId, host }) => `${host} ${cellId}`),
     'registry entries on disk': world.hosts.flatMap(host => below(join(host.home, 'registry'))),
     'base pins in mirrors': mirrorsOf(world).flatMap(mirror =>

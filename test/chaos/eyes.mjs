@@ -7,6 +7,7 @@ import { checkRedis, connectRedis } from '../../dist/redis/connection.js';
 import { portKeys } from '../../dist/redis/keys.js';
 import { PortLeases } from '../../dist/redis/port-lease.js';
 import { CellRegistry, cellRecordSchema } from '../../dist/redis/registry.js';
+import { Slots } from '../../dist/redis/slots.js';
 import { PREFIX } from './world.mjs';
 
 const EVENTS = `${PREFIX}:tasks:events`;
@@ -16,6 +17,7 @@ export async function openEyes(world) {
   await checkRedis(redis);
   const queue = openQueue(redis, PREFIX);
   const leases = new Map(world.hosts.map(({ name }) => [name, new PortLeases(redis, { prefix: PREFIX, host: name })]));
+  const slots = new Slots(redis, { prefix: PREFIX });
   const registries = new Map(
     world.hosts.map(({ name, home }) => [name, new CellRegistry(redis, { prefix: PREFIX, host: name, home })]),
   );
@@ -38,6 +40,8 @@ export async function openEyes(world) {
     async leases() {
       return (await Promise.all([...leases.values()].map(one => one.held()))).flat();
     },
+    /** All slots of the fleet, `{ host, worker, taskId }`. */
+    slots: async () => (await slots.list()).slots,
     nextPorts: (host, count) => redis.zrange(portKeys(PREFIX, host.name).free, 0, count - 1),
     /** The registry entries of all hosts, in Redis or on disk. */
     async registry() {

@@ -14,6 +14,7 @@ import type { TaskInput } from '../../src/job/task.ts';
 import { checkRedis, connectRedis } from '../../src/redis/connection.ts';
 import { openRedis } from '../../src/redis/open-redis.ts';
 import { type HeldPortLease, PortLeases } from '../../src/redis/port-lease.ts';
+import { type HeldSlot, Slots } from '../../src/redis/slots.ts';
 import { FILE_VARIABLE, processesLeft, RUN_VARIABLE, realFolder } from './leaks.ts';
 import { type Files, git, makeRepository } from './repository.ts';
 
@@ -216,28 +217,29 @@ export class CliHome {
   }
 
   /** Looks into the private Redis between two commands. */
-  async look<T>(with_: (queue: TaskQueue, leases: HeldPortLease[]) => Promise<T>): Promise<T> {
+  async look<T>(with_: (queue: TaskQueue, leases: HeldPortLease[], slots: HeldSlot[]) => Promise<T>): Promise<T> {
     const server = await openRedis({ home: this.home });
     const redis = connectRedis(server.address, 'producer');
     try {
       await checkRedis(redis);
       const queue = openQueue(redis, PREFIX);
       const leases = await new PortLeases(redis, { prefix: PREFIX, host: HOST }).held();
-      return await with_(queue, leases).finally(() => queue.close());
+      const { slots } = await new Slots(redis, { prefix: PREFIX }).list();
+      return await with_(queue, leases, slots).finally(() => queue.close());
     } finally {
       redis.disconnect();
       await server.close();
     }
   }
 
-  /** A command with cells has ended: no process, no cell, no lease, no worktree of it may be there. */
+  /** A command with cells has ended: no process, no cell, no lease, no slot, no worktree of it may be there. */
   async expectNothingLeft(repository: string): Promise<void> {
     expect(await processesLeft({ marker: `CELLPOOL_HOME=${this.home}`, folder: this.home })).toEqual([]);
     const cells = join(this.home, 'cells');
     expect(existsSync(cells) ? readdirSync(cells) : []).toEqual([]);
     const worktrees = git(repository, 'worktree', 'list', '--porcelain').match(/^worktree /gm);
     expect(worktrees).toHaveLength(1);
-    expect(await this.look(async (_, leases) => leases)).toEqual([]);
+    expect(await this.look(async (_, leases, slots) => ({ leases, slots }))).toEqual({ leases: [], slots: [] });
   }
 }
 
