@@ -144,7 +144,15 @@ test('what dead workers left is counted by kind', async () => {
   const { tally, keys } = newTally();
   await tally.addReaped(['cell', 'lease', 'cell']);
   await tally.addReaped([]);
-  expect((await tally.totals()).reaped).toEqual({ cell: 2, lease: 1, folder: 0, group: 0, pin: 0, temporary: 0 });
+  expect((await tally.totals()).reaped).toEqual({
+    cell: 2,
+    lease: 1,
+    slot: 0,
+    folder: 0,
+    group: 0,
+    pin: 0,
+    temporary: 0,
+  });
   // No attempt has ended in this hour.
   expect(await redis.keys(`${keys.hours}*`)).toEqual([]);
 });

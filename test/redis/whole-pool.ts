@@ -16,9 +16,12 @@ import { checkRedis, connectRedis, type RedisRole } from '../../src/redis/connec
 import { Control, type ControlMessage } from '../../src/redis/control.ts';
 import { Cooldowns } from '../../src/redis/cooldown.ts';
 import { DiskUses } from '../../src/redis/disk-use.ts';
+import { FairShare, repositoryMark } from '../../src/redis/fair-share.ts';
 import { Fence } from '../../src/redis/fence.ts';
 import { PortLeases } from '../../src/redis/port-lease.ts';
 import { CellRegistry } from '../../src/redis/registry.ts';
+import { SetAside } from '../../src/redis/set-aside.ts';
+import { type SlotOwner, Slots } from '../../src/redis/slots.ts';
 import { Tally } from '../../src/redis/tally.ts';
 import { WorkerList } from '../../src/redis/worker-list.ts';
 import { holdJobs, jobOf, resultOf, untilState } from '../support/jobs.ts';
@@ -62,6 +65,16 @@ export function useWholePool({ url, prefix, home }: Pool): Promise<unknown> {
     const begun = await fence.begin({ taskId: 'fenced', enqueuedAt: 1 });
     await fence.end('fenced', begun);
 
+    const slots = new Slots(redis, { prefix });
+    await slots.set({ cells: 1 });
+    const identity = { id: 'w', pid: 1, startTime: '', bootId: '', pidNamespace: '' };
+    const slotOf = (taskId: string): SlotOwner => ({
+      ...{ host: 'one', home, worker: identity, taskId, attempt: 1, repository: '/repo', since: 1 },
+    });
+    const granted = [await slots.acquire(slotOf('a'), null), await slots.acquire(slotOf('b'), null)];
+    await slots.keep(slotOf('a'), [slotOf('a')]);
+    await slots.release([slotOf('a')]);
+
     const registry = new CellRegistry(redis, { prefix, host: 'one', home });
     const cooldowns = new Cooldowns(redis, { prefix });
     await cooldowns.report('scripted/model', { kind: 'busy', retryAfterMs: 60_000, reason: 'full' });
@@ -80,6 +93,10 @@ export function useWholePool({ url, prefix, home }: Pool): Promise<unknown> {
     const enqueued = await producer.enqueue([...tasks, dependent], { repository, plan });
     const queue = openQueue(producing, prefix);
     const cancelled = await cancelTasks({ redis: producing, prefix }, ['waits'], { waitMs: 0 });
+    const passed = await new FairShare(producing, { prefix }).letPass(repositoryMark(repository));
+    const aside = new SetAside(producing, { prefix });
+    await aside.note({ taskId: 'nowhere', labels: ['gpu'], priority: 0, enqueuedAt: 1 });
+    const called = await aside.call(queue, ['gpu'], 5);
     const failing = new Set(['fails']);
     const worker = holdJobs(redis, prefix, async job => {
       const id = job.id ?? '';
@@ -113,6 +130,10 @@ export function useWholePool({ url, prefix, home }: Pool): Promise<unknown> {
         enqueued: enqueued.map(({ how }) => how),
         cancelled: cancelled.map(({ how }) => how),
         retried: retried.map(({ how }) => how),
+        granted: granted.map(one => one.granted),
+        slots: (await slots.list()).slots,
+        passed,
+        called,
         outcome: (await readJob(queue, 'works'))?.result?.outcome,
         turn,
         metrics: text
@@ -140,6 +161,10 @@ export const WHOLE = {
   enqueued: ['queued', 'queued', 'queued', 'queued'],
   cancelled: ['removed'],
   retried: ['queued'],
+  granted: [true, false],
+  slots: [],
+  passed: 'works',
+  called: 0,
   outcome: 'committed',
   turn: true,
   metrics: [
