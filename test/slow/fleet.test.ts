@@ -22,6 +22,8 @@ const MINUTE = 60_000;
 const PREFIX = 'cellpool';
 const CAP = 3;
 const LOOK_MS = 50;
+/** A server that boots late on a busy machine says nothing of the cap. */
+const PATIENT = { CELLPOOL_BOOT_MS: String(5 * 60_000) };
 const TASKS = 6;
 const HOSTS = ['one', 'two'] as const;
 const ids = Array.from({ length: TASKS }, (_, index) => `fleet-${index + 1}`);
@@ -32,7 +34,7 @@ let repository: string;
 /** Looked at again and again, while all of it went on. */
 const seen = { looks: 0, most: 0, mostSlots: 0, mostOf: new Map<string, number>(), workers: new Set<string>() };
 let states: (string | undefined)[];
-let counted: number[];
+let committed: number[];
 let left: { slots: number; cells: number };
 let exits: (number | null)[];
 
@@ -61,6 +63,7 @@ beforeAll(async () => {
         CELLPOOL_HOST: host,
         CELLPOOL_PORTS: ports[host],
         REDIS_URL: `unix://${socket}`,
+        ...PATIENT,
       },
     });
   const liveCells = async () => {
@@ -99,7 +102,7 @@ beforeAll(async () => {
     const jobs = await Promise.all(ids.map(id => queue.getJob(id)));
     states = await Promise.all(ids.map(id => queue.getJobState(id)));
     const results = jobs.map(job => (job?.data as TaskJob | undefined)?.results ?? []);
-    counted = results.map(one => one.length);
+    committed = results.map(one => one.filter(({ outcome }) => outcome === 'committed').length);
     for (const other of others) other.signal('SIGTERM');
     exits = (await Promise.all(others.map(other => other.ended))).map(({ exitCode }) => exitCode);
     left = { slots: (await slots.list()).slots.length, cells: (await liveCells()).length };
@@ -131,9 +134,9 @@ test('both hosts had some, of the killed worker and of others', () => {
   expect(seen.workers.size).toBeGreaterThan(1);
 });
 
-test('each task was committed once, in one attempt that counts', () => {
+test('each task was committed once', () => {
   expect(states).toEqual(ids.map(() => 'completed'));
-  expect(counted).toEqual(ids.map(() => 1));
+  expect(committed).toEqual(ids.map(() => 1));
   for (const id of ids) expect(git(repository, 'rev-list', '--count', `main..cellpool/${id}`)).toBe('1');
 });
 
