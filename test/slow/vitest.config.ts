@@ -7,7 +7,7 @@ import { FILES, RUN } from '../support/suite.ts';
 
 const MINUTE = 60_000;
 
-const ALONE = ['blocked-loop', 'limits', 'lost-redis', 'output', 'scale', 'stall', 'two-workers'].map(
+const ALONE = ['blocked-loop', 'fleet', 'limits', 'lost-redis', 'output', 'scale', 'stall', 'two-workers'].map(
   name => `test/slow/${name}.test.ts`,
 );
 const OTHERS = { include: ['test/slow/**/*.test.ts'], exclude: ALONE };
