@@ -8,6 +8,12 @@ const CODES = {
   INVALID_INPUT: { retryable: false, exit: 2 },
   UNKNOWN_BASE: { retryable: false, exit: 2 },
   NOT_A_REPOSITORY: { retryable: false, exit: 2 },
+  /** The server of a repository that is named by URL says that it has none of that name. */
+  NO_SUCH_REMOTE: { retryable: false, exit: 2 },
+  /** It does not answer, or not in time. */
+  REMOTE_UNREACHABLE: { retryable: true, exit: 3 },
+  /** It does not take our credentials, or git has none for it. */
+  REMOTE_REFUSED: { retryable: false, exit: 3 },
   REDIS_UNAVAILABLE: { retryable: true, exit: 3 },
   OPENCODE_MISSING: { retryable: false, exit: 3 },
   GIT_MISSING: { retryable: false, exit: 3 },
@@ -49,6 +55,10 @@ const CODES = {
   TESTS_FAILED: { retryable: true, exit: 1 },
   COMMIT_FAILED: { retryable: true, exit: 1 },
   BRANCH_CHECKED_OUT: { retryable: false, exit: 1 },
+  /** In a repository that is named by URL, a branch of the task's name is somebody else's. */
+  BRANCH_TAKEN: { retryable: false, exit: 1 },
+  /** The server has a rule against what was to be pushed. */
+  PUSH_REFUSED: { retryable: false, exit: 1 },
   REVERT_FAILED: { retryable: true, exit: 1 },
   LEASE_LOST: { retryable: true, exit: 1 },
   /** The job's lock was lost, or a newer attempt has begun: this one may not commit. */

@@ -23,6 +23,8 @@ export interface GitCall {
   config?: readonly string[];
   /** Milliseconds. */
   timeoutMs?: number;
+  /** Ends git when it is aborted. */
+  signal?: AbortSignal | undefined;
   /** Starts git inside something. */
   wrap?: (argv: Argv) => Argv;
 }
@@ -34,7 +36,7 @@ const GIT_TIMEOUT_MS = 10 * 60_000;
  * Hold for every call, whatever the repository's own config says (an agent may have written that): no program of the
  * repository's is started, and no housekeeping begins behind our back.
  */
-const SETTINGS = [
+export const SETTINGS: readonly string[] = [
   'core.hooksPath=/dev/null',
   // Hooks in the config (git 2.54), by the moments our calls come to.
   ...['reference-transaction', 'post-checkout', 'post-index-change'].map(event => `hook.${event}.enabled=false`),
@@ -102,6 +104,30 @@ export function userGit(args: readonly string[], call: GitCall): Promise<RunResu
   return start(userEnvironment(), args, call);
 }
 
+/**
+ * Git as the user would run it, for what needs his credentials: his settings and helpers are asked, ssh has its agent
+ * and a proxy its variables. Only `protocols` may be spoken, whatever an address is rewritten to. Throws as `ownGit`.
+ */
+export function remoteGit(args: readonly string[], call: GitCall & { protocols: string }): Promise<RunResult> {
+  const env = Object.entries(process.env).flatMap(([name, value]) =>
+    value === undefined || !reachesRemotes(name, value) ? [] : [[name, value] as const],
+  );
+  return start({ ...Object.fromEntries(env), ...COMMON, GIT_ALLOW_PROTOCOL: call.protocols }, args, call);
+}
+
+/** By these git is told how to reach a remote. Others of git's own redirect it, or have it print what is secret. */
+const TO_REMOTES =
+  /^GIT_(SSH|SSH_COMMAND|SSH_VARIANT|ASKPASS|(PROXY_)?SSL_\w+|HTTP_\w+|CONFIG_(GLOBAL|SYSTEM|NOSYSTEM|COUNT|(KEY|VALUE)_\d+))$/;
+
+/** A window in which to ask for a password would open where nobody sits. */
+const ASKS = new Set(['SSH_ASKPASS', 'DISPLAY', 'WAYLAND_DISPLAY']);
+
+/** A helper may be any program of the user's, so it finds the variables that he gave us. */
+function reachesRemotes(name: string, value: string): boolean {
+  // To git an empty one is set.
+  return name.startsWith('GIT_') ? value !== '' && TO_REMOTES.test(name) : !ASKS.has(name);
+}
+
 /** What `ownGit` printed. @throws {CellpoolError} of `code` on any exit code but 0. */
 export async function ownGitOk(
   args: readonly string[],
@@ -138,6 +164,7 @@ async function start(env: Record<string, string>, args: readonly string[], call:
     timeoutMs: call.timeoutMs ?? GIT_TIMEOUT_MS,
     ...(call.input === undefined ? {} : { input: call.input }),
     bytes: call.bytes,
+    signal: call.signal,
   });
   if (result.exitCode !== null) return result;
   await demandGit(env);

@@ -2,43 +2,39 @@
 import { CellpoolError, messageOf } from '../errors.ts';
 import { type RefMove, refTransaction } from './commands.ts';
 import { ownGitOk } from './git.ts';
+import { type BranchMove, publish, replacedRef } from './publish.ts';
 import { checkedOutAt, enclosedIn, isAncestor, type Source, tipOf } from './source.ts';
 
-/** Where commits stay that a branch no longer leads to. */
-const REPLACED = 'refs/cellpool/replaced';
-
-export interface Homecoming {
+export interface Homecoming extends BranchMove {
   /** A repository that has `commit` as the tip of `ref`. */
   from: string;
   ref: string;
-  commit: string;
-  branch: string;
-  /** Where the branch must be now; null: it may not exist. */
-  expectedOld: string | null;
-  /** First part of the name under which a commit that the branch loses is kept. */
-  keepAs: string;
   /** Who moved the branch, for its reflog. */
   author: { name: string; email: string };
-  /** Asked last, just before the branch moves; when it throws, nothing moves. */
-  fence?: (() => Promise<void>) | undefined;
 }
 
 /**
  * Fetches `commit` into the source and moves `branch` there by compare-and-swap. None of the user's hooks runs, and
  * no working copy is touched. A commit that the branch pointed to, and that the new one does not build on, stays
- * reachable under `refs/cellpool/replaced`.
+ * reachable under `refs/cellpool/replaced`. Where the source is the cache of a remote, the branch moves there, with
+ * that commit kept in the cache.
  * @returns that ref, or null when nothing was replaced.
- * @throws {CellpoolError} BRANCH_CHECKED_OUT when somebody works on the branch; COMMIT_FAILED. No ref was moved then.
+ * @throws {CellpoolError} BRANCH_CHECKED_OUT when somebody works on the branch; COMMIT_FAILED; as `publish`. No branch
+ * was moved then.
  */
 export async function bringHome(source: Source, work: Homecoming): Promise<string | null> {
   await refuseCheckedOut(source, work.branch);
   await fetchObjects(source, work);
+  return source.remote === undefined ? moveBranch(source, work) : publish(source, source.remote, work);
+}
+
+async function moveBranch(source: Source, work: Homecoming): Promise<string | null> {
   const old = await tipOf(source, work.branch);
   if (old !== work.expectedOld) throw moved(work, old);
   const moves: RefMove[] = [{ ref: `refs/heads/${work.branch}`, to: work.commit, from: old }];
   let replaced: string | null = null;
   if (old !== null && !(await isAncestor(source, old, work.commit))) {
-    replaced = `${REPLACED}/${work.keepAs}/${old.slice(0, 12)}`;
+    replaced = replacedRef(work.keepAs, old);
     moves.push({ ref: replaced, to: old });
   }
   await refuseCheckedOut(source, work.branch);

@@ -11,7 +11,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { CellpoolError } from '../errors.ts';
 import type { Argv } from '../os/leash.ts';
 import { ownGit, ownGitOk } from './git.ts';
-import { type Source, someBranches, tipOf } from './source.ts';
+import { nameOf, type Source, someBranches, tipOf } from './source.ts';
 
 export interface Mirror {
   /** Absolute path of the bare repository. */
@@ -83,9 +83,9 @@ export async function pinBase(
   if (tip === null) {
     const there = await someBranches(source);
     const hint = there.length === 0 ? 'It has no branch at all; make one.' : `It has: ${there.join(', ')}.`;
-    throw new CellpoolError('UNKNOWN_BASE', `${source.path} has no branch ${JSON.stringify(base)}`, {
+    throw new CellpoolError('UNKNOWN_BASE', `${nameOf(source)} has no branch ${JSON.stringify(base)}`, {
       hint,
-      facts: { repository: source.path, base },
+      facts: { repository: nameOf(source), base },
     });
   }
   const key = `${mirror.path}\0${tip}`;

@@ -16,11 +16,19 @@ export interface Source {
   /** How objects are named. */
   format: 'sha1' | 'sha256';
   /**
+   * The address of the repository that this one is the cache of. Its branches are what the remote said when it was
+   * asked last: nothing but a fetch moves them. Left out: it is the user's repository itself.
+   */
+  remote?: string;
+  /**
    * Where agents may write to the git folder: starts a program that changes it, or that reads all of it, inside a
    * place where nothing else may be written. Left out: nothing is to be feared, or nothing can be done.
    */
   enclose?: (argv: Argv, open?: { readable?: readonly string[]; writable?: readonly string[] }) => Argv;
 }
+
+/** How messages name it. */
+export const nameOf = ({ remote, path }: Source): string => remote ?? path;
 
 /** How git is called to change the source. */
 export function enclosedIn({ gitDir, enclose }: Source, readable: readonly string[] = []): GitCall {
