@@ -23,6 +23,7 @@ import { checkSpawnConfig, type SpawnConfig } from './spawn-config.ts';
 import {
   agentOf,
   type CellInfo,
+  type CommitExtras,
   type CommitResult,
   infoOf,
   type RevertResult,
@@ -138,13 +139,15 @@ export class AgentSpawner {
   /**
    * Commits the work on `cellpool/<task id>`: what the last `runTests` judged, or the workspace as it is when there
    * was none. Nothing changed: no commit. `facts` become trailers of the message. Just before the branch moves the
-   * port must be proven to be leased to us, then `fence` is asked; when either throws nothing moves.
-   * @throws {CellpoolError} COMMIT_FAILED, BRANCH_CHECKED_OUT, LEASE_LOST, FENCED, and what `fence` throws
+   * port must be proven to be leased to us, then `fence` is asked; when either throws nothing moves. Of a repository
+   * that was named by URL the branch is the remote's, and `signal` ends the waiting for that.
+   * @throws {CellpoolError} COMMIT_FAILED, BRANCH_CHECKED_OUT, LEASE_LOST, FENCED, and what `fence` throws; for a URL
+   * BRANCH_TAKEN, PUSH_REFUSED, REMOTE_UNREACHABLE, REMOTE_REFUSED, CANCELLED
    */
   async commitChanges(
     agent: SpawnedAgent,
     message: string,
-    { facts = {}, fence }: { facts?: Record<string, string>; fence?: (() => Promise<void>) | undefined } = {},
+    { facts = {}, fence, signal }: CommitExtras = {},
   ): Promise<CommitResult> {
     const cell = this.#at(agent, 'settle');
     const { work, secretInWork } = await this.#keepWork(cell);
@@ -171,6 +174,9 @@ export class AgentSpawner {
         await cell.port.prove();
         await fence?.();
       },
+      signal,
+    }).catch(error => {
+      throw error === signal?.reason ? new CellpoolError('CANCELLED', 'cancelled while it was published') : error;
     });
     cell.branchBefore = made.commit;
     cell.log.info({ commit: made.commit, branch: made.branch, replaced: made.replaced }, 'committed');

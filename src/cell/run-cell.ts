@@ -72,7 +72,8 @@ export async function runCell(spawner: AgentSpawner, run: CellRun): Promise<Atte
 
     enter('settle');
     if (signal.aborted) throw new CellpoolError('CANCELLED', 'the attempt was cancelled');
-    if (facts.worthKeeping) facts.settled(await spawner.commitChanges(agent, run.subject, { fence: run.fence }));
+    const extras = { fence: run.fence, signal };
+    if (facts.worthKeeping) facts.settled(await spawner.commitChanges(agent, run.subject, extras));
   } catch (error) {
     facts.failed(asCellpoolError(error));
   }

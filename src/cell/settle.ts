@@ -38,6 +38,8 @@ export interface CommitOptions {
   trailers: Record<string, string>;
   /** Asked last, just before the branch moves; when it throws, nothing moves. */
   fence?: () => Promise<void>;
+  /** Ends the waiting for a remote. */
+  signal?: AbortSignal | undefined;
 }
 
 export interface CommitResult {
@@ -130,11 +132,11 @@ async function setupChanges(workspace: Workspace, record: WorkRecord): Promise<C
 
 /**
  * Commits a snapshot on top of the base and brings it home onto `branch` of the source.
- * @throws {CellpoolError} COMMIT_FAILED (also when nothing changed), BRANCH_CHECKED_OUT; what `fence` throws. The
- * source's branches are as before then.
+ * @throws {CellpoolError} COMMIT_FAILED (also when nothing changed), BRANCH_CHECKED_OUT; what `fence` and `publish`
+ * throw. The source's branches are as before then.
  */
 export async function commit(workspace: Workspace, options: CommitOptions): Promise<CommitResult> {
-  const { source, branch, author, snapshot: taken, expectedOld, fence } = options;
+  const { source, branch, author, snapshot: taken, expectedOld, fence, signal } = options;
   if (!taken.changed || taken.tree === workspace.baseTree) {
     throw new CellpoolError('COMMIT_FAILED', 'there is nothing to commit: the agent changed no file');
   }
@@ -147,7 +149,7 @@ export async function commit(workspace: Workspace, options: CommitOptions): Prom
   const id = made.trim();
   await ownGitOk(['update-ref', FINISHED, id], { gitDir }, 'COMMIT_FAILED');
   const homecoming = { from: gitDir, ref: FINISHED, commit: id, branch, expectedOld, keepAs: options.taskId };
-  const replaced = await bringHome(source, { ...homecoming, author, fence });
+  const replaced = await bringHome(source, { ...homecoming, author, fence, signal });
   return { commit: id, branch, filesModified: taken.filesModified, replaced };
 }
 

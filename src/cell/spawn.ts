@@ -8,7 +8,6 @@ import { join } from 'node:path';
 import type { LimitFunction } from 'p-limit';
 import { CellpoolError } from '../errors.ts';
 import { pinBase, unpin } from '../git/mirror.ts';
-import { checkedOutAt, tipOf } from '../git/source.ts';
 import { branchOf } from '../job/names.ts';
 import { makeArtifactFolder } from '../observe/artifacts.ts';
 import { CleanupStack } from '../os/cleanup.ts';
@@ -29,6 +28,7 @@ import type { CheckedSpawnConfig } from './spawn-config.ts';
 import { atStep } from './spawn-fault.ts';
 import type { SpawnerSite } from './spawner-site.ts';
 import { stopProcesses } from './stop-processes.ts';
+import { branchBefore } from './task-branch.ts';
 import { removeAll } from './teardown.ts';
 import { UsageCounter } from './watch.ts';
 import { makeWorkspace, removeWorkspace } from './workspace.ts';
@@ -101,7 +101,7 @@ export async function spawnCell(
     step = 'workspace';
     cleanup.add('base pin', () => unpin(site.mirror, id));
     // Not beside the pinning: were it refused, the pin would still be set after it had been undone.
-    const [branchBefore] = await Promise.all([tipOf(site.source, branch), refuseCheckedOut(context, branch)]);
+    const before = await branchBefore(site.source, branch, config.taskId, signal);
     const commit = await pinBase(site.mirror, site.source, config.branch, id, signal);
     const worktree = site.workspace === 'worktree' ? { source: site.source, id } : null;
     cleanup.add('worktree', () => forgetAgentGit({ worktree }));
@@ -173,7 +173,7 @@ export async function spawnCell(
       artifacts,
       isolation: setting.isolation,
       branch,
-      branchBefore,
+      branchBefore: before,
       port,
       bounds: limits,
       disk,
@@ -228,14 +228,5 @@ function register(
     stage: 'spawn',
     abandoned: false,
     createdAt: Date.now(),
-  });
-}
-
-/** Found out now rather than after the agent's work: git would refuse, or leave somebody's working copy behind. */
-async function refuseCheckedOut({ site }: SpawnContext, branch: string): Promise<void> {
-  const where = await checkedOutAt(site.source, branch);
-  if (where === null) return;
-  throw new CellpoolError('BRANCH_CHECKED_OUT', `branch ${branch} is checked out at ${where}`, {
-    hint: 'Switch that working copy to another branch.',
   });
 }

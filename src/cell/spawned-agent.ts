@@ -40,6 +40,15 @@ export interface SpawnedAgent {
   readonly tokensUsed: number;
 }
 
+export interface CommitExtras {
+  /** Further trailers of the message. */
+  facts?: Record<string, string>;
+  /** Asked just before the branch moves; when it throws, nothing moves. */
+  fence?: (() => Promise<void>) | undefined;
+  /** Ends the waiting for a repository that was named by URL. */
+  signal?: AbortSignal | undefined;
+}
+
 export interface CommitResult {
   /** False when there was nothing to commit; the other facts are then null and empty. */
   committed: boolean;

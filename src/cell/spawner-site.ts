@@ -3,9 +3,11 @@ import { mkdtemp, realpath, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DEFAULTS } from '../config.ts';
-import { CellpoolError } from '../errors.ts';
+import { CellpoolError, InvalidInput } from '../errors.ts';
 import { type Mirror, openMirror } from '../git/mirror.ts';
+import { openRemote } from '../git/remote-cache.ts';
 import { openSource, type Source } from '../git/source.ts';
+import { isUrl, urlFaults } from '../job/repository.ts';
 import type { Logger } from '../observe/logger.ts';
 import { silentLogger } from '../observe/logger.ts';
 import { Redactor } from '../observe/redact.ts';
@@ -22,7 +24,7 @@ import { findOpencode } from './opencode-binary.ts';
 import { makeStandIns } from './stand-ins.ts';
 
 export interface SiteOptions {
-  /** The user's repository. */
+  /** The user's repository: a folder, or the URL of one that is fetched from and pushed to. */
   repository: string;
   /** The state folder. */
   home: string;
@@ -59,14 +61,17 @@ export interface SpawnerSite
   readonly configFolder: string;
 }
 
-/** @throws {CellpoolError} NOT_A_REPOSITORY, OPENCODE_MISSING, GIT_MISSING, STATE_FOLDER, ISOLATION_MISSING */
-export async function openSite(options: SiteOptions): Promise<SpawnerSite> {
+/**
+ * @throws {CellpoolError} NOT_A_REPOSITORY, OPENCODE_MISSING, GIT_MISSING, STATE_FOLDER, ISOLATION_MISSING; for a URL
+ * also what `openRemote` throws. {InvalidInput} with the faults of a URL. The signal's reason on abort.
+ */
+export async function openSite(options: SiteOptions, signal?: AbortSignal): Promise<SpawnerSite> {
+  const workspace = options.workspace ?? 'clone';
   const [source, binary, isolation] = await allEnded([
-    openSource(options.repository),
+    openRepository(options, signal),
     findOpencode(options.opencodeBin),
     chooseIsolation(options.isolation ?? 'auto', options.readable),
   ]);
-  const workspace = options.workspace ?? 'clone';
   if (workspace === 'worktree' && isolation.level !== 'process') await demandOwner(source);
   await makeStateFolder(options.home);
   const home = await realpath(options.home);
@@ -96,6 +101,24 @@ export async function openSite(options: SiteOptions): Promise<SpawnerSite> {
     log: options.log ?? silentLogger,
     redactor,
   };
+}
+
+async function openRepository(
+  { repository, home, workspace }: SiteOptions,
+  signal: AbortSignal | undefined,
+): Promise<Source> {
+  if (!isUrl(repository)) return openSource(repository);
+  const faults = urlFaults(repository).map(what => ({ where: 'repository', what }));
+  if (faults.length > 0) throw new InvalidInput(faults);
+  if (workspace === 'worktree') {
+    // Another worker may be without, so the task is to wait for that one.
+    throw new CellpoolError('NOT_A_REPOSITORY', `${repository}: a repository named by URL has no worktrees`, {
+      hint: 'Run a worker without --workspace worktree.',
+      facts: { repository },
+    });
+  }
+  await makeStateFolder(home);
+  return openRemote(home, repository, signal);
 }
 
 /** Inside, the files of others cannot be written, whoever we are outside. @throws {CellpoolError} NOT_A_REPOSITORY */

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { CACHES, hostsSchema, jsonObject, PYTHON } from '../config.ts';
 import { hooksSchema } from './hooks.ts';
 import { attemptResultSchema } from './outcome.ts';
+import { repositorySchema } from './repository.ts';
 import { taskSchema } from './task.ts';
 
 /** How the target repository wants its tasks worked; from flags and its `cellpool.yaml`, fixed at enqueue. */
@@ -31,8 +32,11 @@ export type Plan = z.infer<typeof planSchema>;
 export const taskJobSchema = z.strictObject({
   version: z.literal(1),
   task: taskSchema,
-  /** Absolute path of the repository's top folder (or of a bare repository) on the worker's host. */
-  repository: z.string().startsWith('/'),
+  /**
+   * Absolute path of the repository's top folder (or of a bare repository) on the worker's host, or the URL of one
+   * that any worker can fetch from and push to.
+   */
+  repository: repositorySchema,
   plan: planSchema,
   /** Why the job waits, uncounted, and since when (epoch ms): a provider's trouble, or what its workers lack. */
   waits: z.strictObject({ reason: z.string(), code: z.string().optional(), since: z.number() }).optional(),

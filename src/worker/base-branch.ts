@@ -1,4 +1,5 @@
 /** The branch an attempt begins at. */
+import { refresh } from '../git/remote-cache.ts';
 import { type Source, tipOf } from '../git/source.ts';
 import type { TaskJob } from '../job/job.ts';
 import { branchOf } from '../job/names.ts';
@@ -13,10 +14,12 @@ interface BaseFacts {
 /**
  * The task's base; but a dependency that changed nothing has made no branch, and who begins where it ended begins where
  * it began. What is missing all the same is for git to say.
- * @throws {CellpoolError} GIT_FAILED
+ * @throws {CellpoolError} GIT_FAILED, and what `refresh` throws
  */
-export async function baseOf({ context, data }: BaseFacts, source: Source): Promise<string> {
+export async function baseOf({ context, data }: BaseFacts, source: Source, signal?: AbortSignal): Promise<string> {
   let { base, dependsOn = [] } = data.task;
+  // Another host may have published it a moment ago.
+  if (dependsOn.some(id => branchOf(id) === base)) await refresh(source, signal);
   // Whoever can write to Redis can write a circle.
   for (const seen = new Set<string>(); !seen.has(base); ) {
     seen.add(base);

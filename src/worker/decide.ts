@@ -33,9 +33,14 @@ export type JudgedResult = Pick<AttemptResult, 'outcome' | 'attempt' | 'error' |
 export const LACKING_MAX_MS = 3_600_000;
 export const REFUSED_MAX_MS = 24 * LACKING_MAX_MS;
 
+/** How long a job waits before a worker looks again for what was missing. */
+export const LACKING_MS = 60_000;
+
 /** The worker's faults, or those of its host: another try here or elsewhere will go better, whatever the task is. */
 export const LACKING: ReadonlySet<string> = new Set([
   'NOT_A_REPOSITORY',
+  'REMOTE_UNREACHABLE',
+  'REMOTE_REFUSED',
   'OPENCODE_MISSING',
   'GIT_MISSING',
   'STATE_FOLDER',
@@ -57,9 +62,10 @@ const ENDLESS: ReadonlySet<string> = new Set(['PROVIDER_BUSY', 'BUDGET_USED_UP',
  * | BUDGET_USED_UP: of the day or of the fleet | requeue when the day is over, or somebody may have raised it |
  * | FENCED, LEASE_LOST: Redis does not know the attempt as ours any more | requeue at once |
  * | the worker lacks repository, opencode, git or state folder | requeue after a while; after an hour of that give up |
+ * | REMOTE_UNREACHABLE, REMOTE_REFUSED: its repository's server does not answer, or not to this worker | the same |
  * | DISK_FULL before the agent was asked anything | the same |
  * | over-budget | give up, unless the repository wants it tried again |
- * | an error that no new attempt mends: invalid task, unknown base or model, a dependency that failed, ... | give up |
+ * | an error that no new attempt mends: invalid task, unknown base, model or URL, a dependency that failed, a branch of its name that is somebody else's, ... | give up |
  * | the task's tokens or time over all attempts are used up | give up |
  * | the task's attempts are used up | give up |
  * | OUT_OF_MEMORY, DISK_LIMIT: more than a cell may use | retry after a back-off: it counts, an agent may do better |

@@ -4,16 +4,15 @@
  */
 import { type Job, UnrecoverableError, WaitingError } from 'bullmq';
 import { asCellpoolError, CellpoolError, type ErrorCode, messageOf } from '../errors.ts';
-import { finishedWork } from '../git/finished.ts';
 import { type TaskJob, taskJobSchema } from '../job/job.ts';
-import { branchOf } from '../job/names.ts';
-import { type AttemptResult, endedWell, type Outcome, resultWithoutCell } from '../job/outcome.ts';
+import { type AttemptResult, endedWell, type Outcome } from '../job/outcome.ts';
 import { redactedResult } from '../job/redacted.ts';
 import type { CooldownAnswer } from '../redis/cooldown.ts';
 import type { Begun } from '../redis/fence.ts';
 import { baseOf } from './base-branch.ts';
 import { spentBudget } from './budget-report.ts';
-import { decide, LACKING } from './decide.ts';
+import { decide, LACKING, LACKING_MS } from './decide.ts';
+import { keepsWork, workAfter, workBefore } from './earlier-work.ts';
 import { type BegunJob, type HeldJob, type JobContext, modelOf, REASONS } from './held-job.ts';
 import { conclude, isVerdict, requeue } from './job-ending.ts';
 import { setAside, standBack, waitForOthers } from './put-back.ts';
@@ -25,8 +24,8 @@ import { failWithoutCell, type Refusal, refusedResult } from './without-cell.ts'
 
 /** So many attempts in a row that began and never ended: their workers died, and the task may be what kills them. */
 const MAX_UNENDED = 10;
-/** How long a job waits before the worker looks again for what was missing. */
-const LACKING_MS = 60_000;
+/** How long the repository of a job is waited for that is cancelled already. */
+const LATE_MS = 5_000;
 
 /**
  * @throws what BullMQ understands, and nothing else: `RetryAfter`, `UnrecoverableError`, `WaitingError` or
@@ -130,15 +129,28 @@ async function attempt(held: BegunJob, refused: Refusal | null, signal: AbortSig
   const { unended } = held.begun;
   const refusal = reasonNotTo(held, refused);
   let { base } = data.task;
+  const { cancelled } = held.begun;
+  // One that is cancelled already is looked at all the same, for what was done before; but a remote may be away.
+  const wanted = signal.aborted || cancelled ? AbortSignal.timeout(LATE_MS) : signal;
+  let looking = unended > 0;
   let spawner: PooledSpawner;
   try {
-    spawner = await context.spawners.of(data.repository);
+    spawner = await context.spawners.of(data.repository, wanted);
+    const { source } = spawner.site;
     // What an attempt before this one may have committed counts whatever else there is to say.
-    const before = unended === 0 ? null : await finishedBefore(held, spawner);
-    if (before !== null) return before;
-    if (refusal === null) base = await baseOf(held, spawner.site.source);
+    looking = unended > 0 || (!cancelled && (await keepsWork(held, source)));
+    if (looking) {
+      const publishing = !cancelled && !signal.aborted;
+      const before = await workBefore(held, source, { publishing, signal: wanted });
+      if (before !== null) return { result: before, waitMs: 0, unended: 0 };
+    }
+    if (refusal === null) base = await baseOf(held, source, wanted);
   } catch (thrown) {
-    if (refusal !== null && unended === 0) return { result: refusedResult(held, refusal), waitMs: 0, unended };
+    // A remote was waited for.
+    if (wanted.aborted && thrown === wanted.reason) {
+      return { result: refusedResult(held, refusal ?? CANCELLED), waitMs: 0, unended };
+    }
+    if (refusal !== null && !looking) return { result: refusedResult(held, refusal), waitMs: 0, unended };
     const error = asCellpoolError(thrown);
     const facts = { code: error.code, problem: error.message };
     if (LACKING.has(error.code)) context.log.error(facts, 'this worker lacks what the task needs; it waits');
@@ -153,10 +165,13 @@ async function attempt(held: BegunJob, refused: Refusal | null, signal: AbortSig
   try {
     // One that was thought dead may have come to its commit all the same, and ours may have moved the branch before
     // git failed.
-    return (await finishedBefore(held, spawner)) ?? { ...run, unended: 0 };
+    const after = await workAfter(held, spawner.site.source, signal);
+    return after === null ? { ...run, unended: 0 } : { result: after, waitMs: 0, unended: 0 };
   } catch (error) {
     context.log.warn({ problem: messageOf(error) }, 'nobody knows if the branch has moved');
-    return { ...run, unended: unended + 1 };
+    // The next attempt is to look first; but a remote that is away for an hour is no worker that dies again and again.
+    const isAway = LACKING.has(run.result.error?.code ?? '');
+    return { ...run, unended: isAway ? Math.max(unended, 1) : unended + 1 };
   }
 }
 
@@ -184,18 +199,6 @@ function reasonNotTo({ data, begun: { cancelled, unended } }: BegunJob, refused:
 
 function refusalOf(outcome: Outcome, code: ErrorCode, message: string): Refusal {
   return { outcome, error: new CellpoolError(code, message) };
-}
-
-/** The work of an attempt that moved the branch and could not say so: its worker died, or git failed after that. */
-async function finishedBefore({ job, data, context }: HeldJob, { site }: PooledSpawner): Promise<Ended | null> {
-  const taskId = data.task.id;
-  const branch = branchOf(taskId);
-  const work = await finishedWork(site.source, { branch, taskId, enqueuedAt: job.timestamp });
-  if (work === null) return null;
-  context.log.info({ commit: work.commit }, 'its work had been committed, and nobody could say so');
-  const tests = data.task.test === undefined ? null : { passed: true, exitCode: 0, durationMs: 0 };
-  const result = { ...resultWithoutCell(taskId, work.attempt, 'committed', null), ...work, branch, tests };
-  return { result, waitMs: 0, unended: 0 };
 }
 
 /** The result of a job that is done, when its worker died (or Redis went away) before BullMQ heard of it. */

@@ -8,6 +8,7 @@ import type { AttemptResult } from '../job/outcome.ts';
 import { redactedResult } from '../job/redacted.ts';
 import { attemptPrompt } from './attempt-prompt.ts';
 import { BudgetReport } from './budget-report.ts';
+import { LACKING, LACKING_MS } from './decide.ts';
 import { type BegunJob, type HeldJob, modelOf } from './held-job.ts';
 import { ProgressReport } from './progress-report.ts';
 import type { Usage } from './totals.ts';
@@ -67,6 +68,7 @@ export async function runAttempt(run: Attempt): Promise<{ result: AttemptResult;
   await report.written();
   const [ofProvider, ofBudget] = await Promise.all([provider.waitMs(), budget.ended()]);
   const code = result.error?.code;
+  if (code !== undefined && LACKING.has(code)) return { result, waitMs: LACKING_MS };
   return { result, waitMs: code === 'DISK_FULL' ? DISK_FULL_MS : code === 'BUDGET_USED_UP' ? ofBudget : ofProvider };
 }
 

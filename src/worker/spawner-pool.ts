@@ -7,6 +7,7 @@ import type { Registration } from '../cell/spawn.ts';
 import { openSite, type SiteOptions, type SpawnerSite } from '../cell/spawner-site.ts';
 import type { Settings } from '../config.ts';
 import type { Logger } from '../observe/logger.ts';
+import { whileWanted } from '../os/within.ts';
 import type { PortLeases } from '../redis/port-lease.ts';
 
 export interface PooledSpawner {
@@ -29,8 +30,15 @@ export class SpawnerPool {
     this.#registry = registry;
   }
 
-  /** @throws {CellpoolError} NOT_A_REPOSITORY, OPENCODE_MISSING, GIT_MISSING, STATE_FOLDER */
-  async of(repository: string): Promise<PooledSpawner> {
+  /**
+   * @throws {CellpoolError} as `openSite`. The signal's reason on abort, which ends the waiting and not the opening:
+   * others may wait for it, too.
+   */
+  of(repository: string, signal?: AbortSignal): Promise<PooledSpawner> {
+    return whileWanted(signal, this.#of(repository));
+  }
+
+  async #of(repository: string): Promise<PooledSpawner> {
     const known = this.#spawners.get(repository);
     const pooled = await known;
     if (pooled !== undefined && (await isThere(pooled))) return pooled;
