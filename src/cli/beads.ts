@@ -1,4 +1,6 @@
 /** `cellpool beads`: work off a Beads backlog, and write back what became of it. */
+import { InvalidInput } from '../errors.ts';
+import { isUrl } from '../job/repository.ts';
 import { WISHES } from '../producer/beads/bead-task.ts';
 import { BeadsSource } from '../producer/beads/beads-source.ts';
 import { bridge } from './bridge.ts';
@@ -21,10 +23,14 @@ export interface BeadsStatusFlags extends CommonFlags {
 
 export async function beads(flags: BeadsFlags): Promise<number> {
   const allowedLabels = flags.allowLabels === undefined ? [] : listOf('--allow-labels', flags.allowLabels, WISHES);
-  return bridge(flags, ({ source }, pool) =>
+  if (isUrl(flags.repo)) {
+    const what = 'is a URL: the beads are read in a folder, so name the working copy that has them';
+    throw new InvalidInput([{ where: '--repo', what }]);
+  }
+  return bridge(flags, ({ repository }, pool) =>
     BeadsSource.open({
       pool,
-      repository: source.path,
+      repository,
       label: flags.label,
       allowedLabels,
       onRemark: remark => say(printable(remark)),

@@ -108,7 +108,7 @@ function bridgeOf({
     source,
     redis,
     prefix: settings.prefix,
-    context: { repository: target.source.path, plan },
+    context: { repository: target.repository, plan },
     defaults,
     check,
     limit,

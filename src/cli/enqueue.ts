@@ -17,12 +17,12 @@ export async function enqueue(file: string | undefined, flags: TaskFlags): Promi
   });
 }
 
-async function put({ settings, source, tasks, plan }: TaskCall, flags: TaskFlags, connected: Connected) {
+async function put({ settings, repository, tasks, plan }: TaskCall, flags: TaskFlags, connected: Connected) {
   const { prefix, retention } = settings;
   const [redis, tracing] = [await connected.connection('producer'), await connected.tracing()];
   const producer = new Producer({ redis, prefix, retention, tracing });
   const enqueued = await producer
-    .enqueue(tasks, { repository: source.path, plan }, { again: flags.again === true })
+    .enqueue(tasks, { repository, plan }, { again: flags.again === true })
     .finally(() => producer.close());
   await sayUnserved({ redis, prefix, tasks, enqueued }, say);
   return enqueued;

@@ -1,6 +1,6 @@
 /** `cellpool run`: enqueue, work with a worker of our own, and tell what became of every task. */
 import { findOpencode } from '../cell/opencode-binary.ts';
-import type { CellpoolError } from '../errors.ts';
+import { type CellpoolError, InvalidInput } from '../errors.ts';
 import { hasUncommittedEdits } from '../git/source.ts';
 import { type AttemptResult, endedWell } from '../job/outcome.ts';
 import { openQueue } from '../job/queue.ts';
@@ -25,13 +25,21 @@ import { readTaskCall, type TaskCall } from './task-input.ts';
 import { CHANGED, cellsInWords, summary } from './words.ts';
 
 export async function run(file: string | undefined, flags: TaskFlags): Promise<number> {
-  const call = await readTaskCall(file, flags);
+  const call = await readTaskCall(file, flags, true);
+  refuseWorktreesOf(call);
   return interruptible(async stop => {
     const { results, handedBack } = await runCall(call, flags, stop);
     const isUndone = handedBack > 0 || call.tasks.some(({ task }) => !results.has(task.id));
     if (stop.asked.aborted && isUndone) return 130;
     return call.tasks.every(({ task }) => hasGoneWell(results.get(task.id))) ? 0 : 1;
   });
+}
+
+function refuseWorktreesOf({ source, settings }: TaskCall): void {
+  if (source !== null || settings.workspace !== 'worktree') return;
+  throw new InvalidInput([
+    { where: '--workspace', what: 'may not be worktree for a URL: there is no repository here' },
+  ]);
 }
 
 /** The outcomes there are in the end, by task id; a task that has none was still queued when a person stopped. */
@@ -68,7 +76,7 @@ export async function runCall(call: TaskCall, flags: TaskFlags, stop: StopReques
 }
 
 async function sayWhatIsLeftOut({ source, tasks }: TaskCall, view: LiveView): Promise<void> {
-  if (await hasUncommittedEdits(source)) {
+  if (source !== null && (await hasUncommittedEdits(source))) {
     view.say(`${source.path} has uncommitted edits: they are not part of the work's base, and stay as they are.`);
   }
   const untested = tasks.filter(({ task }) => task.test === undefined).length;
@@ -83,12 +91,12 @@ async function work(
   view: LiveView,
   stop: StopRequests,
 ): Promise<RunEnd> {
-  const { settings, source, tasks, plan } = call;
+  const { settings, repository, tasks, plan } = call;
   const { prefix, retention } = settings;
   const [redis, tracing] = [await connected.connection('producer'), await connected.tracing()];
   const producer = new Producer({ redis, prefix, retention, tracing });
   const enqueued = await producer
-    .enqueue(tasks, { repository: source.path, plan }, { again: flags.again === true, retryFailed: true })
+    .enqueue(tasks, { repository, plan }, { again: flags.again === true, retryFailed: true })
     .finally(() => producer.close());
   await sayUnserved({ redis, prefix, tasks, enqueued, own: settings.labels }, message => view.say(message));
 

@@ -17,7 +17,11 @@ export interface TaskFlags extends TargetFlags {
 
 export function addTargetFlags(command: Command): Command {
   command
-    .option('--repo <folder>', 'the git repository to work on', '.')
+    .option(
+      '--repo <folder|url>',
+      'the git repository to work on: a folder, or a URL that workers fetch from and push to',
+      '.',
+    )
     .option('--base <branch>', 'branch that tasks begin at if they name none (default: main)')
     .option('--opencode-config <file>', 'JSON or YAML merged into the opencode config of the cells')
     .option('--json', 'one JSON object a line on stdout, and nothing else there');

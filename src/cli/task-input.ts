@@ -1,17 +1,20 @@
 /** What `run` and `enqueue` are given: tasks from a file, standard input or flags, checked against their repository. */
 import type { Settings } from '../config.ts';
 import { InvalidInput } from '../errors.ts';
-import { currentBranch, openSource, type Source, tipOf } from '../git/source.ts';
+import type { Source } from '../git/source.ts';
 import type { Plan } from '../job/job.ts';
 import { parseTask, type TaskInput } from '../job/task.ts';
 import { checkTasksAgainst } from '../producer/check-source.ts';
 import { type PlacedTask, readTasks } from '../producer/tasks-file.ts';
-import { settingsOf } from './settings-of.ts';
+import { openPlace } from './target-place.ts';
 import type { TargetFlags, TaskFlags } from './task-flags.ts';
 
 export interface Target {
   settings: Settings;
-  source: Source;
+  /** As jobs name it: a path, or a URL. */
+  repository: string;
+  /** null for a URL. */
+  source: Source | null;
   plan: Plan;
   /** What a task gets that it does not say itself. */
   defaults: Partial<TaskInput>;
@@ -19,22 +22,18 @@ export interface Target {
   check(tasks: readonly PlacedTask[]): Promise<void>;
 }
 
-export interface TaskCall {
-  settings: Settings;
-  source: Source;
+export interface TaskCall extends Pick<Target, 'settings' | 'repository' | 'source'> {
   tasks: PlacedTask[];
   plan: Plan;
 }
 
-/** @throws {InvalidInput} naming every fault; {CellpoolError} NOT_A_REPOSITORY */
-export async function openTarget(flags: TargetFlags): Promise<Target> {
-  const source = await openSource(flags.repo);
-  // `--labels` is what tasks ask for here; a worker is told its own by a variable.
-  const { labels, ...others } = flags;
-  const settings = settingsOf(
-    { ...others, ...(labels === undefined ? {} : { taskLabels: labels }) },
-    source.bare ? undefined : source.path,
-  );
+/**
+ * `mustReach`: a URL has to answer here, and not only to workers elsewhere.
+ * @throws {InvalidInput} naming every fault; {CellpoolError} NOT_A_REPOSITORY, NO_SUCH_REMOTE; REMOTE_UNREACHABLE and
+ * REMOTE_REFUSED with `mustReach`
+ */
+export async function openTarget(flags: TargetFlags, mustReach = false): Promise<Target> {
+  const { settings, repository, source, facts } = await openPlace(flags, mustReach);
   const { limits, test, model, agent, taskLabels, opencode } = settings;
   const { timeoutMs, tokenBudget, costBudgetUsd, stallMs, loopRepeats } = limits;
   const { attempts, totalTimeoutMs, totalTokenBudget } = limits;
@@ -43,23 +42,18 @@ export async function openTarget(flags: TargetFlags): Promise<Target> {
   const all = { base: flags.base, test, model, agent, labels: taskLabels, ...ofOne, ...ofAll };
   const defaults = Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined));
   const check = async (tasks: readonly PlacedTask[]) => {
-    await checkTasksAgainst(tasks, {
-      name: flags.repo,
-      tipOf: (base: string) => tipOf(source, base),
-      currentBranch: await currentBranch(source),
-      branchExists: async (name: string) => (await tipOf(source, name)) !== null,
-    });
+    await checkTasksAgainst(tasks, await facts());
     if (typeof opencode.model !== 'string') refuseWithoutModel(tasks);
   };
-  return { settings, source, plan: planOf(settings), defaults, check };
+  return { settings, repository, source, plan: planOf(settings), defaults, check };
 }
 
 /** @throws as `openTarget` */
-export async function readTaskCall(file: string | undefined, flags: TaskFlags): Promise<TaskCall> {
-  const { settings, source, plan, defaults, check } = await openTarget(flags);
+export async function readTaskCall(file: string | undefined, flags: TaskFlags, mustReach = false): Promise<TaskCall> {
+  const { settings, repository, source, plan, defaults, check } = await openTarget(flags, mustReach);
   const tasks = await readGiven(file, flags, defaults);
   await check(tasks);
-  return { settings, source, tasks, plan };
+  return { settings, repository, source, tasks, plan };
 }
 
 /** What nobody asked for is left out: a plan that says nothing new is equal to the one stored before. */

@@ -1,0 +1,124 @@
+/** Whole attempts on a repository that is named by URL: real git over HTTP, real Redis and opencode. */
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { type ScriptedModel, startScriptedModel } from '../../src/cli/demo/scripted-model.ts';
+import type { AttemptResult } from '../../src/job/outcome.ts';
+import { CliHome, type Finished, Gate, jsonLines, scripted } from '../support/cli.ts';
+import { startGitServer } from '../support/git-server.ts';
+import { helperOf, makeRemote } from '../support/remote.ts';
+import { git, tempFolder } from '../support/repository.ts';
+
+let model: ScriptedModel;
+/** Two hosts: each has a state folder, and so a cache, of its own. */
+const [one, two] = [new CliHome(), new CliHome()];
+
+beforeAll(async () => {
+  model = await startScriptedModel();
+});
+afterAll(async () => {
+  await model.close();
+  for (const host of [one, two]) host.remove();
+});
+
+const PASSWORD = 'a-password-of-the-server';
+
+/** A server with a password, which the user of both hosts has in a credential helper. */
+async function served() {
+  const remote = makeRemote(tempFolder('remote'));
+  const server = await startGitServer(remote.root);
+  server.users.set('me', PASSWORD);
+  const env = { GIT_CONFIG_GLOBAL: one.file('gitconfig', helperOf('me', PASSWORD)) };
+  const url = `${server.address}/app.git`;
+  const start = (host: CliHome, name: string, tasks: Parameters<CliHome['tasksFile']>[1], ...more: string[]) =>
+    host.start(
+      [
+        'run',
+        host.tasksFile(name, tasks),
+        '--repo',
+        url,
+        ...host.modelFlags(model),
+        '--concurrency',
+        '1',
+        '--json',
+        ...more,
+      ],
+      { env },
+    );
+  return { remote, server, start };
+}
+
+const resultOf = ({ stdout }: Finished) => jsonLines<AttemptResult>(stdout)[0];
+
+function cacheOf(host: CliHome): string {
+  const remotes = join(host.home, 'remotes');
+  const [name, ...others] = readdirSync(remotes);
+  expect(others).toEqual([]);
+  return join(remotes, name ?? '');
+}
+
+/** Every text below a folder that holds `secret`. */
+function filesWith(secret: string, folder: string): string[] {
+  return readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter(entry => entry.isFile())
+    .map(entry => join(entry.parentPath, entry.name))
+    .filter(file => readFileSync(file).includes(secret));
+}
+
+test('what one host has committed stands on the remote, and another begins there', async () => {
+  const { remote, start } = await served();
+  const first = await start(one, 'first.jsonl', [
+    scripted('api', [{ write: { 'api.txt': 'api\n' } }], { test: 'test -f api.txt' }),
+  ]).ended;
+  expect(first).toMatchObject({ exitCode: 0 });
+  const api = resultOf(first);
+  expect(api).toMatchObject({ outcome: 'committed', branch: 'cellpool/api', tests: { passed: true } });
+  expect(remote.tip('cellpool/api')).toBe(api?.commit);
+  expect(git(remote.bare, 'show', 'cellpool/api:api.txt')).toBe('api');
+
+  const page = scripted('page', [{ run: 'cat api.txt > page.txt' }], { base: 'cellpool/api' });
+  const second = await start(two, 'second.jsonl', [page]).ended;
+  expect(second).toMatchObject({ exitCode: 0 });
+  expect(git(remote.bare, 'log', '--format=%H', 'cellpool/page').split('\n')).toEqual([
+    resultOf(second)?.commit,
+    api?.commit,
+    remote.tip('main'),
+  ]);
+
+  for (const host of [one, two]) {
+    await host.expectNothingLeft(cacheOf(host));
+    expect(git(cacheOf(host), 'for-each-ref', 'refs/cellpool')).toBe('');
+    expect(filesWith(PASSWORD, host.home)).toEqual([]);
+  }
+  expect(`${first.stdout}${first.stderr}${second.stdout}${second.stderr}`).not.toContain(PASSWORD);
+}, 180_000);
+
+test('a branch that somebody makes during the work is left alone, and the work is kept', async () => {
+  const { remote, start } = await served();
+  const gate = new Gate(one.folder, 'taken');
+  const run = start(one, 'taken.jsonl', [scripted('taken', [gate.step, { write: { 'mine.txt': 'mine\n' } }])]);
+  await gate.reached();
+  const theirs = remote.push('cellpool/taken', { 'theirs.txt': 'theirs\n' });
+  gate.open();
+  const ended = await run.ended;
+  expect(ended.exitCode).toBe(1);
+  const result = resultOf(ended);
+  expect(result).toMatchObject({ outcome: 'failed', commit: null, attempt: 1, error: { code: 'BRANCH_TAKEN' } });
+  expect(remote.tip('cellpool/taken')).toBe(theirs);
+
+  const [, cache = '', ref = ''] = /is kept in (\S+) as (\S+)\)/.exec(result?.error?.message ?? '') ?? [];
+  expect(git(cache, 'show', `${ref}:mine.txt`)).toBe('mine');
+  expect(readFileSync(join(result?.artifacts ?? '', 'changes.diff'), 'utf8')).toContain('+mine');
+
+  // With the branch out of the way the same task publishes what it has, and asks the model nothing.
+  git(remote.bare, 'update-ref', '-d', 'refs/heads/cellpool/taken');
+  const kept = git(cache, 'rev-parse', ref);
+  const asked = model.requests;
+  expect(await one.run(['retry', 'taken'])).toMatchObject({ exitCode: 0 });
+  const again = await start(one, 'taken.jsonl', [scripted('taken', [gate.step, { write: { 'mine.txt': 'mine\n' } }])])
+    .ended;
+  expect(resultOf(again)).toMatchObject({ outcome: 'committed', commit: kept });
+  expect(remote.tip('cellpool/taken')).toBe(kept);
+  expect(model.requests).toBe(asked);
+  expect(existsSync(join(cache, 'HEAD'))).toBe(true);
+}, 180_000);
