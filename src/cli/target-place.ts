@@ -61,33 +61,25 @@ async function openUrl(flags: TargetFlags, mustReach: boolean): Promise<Place> {
       return instead;
     }
   };
-  const branches = () =>
-    unlessAway(
-      () => remoteBranches(url, { timeoutMs: ASK_MS }),
-      null,
-      'Whether the base branches are there is not known.',
-    );
-
-  let first: Map<string, string> | null = await branches();
-  const base = flags.base ?? TASK_DEFAULTS.base;
-  const plain = () => settingsOf(flags);
-  const settings = first?.has(base)
+  const branches = (unknown: string) => unlessAway(() => remoteBranches(url, { timeoutMs: ASK_MS }), null, unknown);
+  const atFirst = await branches('Base branches are not checked, and its cellpool.yaml counts for nothing.');
+  const branch = flags.base ?? TASK_DEFAULTS.base;
+  const file = { url, branch, name: 'cellpool.yaml', timeoutMs: ASK_MS };
+  const settings = atFirst?.has(branch)
     ? await unlessAway(
-        () =>
-          withRemoteFile({ url, branch: base, name: 'cellpool.yaml', timeoutMs: ASK_MS }, folder =>
-            settingsOf(flags, folder),
-          ),
+        () => withRemoteFile(file, folder => settingsOf(flags, folder)),
         null,
         'Its cellpool.yaml counts for nothing.',
       )
     : null;
+  let looks = 0;
   return {
-    settings: settings ?? plain(),
+    settings: settings ?? settingsOf(flags),
     repository: url,
     source: null,
     async facts() {
-      const now = first ?? (await branches());
-      first = null;
+      looks += 1;
+      const now = looks === 1 ? atFirst : await branches('Base branches are not checked.');
       // Of one that does not answer nothing is held to be missing.
       return {
         name: url,

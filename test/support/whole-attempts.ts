@@ -18,6 +18,7 @@ export const WHOLE_ATTEMPTS: readonly string[] = [
   'test/cli/supervisor.test.ts',
   'test/cell/run-cell-hooks.test.ts',
   'test/cli/grace.test.ts',
+  'test/cli/remote-run.test.ts',
 ];
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
