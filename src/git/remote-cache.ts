@@ -133,16 +133,21 @@ async function fetchBranches(gitDir: string, url: string): Promise<void> {
   if (answer.exitCode !== 0) throw remoteFault(url, answer);
 }
 
-/** What a fetch left that was killed: its locks of branches, on which nobody else works, and half a pack. */
+/** Longer than git holds any of its locks on a branch, also one that outlives a worker that was killed. */
+const STALE_MS = 5_000;
+
+/** What a fetch left that was killed: locks, and half a pack. */
 async function clearUp(gitDir: string): Promise<void> {
-  const heads = await readdir(join(gitDir, 'refs', 'heads'), { recursive: true }).catch(() => []);
-  for (const name of heads.filter(one => one.endsWith('.lock')))
-    await rm(join(gitDir, 'refs', 'heads', name), { force: true });
-  // Others write these too, each in the twinkling of an eye.
+  const heads = join(gitDir, 'refs', 'heads');
+  const folders = await readdir(heads, { recursive: true, withFileTypes: true }).catch(() => []);
+  const all = folders.filter(entry => entry.isDirectory()).map(entry => join(entry.parentPath, entry.name));
+  for (const folder of [heads, ...all]) await removeOlder(folder, /\.lock$/, STALE_MS);
+  // These take longer, and others write them too.
   await removeOlder(gitDir, /^(packed-refs|shallow)\.lock$/, 60_000);
   await removeOlder(join(gitDir, 'objects', 'pack'), /^tmp_/, DAY);
 }
 
+/** Whoever else removes something meanwhile does the same. */
 async function removeOlder(folder: string, name: RegExp, ageMs: number): Promise<void> {
   for (const entry of (await readdir(folder).catch(() => [])).filter(one => name.test(one))) {
     const age = await stat(join(folder, entry)).then(

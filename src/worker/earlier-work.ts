@@ -6,7 +6,7 @@ import { type FinishedWork, finishedWork } from '../git/finished.ts';
 import { ownBranch, publish } from '../git/publish.ts';
 import { refresh } from '../git/remote-cache.ts';
 import type { Source } from '../git/source.ts';
-import { unpublishedWork } from '../git/unpublished.ts';
+import { forgetUnpublished, unpublishedWork } from '../git/unpublished.ts';
 import { branchOf } from '../job/names.ts';
 import { type AttemptResult, resultWithoutCell } from '../job/outcome.ts';
 import { within } from '../os/within.ts';
@@ -65,7 +65,10 @@ export async function workBefore(
 async function standing(held: HeldJob, source: Source): Promise<AttemptResult | null> {
   const task = taskOf(held);
   const work = await finishedWork(source, { branch: branchOf(task.taskId), ...task });
-  return work === null ? null : committed(held, work);
+  if (work === null) return null;
+  // Its push may have come through after its worker was gone.
+  if (source.remote !== undefined) await forgetUnpublished(source, task.taskId, work.commit);
+  return committed(held, work);
 }
 
 function committed({ context, data }: HeldJob, work: FinishedWork): AttemptResult {

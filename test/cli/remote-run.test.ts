@@ -1,11 +1,12 @@
 /** Whole attempts on a repository that is named by URL: real git over HTTP, real Redis and opencode. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { type ScriptedModel, startScriptedModel } from '../../src/cli/demo/scripted-model.ts';
 import type { AttemptResult } from '../../src/job/outcome.ts';
 import { CliHome, type Finished, Gate, jsonLines, scripted } from '../support/cli.ts';
 import { startGitServer } from '../support/git-server.ts';
+import { processesOf } from '../support/leaks.ts';
 import { helperOf, makeRemote } from '../support/remote.ts';
 import { git, tempFolder } from '../support/repository.ts';
 
@@ -91,7 +92,42 @@ test('what one host has committed stands on the remote, and another begins there
     expect(filesWith(PASSWORD, host.home)).toEqual([]);
   }
   expect(`${first.stdout}${first.stderr}${second.stdout}${second.stderr}`).not.toContain(PASSWORD);
-}, 180_000);
+}, 300_000);
+
+test('the work of a host that dies while it pushes is published when it is back, and not done anew', async () => {
+  const { remote, server, start } = await served();
+  server.trouble.set('push', 'hang');
+  const tasks = [scripted('killed', [{ write: { 'killed.txt': 'by whom?\n' } }])];
+  const run = start(two, 'killed.jsonl', tasks);
+  await run.says('settle');
+  await vi.waitUntil(() => server.hanging.length > 0, { timeout: 30_000, interval: 50 });
+  run.signal('SIGKILL');
+  await run.ended;
+  // The push outlives its worker, and is to come to nothing.
+  server.trouble.set('push', 503);
+  for (const response of server.hanging) response.destroy();
+  const isPushing = () =>
+    processesOf({ marker: `CELLPOOL_HOME=${two.home}`, folder: two.home }).some(({ command }) =>
+      / push /.test(command),
+    );
+  await vi.waitUntil(() => !isPushing(), { timeout: 30_000 });
+  server.trouble.clear();
+  const [cache = ''] = readdirSync(join(two.home, 'remotes'))
+    .map(name => join(two.home, 'remotes', name))
+    .filter(folder => git(folder, 'for-each-ref', 'refs/cellpool/unpublished/killed') !== '');
+  const kept = git(cache, 'for-each-ref', '--format=%(objectname)', 'refs/cellpool/unpublished');
+  expect(git(cache, 'branch', '--list', 'cellpool/*')).toBe('');
+  expect(git(remote.bare, 'branch', '--list', 'cellpool/*')).toBe('');
+
+  const asked = model.requests;
+  const again = await start(two, 'killed.jsonl', tasks).ended;
+  expect(again.exitCode).toBe(0);
+  expect(resultOf(again)).toMatchObject({ outcome: 'committed', commit: kept, attempt: 1 });
+  expect(remote.tip('cellpool/killed')).toBe(kept);
+  expect(model.requests).toBe(asked);
+  await two.expectNothingLeft(cache);
+  expect(git(cache, 'for-each-ref', 'refs/cellpool')).toBe('');
+}, 300_000);
 
 test('a branch that somebody makes during the work is left alone, and the work is kept', async () => {
   const { remote, start } = await served();
@@ -121,4 +157,4 @@ test('a branch that somebody makes during the work is left alone, and the work i
   expect(remote.tip('cellpool/taken')).toBe(kept);
   expect(model.requests).toBe(asked);
   expect(existsSync(join(cache, 'HEAD'))).toBe(true);
-}, 180_000);
+}, 300_000);

@@ -9,7 +9,7 @@ import { openRemote, refresh } from '../../src/git/remote-cache.ts';
 import type { Source } from '../../src/git/source.ts';
 import { unpublishedWork } from '../../src/git/unpublished.ts';
 import { type GitServer, startGitServer } from '../support/git-server.ts';
-import { helperOf, makeRemote, type TestRemote, useGitConfig } from '../support/remote.ts';
+import { helperOf, localSsh, makeRemote, plainGit, type TestRemote, useGitConfig } from '../support/remote.ts';
 import { git, refsOf, tempFolder } from '../support/repository.ts';
 
 const BRANCH = 'cellpool/fix-1';
@@ -61,8 +61,12 @@ async function refused(work: Promise<unknown>): Promise<CellpoolError> {
 const keptIn = ({ gitDir }: Source) =>
   git(gitDir, 'for-each-ref', '--format=%(objectname)', 'refs/cellpool/unpublished');
 
-describe.each(['http', 'file'])('a commit, over %s,', transport => {
-  const address = () => (transport === 'http' ? url : remote.url);
+describe.each(['http', 'file', 'ssh'])('a commit, over %s,', transport => {
+  const address = () =>
+    transport === 'http' ? url : transport === 'file' ? remote.url : `git@example.org:${remote.bare}`;
+  beforeEach(() => {
+    if (transport === 'ssh') vi.stubEnv('GIT_SSH_COMMAND', localSsh(folder));
+  });
 
   test('makes the branch of its task, and nothing else is pushed', async () => {
     const source = await host('home', address());
@@ -215,5 +219,13 @@ test('no hook of the one who pushes runs, nor one of a remote that is a folder',
   const commit = commitIn(source);
   await publish(source, remote.url, moveOf(commit));
   expect(remote.tip(BRANCH)).toBe(commit);
-  expect(readdirSync(folder).filter(name => name.startsWith('ran-'))).toEqual([]);
+  const ran = () => readdirSync(folder).filter(name => name.startsWith('ran-'));
+  expect(ran()).toEqual([]);
+  // They do run for a git that is left to itself.
+  const pushed = () => plainGit(source.gitDir, 'push', remote.bare, `${commit}:refs/heads/x`);
+  expect(pushed()).not.toBe(0);
+  expect(ran()).toEqual(['ran-pre-push']);
+  useGitConfig(folder, '');
+  expect(pushed()).not.toBe(0);
+  expect(ran()).toContain('ran-pre-receive');
 });

@@ -7,7 +7,7 @@ import { openRemote, refresh } from '../../src/git/remote-cache.ts';
 import { tipOf } from '../../src/git/source.ts';
 import { holdLock } from '../../src/os/file-lock.ts';
 import { startGitServer } from '../support/git-server.ts';
-import { makeRemote, useGitConfig } from '../support/remote.ts';
+import { makeRemote, plainGit, useGitConfig } from '../support/remote.ts';
 import { git, refsOf, tempFolder } from '../support/repository.ts';
 
 let folder: string;
@@ -153,7 +153,11 @@ test('runs no hook: neither one of the user who fetches nor one of a remote that
   const source = await openRemote(home(), remote.url);
   await refresh(source);
   expect(await tipOf(source, 'main')).toBe(remote.tip('main'));
-  expect(readdirSync(folder).filter(name => name.startsWith('ran-'))).toEqual([]);
+  const ran = () => readdirSync(folder).filter(name => name.startsWith('ran-'));
+  expect(ran()).toEqual([]);
+  // They do run for a git that is left to itself.
+  plainGit(source.gitDir, 'fetch', remote.bare, 'main:refs/heads/x');
+  expect(ran()).toEqual(['ran-reference-transaction']);
 });
 
 test('is made anew when it is gone', async () => {

@@ -1,4 +1,5 @@
 /** Remotes for tests: a bare repository that is fetched from and pushed to, and somebody else who does so, too. */
+import { spawnSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { vi } from 'vitest';
@@ -45,6 +46,23 @@ export function useGitConfig(folder: string, text: string): void {
   writeFileSync(file, text);
   vi.stubEnv('GIT_CONFIG_GLOBAL', file);
   vi.stubEnv('GIT_CONFIG_NOSYSTEM', '1');
+}
+
+/** Runs git with the config that `useGitConfig` gives it and nothing of ours; returns how it ended. */
+export function plainGit(folder: string, ...args: string[]): number | null {
+  const { PATH = '', GIT_CONFIG_GLOBAL = '' } = process.env;
+  const env = { PATH, GIT_CONFIG_GLOBAL, GIT_CONFIG_NOSYSTEM: '1', HOME: '/nonexistent' };
+  return spawnSync('git', args, { cwd: folder, env, stdio: 'ignore' }).status;
+}
+
+/**
+ * A program that stands in for ssh, as there is no server for it here: what it is to run elsewhere it runs on this
+ * machine. Git speaks to it as to the real one.
+ */
+export function localSsh(folder: string): string {
+  const file = join(folder, 'ssh');
+  writeFileSync(file, '#!/bin/sh\nfor last; do :; done\nexec sh -c "$last"\n', { mode: 0o755 });
+  return file;
 }
 
 /** A credential helper that knows one user. */

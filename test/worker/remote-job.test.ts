@@ -52,11 +52,14 @@ async function taken(setting: JobSetting) {
 
 test('work that is on the remote counts for the next host: its worker died before it could say so', async () => {
   const setting = await jobSetting(redis);
-  const { job, token, commit, push } = await taken(setting);
+  const { job, token, source, commit, push } = await taken(setting);
   await setting.context.fence.begin({ taskId: 'a', enqueuedAt: job.timestamp });
+  // The push came through after the worker was gone, which had put the commit down.
+  await keepUnpublished(source, 'a', commit);
   push();
   const result = await processJob(setting.context, job, token, NEVER);
   expect(result).toMatchObject({ outcome: 'committed', commit, branch: 'cellpool/a', tokensUsed: 77, attempt: 1 });
+  expect(git(source.gitDir, 'for-each-ref', 'refs/cellpool')).toBe('');
 });
 
 test('a commit that only the cache has counts for nothing by itself: it is published, under the fence', async () => {
