@@ -99,7 +99,7 @@ test('the work of a host that dies while it pushes is published when it is back,
   server.trouble.set('push', 'hang');
   const tasks = [scripted('killed', [{ write: { 'killed.txt': 'by whom?\n' } }])];
   const run = start(two, 'killed.jsonl', tasks);
-  await run.says('settle');
+  for (const stage of ['spawn', 'execute', 'settle']) await run.says(`attempt 1  ${stage}`);
   await vi.waitUntil(() => server.hanging.length > 0, { timeout: 30_000, interval: 50 });
   run.signal('SIGKILL');
   await run.ended;
