@@ -55,6 +55,9 @@ describe('what becomes of a job after an attempt', () => {
     ['failed', 'UNKNOWN_MODEL', 1, 'give-up'],
     ['failed', 'BRANCH_CHECKED_OUT', 1, 'give-up'],
     ['failed', 'WORKER_DIED', 1, 'give-up'],
+    ['failed', 'NO_SUCH_REMOTE', 1, 'give-up'],
+    ['failed', 'BRANCH_TAKEN', 1, 'give-up'],
+    ['failed', 'PUSH_REFUSED', 1, 'give-up'],
     ['over-budget', 'OVER_BUDGET', 1, 'give-up'],
     ['cancelled', 'CANCELLED', 1, 'give-up'],
     ['failed', 'PROVIDER_BUSY', 3, 'requeue'],
@@ -62,6 +65,8 @@ describe('what becomes of a job after an attempt', () => {
     ['over-budget', 'BUDGET_USED_UP', 3, 'requeue'],
     ['failed', 'NOT_A_REPOSITORY', 3, 'requeue'],
     ['failed', 'OPENCODE_MISSING', 3, 'requeue'],
+    ['failed', 'REMOTE_UNREACHABLE', 3, 'requeue'],
+    ['failed', 'REMOTE_REFUSED', 3, 'requeue'],
     ['failed', 'STATE_FOLDER', 3, 'requeue'],
     ['failed', 'FENCED', 3, 'requeue'],
     ['failed', 'LEASE_LOST', 3, 'requeue'],
@@ -139,6 +144,7 @@ const attempts = fc.record({
     fc.record({
       code: fc.oneof(
         fc.constantFrom('TESTS_FAILED', 'CANCELLED', 'OVER_BUDGET', 'INTERNAL', 'PROVIDER_BUSY', 'STATE_FOLDER'),
+        fc.constantFrom('REMOTE_UNREACHABLE', 'REMOTE_REFUSED', 'BRANCH_TAKEN'),
         fc.string(),
       ),
       message: fc.string(),
@@ -181,7 +187,7 @@ describe('whatever an attempt came to', () => {
     always((result, { cancelledBy }, made) => {
       if (made.next !== 'requeue') return;
       if (result.outcome === 'cancelled') expect(cancelledBy).toBe('worker');
-      else expect([...others, 'STATE_FOLDER']).toContain(result.error?.code);
+      else expect([...others, 'STATE_FOLDER', 'REMOTE_UNREACHABLE', 'REMOTE_REFUSED']).toContain(result.error?.code);
     });
   });
 
