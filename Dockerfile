@@ -14,9 +14,9 @@ RUN npm run build && npm prune --omit=dev --ignore-scripts
 
 FROM ${NODE_IMAGE}
 LABEL org.opencontainers.image.title=cellpool
-# git for the cells, certificates for git over https, procps for test commands that expect `ps`.
+# git for the cells, ssh and certificates for remotes, procps for test commands that expect `ps`.
 RUN apt-get update \
-  && apt-get install -y --no-install-recommends git ca-certificates procps \
+  && apt-get install -y --no-install-recommends git openssh-client ca-certificates procps \
   && rm -rf /var/lib/apt/lists/*
 # The official Node images bring a user `node`; others may not.
 ARG WORKER_UID=1000
