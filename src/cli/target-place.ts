@@ -29,7 +29,10 @@ const ASK_MS = 20_000;
 const HERE_ALONE: ReadonlySet<string> = new Set(['REMOTE_UNREACHABLE', 'REMOTE_REFUSED', 'NOT_A_REPOSITORY']);
 
 /** @throws as `openTarget` */
-export function openPlace(flags: TargetFlags, mustReach: boolean): Promise<Place> {
+export function openPlace(given: TargetFlags, mustReach: boolean): Promise<Place> {
+  // `--labels` is what tasks ask for here; a worker is told its own by a variable.
+  const { labels, ...others } = given;
+  const flags: TargetFlags = { ...others, ...(labels === undefined ? {} : { taskLabels: labels }) };
   return isUrl(flags.repo) ? openUrl(flags, mustReach) : openFolder(flags);
 }
 
