@@ -20,6 +20,8 @@ const CODES = {
   /** The isolation that was asked for does not work on this machine. */
   ISOLATION_MISSING: { retryable: false, exit: 3 },
   STATE_FOLDER: { retryable: false, exit: 3 },
+  /** A host and port that the board was to listen on cannot be had. */
+  CANNOT_LISTEN: { retryable: true, exit: 3 },
   /** A tracker or folder that tasks come from does not answer, or its program is missing. */
   SOURCE_UNAVAILABLE: { retryable: true, exit: 3 },
   SPAWN_FAILED: { retryable: true, exit: 1 },

@@ -46,11 +46,12 @@ function waitOf({ wait }: CancelFlags): number {
 
 function tell(cancelled: Cancelled, json: boolean): void {
   process.stdout.write(
-    `${json ? JSON.stringify(cancelled) : `${printable(cancelled.taskId)} ${inWords(cancelled)}`}\n`,
+    `${json ? JSON.stringify(cancelled) : `${printable(cancelled.taskId)} ${cancelledInWords(cancelled)}`}\n`,
   );
 }
 
-function inWords({ how, outcome }: Cancelled): string {
+/** The end of a sentence that begins with the task's id. */
+export function cancelledInWords({ how, outcome }: Cancelled): string {
   switch (how) {
     case 'removed':
       return 'is off the queue.';

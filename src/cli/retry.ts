@@ -42,10 +42,13 @@ export async function retry(ids: readonly string[], flags: RetryFlags): Promise<
 }
 
 function tell(retried: Retried, json: boolean): void {
-  process.stdout.write(`${json ? JSON.stringify(retried) : `${printable(retried.taskId)} ${inWords(retried)}`}\n`);
+  process.stdout.write(
+    `${json ? JSON.stringify(retried) : `${printable(retried.taskId)} ${retriedInWords(retried)}`}\n`,
+  );
 }
 
-function inWords({ how, outcome }: Retried): string {
+/** The end of a sentence that begins with the task's id. */
+export function retriedInWords({ how, outcome }: Retried): string {
   switch (how) {
     case 'queued':
       return `is queued again; it had ended ${outcome ?? 'without an attempt'}.`;

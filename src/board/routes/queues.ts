@@ -1,0 +1,79 @@
+/** Bull Board below `/queues`: every queue with its jobs as BullMQ has them. */
+import { createBullBoard } from '@bull-board/api';
+import { BullMQAdapter } from '@bull-board/api/bullMQAdapter';
+import { HonoAdapter } from '@bull-board/hono';
+import { serveStatic } from '@hono/node-server/serve-static';
+import { Hono, type MiddlewareHandler } from 'hono';
+import { CellpoolError } from '../../errors.ts';
+import { taskIdFault } from '../../job/names.ts';
+import type { TaskQueue } from '../../job/queue.ts';
+import { taskPath } from '../pages/words.ts';
+import type { Env } from './parts.ts';
+
+const BASE = '/queues';
+
+/**
+ * What may be done there. Not that a job is added or changed: it names a command that workers run, and whoever reaches
+ * the board without a password is any program of this machine. Nor that a queue is emptied, or slowed down for all.
+ */
+const ALLOWED = [
+  /^\/queues\/api\/queues\/(pause|resume)$/,
+  /^\/queues\/api\/queues\/[^/]+\/(pause|resume|promote)$/,
+  /^\/queues\/api\/queues\/[^/]+\/(retry|clean)\/[a-z]+$/,
+  /^\/queues\/api\/queues\/[^/]+\/[^/]+\/(retry|clean|promote)$/,
+];
+
+const mayDo: MiddlewareHandler<Env> = async (c, next) => {
+  const { method, path } = c.req;
+  const isAllowed = method === 'GET' || method === 'HEAD' || (method === 'PUT' && ALLOWED.some(one => one.test(path)));
+  if (isAllowed) return next();
+  return c.json({ error: 'This board does not do that; use the commands of cellpool.' }, 403);
+};
+
+/** Its pages ask for fonts of another site, and its errors may hold a stack. */
+const tidied: MiddlewareHandler<Env> = async (c, next) => {
+  await next();
+  if (c.res.status >= 500) {
+    throw new CellpoolError('REDIS_UNAVAILABLE', 'Redis does not answer, or not as Bull Board expects.');
+  }
+  if (!c.res.headers.get('content-type')?.startsWith('text/html')) return;
+  const page = (await c.res.text()).replace(/<link[^>]* href="https:[^>]*>/g, '');
+  c.res = new Response(page, { status: c.res.status, headers: c.res.headers });
+};
+
+const ADAPTER = {
+  // A task that ended well is worked anew by `cellpool enqueue --again` alone. Bull Board's types leave this key out.
+  allowCompletedRetries: false,
+  externalJobUrl: ({ id }: { id?: string | number | null | undefined }) => ({
+    displayText: 'Task',
+    href: hrefOf(String(id ?? '')),
+  }),
+};
+
+export function queueRoutes(queues: readonly TaskQueue[]): Hono<Env> {
+  const serverAdapter = new HonoAdapter(serveStatic);
+  serverAdapter.setBasePath(BASE);
+  createBullBoard({
+    queues: queues.map(queue => new BullMQAdapter(queue, ADAPTER)),
+    serverAdapter,
+    options: {
+      uiConfig: {
+        boardTitle: 'cellpool',
+        boardLogo: { path: '/assets/icon.svg', width: 24, height: 24 },
+        miscLinks: [{ text: 'Pool', url: '/' }],
+        favIcon: { default: '/assets/icon.svg', alternative: '/assets/icon.svg' },
+        hideDocsLink: true,
+      },
+    },
+  });
+  const app = new Hono<Env>();
+  app.get(`${BASE}/`, c => c.redirect(BASE, 301));
+  app.use(`${BASE}/*`, mayDo, tidied);
+  app.route(BASE, serverAdapter.registerPlugin());
+  return app;
+}
+
+/** Anybody may have put a job there under any name. */
+function hrefOf(id: string): string {
+  return taskIdFault(id) === null ? taskPath(id) : '/tasks';
+}

@@ -1,0 +1,97 @@
+/** The parts of the live page, made of facts as the view tells them. */
+import { describe, expect, test } from 'vitest';
+import { hoursPart } from '../../src/board/pages/hours.ts';
+import { poolPage, poolParts } from '../../src/board/pages/pool-page.ts';
+import type { CellFacts, HourFacts, PoolFacts } from '../../src/board/view/facts.ts';
+
+const HOUR = 3_600_000;
+const NOW = Date.UTC(2026, 10, 26, 12, 30);
+
+function pool(given: Partial<PoolFacts> = {}): PoolFacts {
+  const empty = { queues: [], workers: [], cells: [], cooldowns: [], hours: [], latest: [] };
+  return { at: NOW, prefix: 'cellpool', ...empty, ...given };
+}
+
+function cell(given: Partial<CellFacts> = {}): CellFacts {
+  return {
+    ...{ cellId: 'a.0123abcd', host: 'build-7', workerId: 'w', taskId: 'a', title: null, repository: '/repo' },
+    ...{ attempt: 1, stage: 'execute', startedAt: NOW - 65_000, tokensUsed: 12_345, tokenBudget: 50_000 },
+    ...{ model: null, memoryBytes: 340 * 1024 * 1024, port: 9_000, isolation: 'strict' },
+    ...{ lastSignAt: NOW, abandoned: false },
+    ...given,
+  } as CellFacts;
+}
+
+const hours = (of: (index: number) => Partial<HourFacts>): HourFacts[] =>
+  Array.from({ length: 24 }, (_, index) => ({
+    ...{ from: NOW - (NOW % HOUR) - (23 - index) * HOUR, outcomes: {}, tokens: 0, costUsd: 0 },
+    ...of(index),
+  }));
+
+describe('the same facts', () => {
+  const facts = pool({
+    cells: [cell()],
+    cooldowns: [{ name: 'acme', kind: 'busy', reason: '429', until: NOW + 9_000 }],
+  });
+
+  test('give the same text whenever it is made, so that nothing is told to listeners that has not changed', () => {
+    const texts = (at: number) => Object.values(poolParts({ ...facts, at })).map(String);
+    expect(texts(NOW)).toEqual(texts(NOW + 10_000));
+  });
+
+  test('are told with the time that has passed on the page itself', () => {
+    const page = poolPage(facts, NOW, null);
+    expect(page).toContain(`data-elapsed="${NOW - 65_000}">1:05<`);
+    expect(page).toContain('>in 9 s<');
+  });
+});
+
+describe('a cell', () => {
+  const cells = (given: Partial<CellFacts>) => String(poolParts(pool({ cells: [cell(given)] })).cells);
+
+  test('tells tokens against their budget, memory and port', () => {
+    const text = cells({});
+    expect(text).toMatch(/12\.3k of 50k/);
+    expect(text).toMatch(/<meter min="0" max="50000" high="40000" optimum="0" value="12345"/);
+    expect(text).toContain('>340 MiB<');
+    expect(text).toContain('>9000<');
+  });
+
+  test('of a worker that is silent, or that could not be removed, says so', () => {
+    expect(cells({})).not.toContain('no sign');
+    expect(cells({ lastSignAt: NOW - 31_000 })).toContain('no sign of its worker');
+    expect(cells({ lastSignAt: null })).toContain('no sign of its worker');
+    expect(cells({ abandoned: true })).toContain('could not be removed');
+  });
+
+  test('without facts leaves a dash', () => {
+    expect(cells({ memoryBytes: null, port: null, tokenBudget: null }).match(/>–</g)).toHaveLength(2);
+  });
+});
+
+describe('the hours', () => {
+  test('are bars that add up, and a table of the hours in which something ended', () => {
+    const some = hours(index =>
+      index < 22 ? {} : { outcomes: { committed: 3, failed: index - 21 }, tokens: 9_000, costUsd: 0.5 },
+    );
+    const text = String(hoursPart(pool({ hours: some })));
+    expect(text).toContain('9 attempts, 18k tokens, $1.00');
+    expect(text).toContain('<title>12:00 UTC: 3 committed, 2 failed</title>');
+    expect(text.match(/<tr role="row"/g)).toHaveLength(1 + 2);
+    const tall = [
+      ...text.matchAll(/<rect class="(?:committed|failed)" x="[\d.]+" y="([\d.]+)" width="[\d.]+" height="([\d.]+)"/g),
+    ];
+    expect(tall).toHaveLength(4);
+    for (const [, y, height] of tall) {
+      expect(Number(y)).toBeGreaterThanOrEqual(0);
+      expect(Number(y) + Number(height)).toBeLessThanOrEqual(130);
+    }
+    // The fullest hour is as tall as the picture lets it be.
+    const [last, top] = tall.slice(2);
+    expect(Number(last?.[2]) + Number(top?.[2])).toBeCloseTo(98, 0);
+  });
+
+  test('without any attempt say so', () => {
+    expect(String(hoursPart(pool({ hours: hours(() => ({})) })))).toContain('No attempt has ended');
+  });
+});

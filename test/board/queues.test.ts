@@ -1,0 +1,83 @@
+/** Bull Board below the board's own guard. */
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { openBoard, type TestBoard } from '../support/board.ts';
+import { addJob, jobOf } from '../support/jobs.ts';
+import { type TestRedis, testRedis } from '../support/redis.ts';
+
+let server: TestRedis;
+beforeAll(async () => {
+  server = await testRedis();
+});
+afterAll(() => server.close());
+
+/** As Bull Board's own page does it. */
+function ask({ url }: TestBoard, method: string, path: string, body?: unknown): Promise<Response> {
+  return fetch(`${url}/queues/api/queues${path}`, {
+    method,
+    headers: { 'content-type': 'application/json', origin: url, 'sec-fetch-site': 'same-origin' },
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+  });
+}
+
+test('its page and files are there, and ask nothing of any other site', async () => {
+  const board = await openBoard(server);
+  const page = await board.get('/queues');
+  expect(page.status).toBe(200);
+  const text = await page.text();
+  expect(text).not.toMatch(/(?:src|href)="(?:https?:)?\/\//);
+  const scripts = [...text.matchAll(/src="(static\/[^"]+)"/g)].map(([, path]) => path);
+  expect(scripts.length).toBeGreaterThan(0);
+  for (const path of scripts) expect((await board.get(`/queues/${path}`)).status).toBe(200);
+  const redirect = await board.get('/queues/');
+  expect([redirect.status, redirect.headers.get('location')]).toEqual([301, '/queues']);
+  for (const path of ['..%2f..%2fpackage.json', '%2e%2e/%2e%2e/package.json', '..%5c..%5cpackage.json']) {
+    expect((await board.get(`/queues/static/${path}`)).status).toBe(404);
+  }
+});
+
+test('it tells the queue and its jobs, with a link to the task of each', async () => {
+  const board = await openBoard(server);
+  await addJob(board.queue, jobOf('seen'));
+  const response = await board.get('/queues/api/queues?activeQueue=tasks&status=waiting&page=1');
+  const { queues } = (await response.json()) as { queues: { name: string; jobs: Record<string, unknown>[] }[] };
+  expect(queues.map(({ name }) => name)).toEqual(['tasks']);
+  expect(queues[0]?.jobs).toMatchObject([{ id: 'seen', externalUrl: { href: '/tasks/seen' } }]);
+});
+
+test('jobs and queue are moved from there', async () => {
+  const board = await openBoard(server);
+  const { queue } = board;
+  await addJob(queue, jobOf('later'), 3_600_000);
+  await addJob(queue, jobOf('unwanted'));
+  expect((await ask(board, 'PUT', '/tasks/pause')).status).toBeLessThan(300);
+  expect(await queue.isPaused()).toBe(true);
+  expect((await ask(board, 'PUT', '/tasks/resume')).status).toBeLessThan(300);
+  expect((await ask(board, 'PUT', '/tasks/later/promote')).status).toBeLessThan(300);
+  expect(await queue.getJobState('later')).toBe('waiting');
+  expect((await ask(board, 'PUT', '/tasks/unwanted/clean')).status).toBeLessThan(300);
+  expect(await queue.getJob('unwanted')).toBeUndefined();
+});
+
+test('no job is added, changed or put elsewhere from there, and no queue emptied or slowed down', async () => {
+  const board = await openBoard(server);
+  const { queue } = board;
+  await addJob(queue, jobOf('stays', { test: 'npm test' }));
+  const evil = { name: 'task', data: jobOf('evil', { test: 'touch /tmp/evil' }), options: {} };
+  for (const [method, path, body] of [
+    ['POST', '/tasks/add', evil],
+    ['PATCH', '/tasks/stays/update-data', evil],
+    ['PATCH', '/tasks/stays/priority', { priority: 1 }],
+    ['PATCH', '/tasks/stays/delay', { delay: 1 }],
+    ['PUT', '/tasks/empty', undefined],
+    ['PUT', '/tasks/obliterate', undefined],
+    ['PUT', '/tasks/concurrency', { concurrency: 1 }],
+    ['PUT', '/tasks/rate-limit', { max: 1, duration: 1 }],
+    ['DELETE', '/tasks', undefined],
+  ] as const) {
+    const response = await ask(board, method, path, body);
+    expect([path, response.status, board.said]).toEqual([path, 403, []]);
+  }
+  expect((await queue.getJob('stays'))?.data).toMatchObject({ task: { id: 'stays', test: 'npm test' } });
+  expect(await queue.getJob('evil')).toBeUndefined();
+  expect(await queue.getJobCounts()).toMatchObject({ waiting: 1, delayed: 0, prioritized: 0 });
+});

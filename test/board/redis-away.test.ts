@@ -1,0 +1,65 @@
+/** A board whose Redis goes away, and comes back. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, onTestFinished, test, vi } from 'vitest';
+import { startBoard } from '../../src/board/server.ts';
+import { boardActions } from '../../src/cli/board-actions.ts';
+import { openQueue } from '../../src/job/queue.ts';
+import { checkRedis, connectRedis } from '../../src/redis/connection.ts';
+import { openPrivateServer } from '../../src/redis/private-server.ts';
+import { openEvents } from '../support/board.ts';
+import { addJob, jobOf } from '../support/jobs.ts';
+
+test('it lives on and says so, to pages, programs and listeners, and goes on when Redis is back', async () => {
+  const home = await mkdtemp(join(tmpdir(), 'r-'));
+  onTestFinished(() => rm(home, { recursive: true, force: true }));
+  let server = await openPrivateServer(home);
+  onTestFinished(() => server.close());
+  const redis = connectRedis({ path: server.socket }, 'producer');
+  onTestFinished(() => redis.disconnect());
+  await checkRedis(redis);
+  const prefix = 'away';
+  const queue = openQueue(redis, prefix);
+  await addJob(queue, jobOf('before'));
+  const said: string[] = [];
+  const board = await startBoard({
+    ...{ host: '127.0.0.1', port: 0, credentials: null, live: { everyMs: 20 } },
+    view: { redis, queue, prefix },
+    site: { home, host: 'here' },
+    actions: boardActions({ redis, queue, prefix }),
+    say: message => said.push(message),
+  });
+  onTestFinished(() => board.close());
+  const url = board.url.replace(/\/$/, '');
+  const status = async (path: string) => (await fetch(`${url}${path}`)).status;
+  expect(await status('/readyz')).toBe(200);
+  const events = await openEvents(`${url}/events`);
+  expect((await events.next()).event).toBe('parts');
+
+  await server.close();
+  expect(await events.next()).toEqual({ event: 'away', data: { reason: 'Redis does not answer.' } });
+  expect(await status('/healthz')).toBe(200);
+  expect(await status('/readyz')).toBe(503);
+  const page = await fetch(`${url}/`);
+  expect(page.status).toBe(503);
+  const text = await page.text();
+  expect(text).toMatch(/id="trouble"[^>]*role="status">Redis does not answer\./);
+  expect(text).toContain('data-events="/events"');
+  for (const path of ['/api/pool', '/tasks', '/tasks/before', '/api/tasks/before', '/metrics', '/queues/api/queues']) {
+    const response = await fetch(`${url}${path}`);
+    expect([path, response.status]).toEqual([path, 503]);
+    expect(await response.text()).not.toMatch(/\.ts|ioredis|node_modules|\s+at /);
+  }
+  const headers = { 'content-type': 'application/json' };
+  expect((await fetch(`${url}/api/pause`, { method: 'POST', headers })).status).toBe(503);
+  expect((await fetch(`${url}/api/tasks/before/cancel`, { method: 'POST', headers })).status).toBe(503);
+  expect(said).toEqual([]);
+
+  server = await openPrivateServer(home);
+  const back = await events.next();
+  expect(back.event).toBe('parts');
+  await vi.waitUntil(async () => (await status('/readyz')) === 200, { timeout: 20_000, interval: 50 });
+  expect(await (await fetch(`${url}/tasks/before`)).text()).toContain('before');
+  await queue.close();
+});
