@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { asCellpoolError, InvalidInput } from '../errors.ts';
 import { addBeadsCommand } from './commands/beads.ts';
+import { addBoardCommand } from './commands/board.ts';
 import { addBudgetCommand } from './commands/budget.ts';
 import { addCancelCommand } from './commands/cancel.ts';
 import { addDemoCommand } from './commands/demo.ts';
@@ -35,7 +36,7 @@ const COMMANDS = [
   ...[addRunCommand, addEnqueueCommand, addWorkerCommand, addBeadsCommand, addFolderCommand],
   ...[addPsCommand, addJobsCommand, addShowCommand, addLogsCommand, addStatsCommand],
   ...[addCancelCommand, addRetryCommand, addPauseCommand, addResumeCommand, addDrainCommand],
-  ...[addBudgetCommand, addFleetCommand, addReapCommand, addDoctorCommand, addDemoCommand],
+  ...[addBoardCommand, addBudgetCommand, addFleetCommand, addReapCommand, addDoctorCommand, addDemoCommand],
 ];
 
 function buildProgram(exit: (code: number) => void): Command {

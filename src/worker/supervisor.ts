@@ -25,6 +25,8 @@ const LAST_MS = 2_000;
 const AT_ONCE = 3;
 
 export interface SupervisorOptions {
+  /** What the child is, in words. Left out: worker. */
+  name?: string;
   /** The child's program and arguments. */
   argv: readonly [string, ...string[]];
   env: NodeJS.ProcessEnv;
@@ -43,7 +45,7 @@ export class Supervisor {
   #pauseMs: number;
 
   constructor(options: SupervisorOptions) {
-    this.#options = { pauses: PAUSES, ...options };
+    this.#options = { name: 'worker', pauses: PAUSES, ...options };
     this.#pauseMs = this.#options.pauses.firstMs;
   }
 
@@ -60,14 +62,14 @@ export class Supervisor {
       if (exit.exitCode !== null && FORESEEN.has(exit.exitCode)) return exit.exitCode;
       const how = exit.signal === null ? `ended with ${exit.exitCode}` : `was ended by ${exit.signal}`;
       if (this.#asked.length > 0) {
-        this.#options.say(`The worker ${pid} ${how} while it was to stop.`);
+        this.#options.say(`The ${this.#options.name} ${pid} ${how} while it was to stop.`);
         await this.#recover();
         return codeOf(exit);
       }
       if (performance.now() - startedAt >= this.#options.pauses.forgetAfterMs) {
         this.#pauseMs = this.#options.pauses.firstMs;
       }
-      this.#options.say(`The worker ${pid} ${how}; the next one starts in ${this.#pauseMs / 1_000} s.`);
+      this.#options.say(`The ${this.#options.name} ${pid} ${how}; the next one starts in ${this.#pauseMs / 1_000} s.`);
       await this.#recover();
       await this.#pause();
     }

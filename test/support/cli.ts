@@ -64,6 +64,8 @@ export interface RunningCli {
   says(text: string): Promise<void>;
   /** What stands on stdout by now. */
   shown(): string;
+  /** What stands on stderr by now. */
+  told(): string;
   signal(name: NodeJS.Signals): void;
 }
 
@@ -151,6 +153,7 @@ export class CliHome {
           { timeout: WAIT_MS, interval: 20 },
         ) as Promise<never>,
       shown: () => out.stdout,
+      told: () => out.stderr,
       signal: name => void child.kill(name),
     };
   }
