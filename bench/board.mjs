@@ -17,6 +17,7 @@ import { parseTask } from '../dist/job/task.js';
 import { checkRedis, connectRedis } from '../dist/redis/connection.js';
 import { openRedis } from '../dist/redis/open-redis.js';
 import { CellRegistry } from '../dist/redis/registry.js';
+import { Tally } from '../dist/redis/tally.js';
 import { WorkerList } from '../dist/redis/worker-list.js';
 import { keep, machine, median, percentile, round } from './lib/figures.mjs';
 
@@ -47,12 +48,14 @@ function resultOf(taskId, outcome) {
 /** All are put on the queue, and ended by a worker that knows how each ends. */
 async function endJobs(queue, connection) {
   const ids = Array.from({ length: JOBS }, (_, index) => `task-${index}`);
+  const tally = new Tally(connection, { prefix: PREFIX });
   const worker = new Worker(
     TASK_QUEUE,
     async job => {
       const outcome = OUTCOMES[Number(job.id.slice('task-'.length)) % OUTCOMES.length];
       const result = resultOf(job.id, outcome);
       await job.updateData({ ...job.data, results: [result] });
+      await tally.add(result, job.id);
       if (outcome === 'committed' || outcome === 'no-changes') return result;
       throw new UnrecoverableError(outcome);
     },

@@ -59,6 +59,7 @@ test('the live page tells cells by host, depths, cool-downs, workers and the lat
     'Fix the login',
     '12.3k',
     '$0.50',
+    '1 attempt, 12.3k tokens, $0.50',
   ]) {
     expect(text).toContain(said);
   }

@@ -1,5 +1,6 @@
 /** A pool that looks like one at work: cells on two hosts, tasks in every state, one with all that an attempt leaves. */
 import type { Outcome, StageTime } from '../../src/job/outcome.ts';
+import { CellMemory } from '../../src/redis/cell-memory.ts';
 import { Cooldowns } from '../../src/redis/cooldown.ts';
 import { WorkerList } from '../../src/redis/worker-list.ts';
 import { BOARD_HOST, endJob, enterCell, leaveArtifacts, type TestBoard } from '../support/board.ts';
@@ -117,13 +118,15 @@ export async function seed(server: TestRedis, board: TestBoard): Promise<void> {
     const id = `working-${index}`;
     await addJob(queue, jobOf(id, { title: TITLES[index % TITLES.length] ?? '' }));
     const job = await queue.getJob(id);
+    const host = index < 4 ? 'build-7' : 'build-8';
     const { cellId } = await enterCell(board, id, {
       job: { token: 't', enqueuedAt: job?.timestamp ?? 0 },
-      ...{ host: index < 4 ? 'build-7' : 'build-8', stage, attempt: 1 + (index % 3) },
+      ...{ host, stage, attempt: 1 + (index % 3) },
       ...{ createdAt: now - index * 97 * SECOND - 5 * SECOND, port: { port: 9_000 + index, token: 't' } },
     });
+    await new CellMemory(redis, { prefix }).write(host, new Map([[cellId, (260 + index * 71) * 1024 * 1024]]));
     await job?.updateProgress({
-      ...{ stage, attempt: 1, cellId, host: 'build-7', port: 9_000 + index },
+      ...{ stage, attempt: 1, cellId, host, port: 9_000 + index },
       ...{ tokensUsed: index * 9_300 + 700, startedAt: now },
     });
   }

@@ -13,6 +13,7 @@ import { boardActions } from '../../src/cli/board-actions.ts';
 import type { AttemptResult } from '../../src/job/outcome.ts';
 import { openQueue, type TaskQueue } from '../../src/job/queue.ts';
 import { type CellRecord, CellRegistry } from '../../src/redis/registry.ts';
+import { Tally } from '../../src/redis/tally.ts';
 import { holdJobs } from './jobs.ts';
 import type { TestRedis } from './redis.ts';
 
@@ -92,6 +93,7 @@ export async function endJob(
     worker.on('failed', finish);
   });
   await ended;
+  await new Tally(redis, { prefix }).add(result);
   redis.disconnect();
 }
 
