@@ -55,6 +55,8 @@ interface View {
 export class Reaper {
   readonly #options: ReaperOptions;
   readonly #hooksRun = new Set<string>();
+  /** Cells whose jobs were given back before there was a turn to reap them in. */
+  readonly #given = new Set<string>();
   #tracesAt = Number.NEGATIVE_INFINITY;
   #last: Promise<unknown> = Promise.resolve();
   #told = new Set<string>();
@@ -79,6 +81,7 @@ export class Reaper {
     const first = await look();
     if (dryRun) return this.#act(first, true);
     const isQuiet = !(await this.#hasWork(first));
+    if (!isQuiet) await this.#giveJobsBack(first);
     const done = isQuiet ? { result: await this.#act(first, false) } : await this.#inTurn(look, waitMs);
     if (done === null) {
       const left = [
@@ -90,6 +93,18 @@ export class Reaper {
     this.#tell(done.result);
     await this.#count(done.result);
     return done.result;
+  }
+
+  /**
+   * In nobody's turn, for which the token of the lock takes its place: a reaper that died in its own would keep all who
+   * wait for these jobs for as long as that lasts.
+   */
+  async #giveJobsBack({ entries }: View): Promise<void> {
+    const context: ReapContext = { ...this.#options, hooksRun: this.#hooksRun, dryRun: false, notes: new ReapNotes() };
+    const dead = await this.#sort(entries, new ReapNotes());
+    await pLimit(JOBS_AT_ONCE).map(dead, async one => {
+      if (await giveJobBack(context, one)) this.#given.add(one.record.cellId);
+    });
   }
 
   async #inTurn(look: () => Promise<View>, waitMs: number): Promise<{ result: ReapReport } | null> {
@@ -129,7 +144,10 @@ export class Reaper {
     const context: ReapContext = { ...this.#options, hooksRun: this.#hooksRun, dryRun, notes };
     const dead = await this.#sort(entries, notes);
     // First of all: who waits for these jobs need not wait for what their cells left.
-    const given = await pLimit(JOBS_AT_ONCE).map(dead, one => giveJobBack(context, one));
+    const given = await pLimit(JOBS_AT_ONCE).map(dead, async one => {
+      const before = this.#given.delete(one.record.cellId);
+      return (await giveJobBack(context, one)) || before;
+    });
     await pLimit(CELLS_AT_ONCE).map([...dead.entries()], ([at, one]) => reapCell(context, one, given[at] === true));
     const known = new Set(entries.map(({ cellId }) => cellId));
     await reapOrphans(context, { traces, expired, known });

@@ -137,6 +137,19 @@ describe.skipIf(!hasProc)('a worker that was killed', () => {
     expect(await setting.things()).toEqual(NOTHING);
   });
 
+  test('gets its job back also while another reaper has its turn, which may have died in it', async () => {
+    const worker = await setting.startWorker([A], await setting.takeJobs('fix-a'));
+    await worker.kill();
+    const turn = cellKeys(setting.prefix, HOST).reaper;
+    await setting.redis.set(turn, 'of another reaper', 'PX', 60_000);
+    const reaper = await setting.reaper();
+    expect(await reaper.run()).toMatchObject({ reaped: [], left: [{ kind: 'round' }] });
+    expect(await setting.queue.getJobState('fix-a')).toBe('waiting');
+    await setting.redis.del(turn);
+    expect(await reaper.run()).toMatchObject({ reaped: [{ name: A, jobGivenBack: true }], faults: [] });
+    expect(await setting.things()).toEqual(NOTHING);
+  });
+
   test('does not get its job back when another one has it by now, which is no fault', async () => {
     const jobs = await setting.takeJobs('fix-a');
     const worker = await setting.startWorker([A], jobs);
