@@ -41,7 +41,9 @@ function tell(pool: PoolFacts, { json = false }: PsFlags): void {
 
 /** On a terminal in place; anywhere else anew whenever something has changed but the time. Until it is interrupted. */
 async function watch(context: ViewContext, stop: AbortSignal, flags: PsFlags): Promise<void> {
-  const paint = process.stdout.isTTY && flags.json !== true ? createLogUpdate(process.stdout) : null;
+  // A terminal that says it has no rows would be shown nothing.
+  const hasRows = process.stdout.isTTY && process.stdout.rows > 0;
+  const paint = hasRows && flags.json !== true ? createLogUpdate(process.stdout) : null;
   let last: string | null = null;
   try {
     while (!stop.aborted) {
