@@ -7,6 +7,7 @@ import { asCellpoolError, CellpoolError, type ErrorCode, messageOf } from '../er
 import { type TaskJob, taskJobSchema } from '../job/job.ts';
 import { type AttemptResult, endedWell, type Outcome } from '../job/outcome.ts';
 import { redactedResult } from '../job/redacted.ts';
+import { isUrl } from '../job/repository.ts';
 import type { CooldownAnswer } from '../redis/cooldown.ts';
 import type { Begun } from '../redis/fence.ts';
 import { baseOf } from './base-branch.ts';
@@ -24,7 +25,7 @@ import { failWithoutCell, type Refusal, refusedResult } from './without-cell.ts'
 
 /** So many attempts in a row that began and never ended: their workers died, and the task may be what kills them. */
 const MAX_UNENDED = 10;
-/** How long the repository of a job is waited for that is cancelled already. */
+/** How long the remote of a job is waited for that is cancelled already. */
 const LATE_MS = 5_000;
 
 /**
@@ -131,7 +132,8 @@ async function attempt(held: BegunJob, refused: Refusal | null, signal: AbortSig
   let { base } = data.task;
   const { cancelled } = held.begun;
   // One that is cancelled already is looked at all the same, for what was done before; but a remote may be away.
-  const wanted = signal.aborted || cancelled ? AbortSignal.timeout(LATE_MS) : signal;
+  const late = signal.aborted || cancelled;
+  const wanted = !isUrl(data.repository) ? undefined : late ? AbortSignal.timeout(LATE_MS) : signal;
   let looking = unended > 0;
   let spawner: PooledSpawner;
   try {
@@ -147,7 +149,7 @@ async function attempt(held: BegunJob, refused: Refusal | null, signal: AbortSig
     if (refusal === null) base = await baseOf(held, source, wanted);
   } catch (thrown) {
     // A remote was waited for.
-    if (wanted.aborted && thrown === wanted.reason) {
+    if (wanted?.aborted && thrown === wanted.reason) {
       return { result: refusedResult(held, refusal ?? CANCELLED), waitMs: 0, unended };
     }
     if (refusal !== null && !looking) return { result: refusedResult(held, refusal), waitMs: 0, unended };

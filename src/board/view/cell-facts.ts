@@ -26,7 +26,8 @@ function factsOf({ host, record, beatAt }: FleetCell, job: ViewedJob | null, mem
     workerId: record.worker.id,
     taskId: record.taskId,
     title: task?.title ?? null,
-    repository: record.repository,
+    // Of one that was named by URL the record has the cache.
+    repository: (isOurs ? job?.data?.repository : undefined) ?? record.repository,
     attempt: record.attempt,
     stage: record.stage,
     startedAt: record.createdAt,

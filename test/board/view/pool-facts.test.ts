@@ -51,6 +51,18 @@ test('a cell is told with what its record and its job say', async () => {
   ]);
 });
 
+test('a cell on a repository that was named by URL is told with the URL, not with the cache of its host', async () => {
+  const pool = await makePool(redis);
+  const url = 'https://example.org/app.git';
+  await addJob(pool.queue, jobOf('fix', {}, url));
+  const job = await jobOfQueue(pool.queue, 'fix');
+  const site = pool.site('one');
+  const ofCell = cellRecord('fix', 1, site);
+  await enterCell(site, { ...ofCell, repository: '/home/remotes/abc', job: { token: 't', enqueuedAt: job.timestamp } });
+  const { cells } = await readPool(pool, NOTHING);
+  expect(cells.map(({ repository }) => repository)).toEqual([url]);
+});
+
 test('the cells of all hosts are told, by host and start, whether a worker of theirs lives or not', async () => {
   const pool = await makePool(redis);
   for (const [host, task, mark] of [
