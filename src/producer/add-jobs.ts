@@ -12,7 +12,8 @@ import type { TaskJob } from '../job/job.ts';
 import { type JobRetention, jobOptions, TASK_JOB, type TaskQueue } from '../job/queue.ts';
 import { repositoryMark } from '../redis/fair-share.ts';
 import { ENTER_LINE } from '../redis/fair-share-scripts.ts';
-import { DEFAULT_PREFIX, lineKeys, taskKeys } from '../redis/keys.ts';
+import { lineKeys } from '../redis/fleet-keys.ts';
+import { DEFAULT_PREFIX, taskKeys } from '../redis/keys.ts';
 
 export interface NewJob {
   data: TaskJob;

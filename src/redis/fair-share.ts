@@ -9,7 +9,8 @@
 import { createHash } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import { LEAVE_LINE, LET_PASS } from './fair-share-scripts.ts';
-import { DEFAULT_PREFIX, type LineKeys, lineKeys } from './keys.ts';
+import { type LineKeys, lineKeys } from './fleet-keys.ts';
+import { DEFAULT_PREFIX } from './keys.ts';
 import { Script } from './script.ts';
 
 const letPass = new Script(LET_PASS);

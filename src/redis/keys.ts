@@ -174,65 +174,6 @@ export function diskKeys(prefix: string): DiskKeys {
   return { uses: base, turn: `${base}:turn:` };
 }
 
-export interface SlotKeys {
-  /** Sorted set: slot -> epoch ms at which its lease expires. */
-  readonly leased: string;
-  /** Hash: slot -> who has it, as JSON. */
-  readonly owners: string;
-  /** Hash: the caps, and which process of Redis was last asked. */
-  readonly fleet: string;
-}
-
-/** The keys of the slots of all hosts. */
-export function slotKeys(prefix: string): SlotKeys {
-  const base = `${checked(prefix, 'prefix')}:slots`;
-  return { leased: base, owners: `${base}:owners`, fleet: `${base}:fleet` };
-}
-
-export interface AsideKeys {
-  /** Set: sets of labels, written `a,b`, of tasks that wait for a worker which has them. */
-  readonly sets: string;
-  /** Sorted set: the tasks that ask for exactly these labels, `<when it was enqueued>:<task id>` -> priority; expires. */
-  tasksOf(set: string): string;
-}
-
-/** The keys of tasks that were set aside for want of labels. */
-export function asideKeys(prefix: string): AsideKeys {
-  const base = `${checked(prefix, 'prefix')}:aside`;
-  return { sets: base, tasksOf: set => `${base}:${set}` };
-}
-
-export interface LineKeys {
-  /** Hash: mark of a repository -> its path. */
-  readonly lines: string;
-  /** Sorted set: the tasks of one repository that have not ended; expires. */
-  lineOf(mark: string): string;
-  /** String: how many tasks were ever entered. */
-  readonly turns: string;
-  /** What BullMQ's own keys of jobs begin with, and its own keys of those that wait. */
-  readonly jobs: string;
-  readonly wait: string;
-  readonly prioritized: string;
-  readonly delayed: string;
-  readonly marker: string;
-}
-
-/** The keys of the repositories' lines. */
-export function lineKeys(prefix: string): LineKeys {
-  const base = `${checked(prefix, 'prefix')}:lines`;
-  const jobs = `${prefix}:${TASK_QUEUE}:`;
-  return {
-    lines: base,
-    lineOf: mark => `${base}:${mark}`,
-    turns: `${base}:turns`,
-    jobs,
-    wait: `${jobs}wait`,
-    prioritized: `${jobs}prioritized`,
-    delayed: `${jobs}delayed`,
-    marker: `${jobs}marker`,
-  };
-}
-
 /** String: a short name of this pool among others. */
 export function poolKey(prefix: string): string {
   return `${checked(prefix, 'prefix')}:pool`;
@@ -267,7 +208,8 @@ export function sourceKeys(prefix: string, mark: string): SourceKeys {
   };
 }
 
-function checked(value: string, where: string): string {
+/** @throws {InvalidInput} for what cannot be part of a key */
+export function checked(value: string, where: string): string {
   if (/^[^\s{}\p{Cc}]{1,255}$/u.test(value)) return value;
   // What stands first in braces decides the slot in a Redis Cluster: so all keys of the prefix share one.
   if (where === 'prefix' && /^\{[^\s{}\p{Cc}]{1,255}\}$/u.test(value)) return value;

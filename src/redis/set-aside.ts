@@ -9,7 +9,8 @@ import type { Redis } from 'ioredis';
 import { labelList, lackingLabels } from '../config.ts';
 import { taskIdFault } from '../job/names.ts';
 import type { TaskQueue } from '../job/queue.ts';
-import { asideKeys, DEFAULT_PREFIX } from './keys.ts';
+import { asideKeys } from './fleet-keys.ts';
+import { DEFAULT_PREFIX } from './keys.ts';
 import { queueFirst } from './queue-first.ts';
 import { Script } from './script.ts';
 

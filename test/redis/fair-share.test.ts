@@ -10,7 +10,7 @@ import { addJobs } from '../../src/producer/add-jobs.ts';
 import { cancelTasks } from '../../src/producer/cancel.ts';
 import { retryTasks } from '../../src/producer/retry.ts';
 import { FairShare, repositoryMark } from '../../src/redis/fair-share.ts';
-import { lineKeys } from '../../src/redis/keys.ts';
+import { lineKeys } from '../../src/redis/fleet-keys.ts';
 import { type SlotOwner, Slots } from '../../src/redis/slots.ts';
 import { jobOf } from '../support/jobs.ts';
 import { type TestRedis, testRedis } from '../support/redis.ts';

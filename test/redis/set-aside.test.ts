@@ -1,7 +1,7 @@
 import type { Redis } from 'ioredis';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { openQueue, type TaskQueue } from '../../src/job/queue.ts';
-import { asideKeys } from '../../src/redis/keys.ts';
+import { asideKeys } from '../../src/redis/fleet-keys.ts';
 import { SetAside } from '../../src/redis/set-aside.ts';
 import { addJob, jobOf } from '../support/jobs.ts';
 import { type TestRedis, testRedis } from '../support/redis.ts';

@@ -2,7 +2,7 @@
 import fc from 'fast-check';
 import type { Redis } from 'ioredis';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { slotKeys } from '../../src/redis/keys.ts';
+import { slotKeys } from '../../src/redis/fleet-keys.ts';
 import { type SlotOwner, Slots } from '../../src/redis/slots.ts';
 import { redisForFile } from './support.ts';
 

@@ -4,7 +4,7 @@ import type { Redis } from 'ioredis';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { InvalidInput } from '../../src/errors.ts';
 import { connectRedis } from '../../src/redis/connection.ts';
-import { slotKeys } from '../../src/redis/keys.ts';
+import { slotKeys } from '../../src/redis/fleet-keys.ts';
 import { openPrivateServer } from '../../src/redis/private-server.ts';
 import { roomIn, type SlotOwner, Slots, whyFull } from '../../src/redis/slots.ts';
 import { compiledRooms } from '../support/compiled.ts';

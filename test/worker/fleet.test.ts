@@ -9,7 +9,7 @@ import type { TaskInput } from '../../src/job/task.ts';
 import { silentLogger } from '../../src/observe/logger.ts';
 import { addJobs } from '../../src/producer/add-jobs.ts';
 import { repositoryMark } from '../../src/redis/fair-share.ts';
-import { lineKeys, slotKeys } from '../../src/redis/keys.ts';
+import { lineKeys, slotKeys } from '../../src/redis/fleet-keys.ts';
 import { type SlotOwner, Slots } from '../../src/redis/slots.ts';
 import { WorkerList } from '../../src/redis/worker-list.ts';
 import type { FleetShare } from '../../src/worker/fleet-share.ts';
