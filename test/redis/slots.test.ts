@@ -1,7 +1,7 @@
 import { appendFileSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Redis } from 'ioredis';
-import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { InvalidInput } from '../../src/errors.ts';
 import { connectRedis } from '../../src/redis/connection.ts';
 import { slotKeys } from '../../src/redis/fleet-keys.ts';
@@ -228,7 +228,7 @@ test('caps are set, changed and taken away one by one', async () => {
 });
 
 test('processes that work at once never have more cells than the cap, also when some are killed and Redis forgets', async () => {
-  const { prefix, slots, keys } = newFleet({ settleMs: 500 });
+  const { prefix, slots, keys } = newFleet({ settleMs: 2_000 });
   const CAP = 5;
   await slots.set({ cells: CAP, hostCells: 3 });
   const folder = temporaryFolder();
@@ -239,7 +239,12 @@ test('processes that work at once never have more cells than the cap, also when 
     startFixture('tenant.mjs', [compiled, server.socket, prefix, host, worker, file, String(rounds)]);
   const victims = [start('v1', 'here', 1_000_000), start('v2', 'there', 1_000_000)];
   const others = [start('w1', 'here', 30), start('w2', 'there', 30), start('w3', 'there', 30)];
-  await Promise.all(victims.map(victim => victim.line('working')));
+  onTestFinished(() => {
+    for (const { child } of [...victims, ...others]) child.kill('SIGKILL');
+  });
+  // Listened for from the first: they may be done before the victims are dead.
+  const done = Promise.all(others.map(other => other.line('done')));
+  await Promise.race([done, Promise.all(victims.map(victim => victim.line('working')))]);
 
   // Redis loses a slot that was granted in its last second, and is started anew: in one step, as a crash is.
   const [lost = ''] = await redis.zrevrange(keys.leased, '0', '0');
@@ -253,7 +258,7 @@ test('processes that work at once never have more cells than the cap, also when 
   const left = (await slots.list()).slots.filter(({ worker }) => worker.id.startsWith('v'));
   await slots.release(left);
 
-  await Promise.all(others.map(other => other.line('done')));
+  await done;
   await Promise.all(others.map(({ child }) => child));
   const { most, mostOnHost, begun } = mostAtOnce(readFileSync(file, 'utf8'));
   expect(begun).toBeGreaterThan(90);
