@@ -1,4 +1,5 @@
 /** The smaller parts of the live page. */
+import type { AttemptResult } from '../../job/outcome.ts';
 import type { EndedFacts, PoolFacts, QueueFacts } from '../view/facts.ts';
 import { comingMoment, counted, dollars, duration, type Now, pastMoment, short, whole } from './figures.ts';
 import { type Html, html } from './html.ts';
@@ -101,17 +102,13 @@ function latestRow(ended: EndedFacts, now: Now) {
     short(result.tokensUsed),
     result.costUsd === undefined ? '–' : dollars(result.costUsd),
     duration(result.metrics.totalMs),
-    result.artifacts === '' ? '–' : keptLinks(ended.taskId, result.tests !== null),
+    result.artifacts === '' ? '–' : keptLinks(ended.taskId, result),
   ];
 }
 
-function keptLinks(taskId: string, isTested: boolean): Html {
+function keptLinks(taskId: string, { filesModified, tests }: AttemptResult): Html {
   const link = (anchor: string, text: string) =>
     html`<a href="${taskPath(taskId)}#${anchor}" aria-label="${text} of ${taskId}">${text}</a>`;
-  const links = [
-    link('transcript', 'transcript'),
-    link('diff', 'diff'),
-    ...(isTested ? [link('test-log', 'test log')] : []),
-  ];
-  return html`<span class="links">${links}</span>`;
+  return html`<span class="links">${link('transcript', 'transcript')}
+${filesModified.length > 0 && link('diff', 'diff')} ${tests !== null && link('test-log', 'test log')}</span>`;
 }

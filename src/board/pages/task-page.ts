@@ -100,7 +100,7 @@ function attemptsPart({ taskId, results }: TaskDetail): Html {
     columns.map(name => ({ name, isFigure: figures.has(name) })),
     results
       .map((result, index) => [
-        html`<a href="${taskPath(taskId)}/attempts/${index + 1}#attempt-title">Attempt ${result.attempt}</a>`,
+        html`<a href="${taskPath(taskId)}/attempts/${index + 1}#attempt-title">Attempt\u00a0${result.attempt}</a>`,
         html`${outcomeBadge(result.outcome)}${result.error !== null && html` <span class="title">${result.error.code}</span>`}`,
         timeline(result, 'small'),
         testsInWords(result),
