@@ -26,7 +26,9 @@ describe('npm pack', () => {
     ]);
     const built = paths.filter(path => path.startsWith('dist/'));
     expect(built).toEqual(expect.arrayContaining(['dist/index.js', 'dist/index.d.ts', 'dist/cli/main.js']));
-    expect(built.filter(path => !/\.(js|d\.ts|lua)$/.test(path))).toEqual([]);
+    const assets = ['board.css', 'board.js', 'icon.svg'].map(name => `dist/board/assets/${name}`);
+    expect(built).toEqual(expect.arrayContaining(assets));
+    expect(built.filter(path => !/\.(js|d\.ts|lua)$/.test(path) && !assets.includes(path))).toEqual([]);
   });
 });
 
