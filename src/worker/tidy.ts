@@ -29,16 +29,16 @@ export async function tidy({ settings, registry, uses, log, signal }: TidyOption
   const pruned = await pruneArtifacts({ home, artifactDays, artifactsMb, running, signal });
   if (pruned.removed > 0) log.info({ attempts: pruned.removed }, 'artifacts of old attempts removed');
   if (pruned.faults.length > 0) log.warn({ faults: pruned.faults.slice(0, 10) }, 'artifacts that could not be removed');
-  const [mirrorsBytes, cellsBytes] = [
-    await folderSize(join(home, 'mirrors'), signal),
-    await folderSize(join(home, 'cells'), signal),
-  ];
+  const sizeOf = async (name: string) => (await folderSize(join(home, name), signal)) ?? 0;
+  // Both are what is kept of repositories between attempts.
+  const mirrorsBytes = (await sizeOf('mirrors')) + (await sizeOf('remotes'));
+  const cellsBytes = await sizeOf('cells');
   if (signal.aborted) return;
   const artifactsBytes = pruned.leftBytes ?? 0;
   await uses.write(host, {
     artifactsBytes,
-    mirrorsBytes: mirrorsBytes ?? 0,
-    cellsBytes: cellsBytes ?? 0,
+    mirrorsBytes,
+    cellsBytes,
     at: Date.now(),
   });
 }

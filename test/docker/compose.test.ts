@@ -181,6 +181,10 @@ describeCompose('docker-compose.yml', () => {
         await vi.waitUntil(async () => (await hosts()).size === 3, { timeout: 3 * MINUTE, interval: 500 });
         // The name of a container's host is the beginning of its id.
         const [victim] = await runningJobs(queue);
+        const [, check = ''] = JSON.parse(
+          await docker('inspect', '--format', '{{json .Config.Healthcheck.Test}}', victim?.host ?? ''),
+        ) as string[];
+        await docker('exec', victim?.host ?? '', 'sh', '-c', check);
         await docker('kill', victim?.host ?? '');
 
         await vi.waitUntil(async () => (await queue.getCompletedCount()) >= IDS.length + 1, {
