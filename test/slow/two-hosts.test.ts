@@ -51,7 +51,12 @@ describe.skipIf(reason !== null)('two hosts and one Redis', () => {
     const argv = [...before, process.execPath, 'dist/cli/main.js', 'worker', '--concurrency', '2', '--json'];
     const { PATH, HOME, TMPDIR, XDG_CACHE_HOME, CELLPOOL_TEST_ROOT, CELLPOOL_TEST_RUN, CELLPOOL_TEST_FILE } =
       process.env;
-    const own = { CELLPOOL_HOME: join(cli.folder, name), CELLPOOL_HOST: name, REDIS_URL: url };
+    const own = {
+      CELLPOOL_HOME: join(cli.folder, name),
+      CELLPOOL_HOST: name,
+      CELLPOOL_LOG_LEVEL: 'error',
+      REDIS_URL: url,
+    };
     const kept = { PATH, HOME, TMPDIR, XDG_CACHE_HOME, CELLPOOL_TEST_ROOT, CELLPOOL_TEST_RUN, CELLPOOL_TEST_FILE };
     return spawn(file, argv, { env: { ...kept, ...own }, stdio: ['ignore', 'ignore', 'inherit'] });
   }
