@@ -3,6 +3,7 @@
  * of those behind it, and one that has them calls it back as soon as it has room. Nobody need watch what is set aside:
  * it comes back by itself now and then, for the case that nobody has called it.
  */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { lackingLabels } from '../config.ts';
 import { messageOf } from '../errors.ts';
 import type { TaskJob } from '../job/job.ts';
@@ -16,6 +17,11 @@ export const LABELS_MISSING = 'LABELS_MISSING';
 /** Until a task comes back by itself at first, and at the most. */
 const COME_BACK_MS = 60_000;
 const COME_BACK_MAX_MS = 600_000;
+/**
+ * How long a worker stands back from the line once it has set a task aside. Without that it would be at the head of it
+ * when the task is called, before those that wait there, and take it again and again.
+ */
+const STAND_BACK_MS = 100;
 /** For so long it is known who has which labels. */
 const KNOWN_MS = 5_000;
 /** Workers that one message names. */
@@ -57,7 +63,7 @@ export class JobLabels {
     return { wait: { reason: reasonFor(labels, others), code: LABELS_MISSING }, afterMs };
   }
 
-  /** The task was put back to wait: now it can be called. Without the note it comes back by itself all the same. */
+  /** The task was put back to wait: now it can be called. Takes 100 ms. Without the note it comes back by itself all the same. */
   async setAside({ id, labels = [], priority = 0 }: TaskJob['task'], enqueuedAt: number): Promise<void> {
     const { aside, log, onSetAside } = this.#options;
     try {
@@ -66,6 +72,7 @@ export class JobLabels {
     } catch (error) {
       log.warn({ task: id, problem: messageOf(error) }, 'a task was set aside, and nobody can call it for a while');
     }
+    await sleep(STAND_BACK_MS);
   }
 
   /** Queues tasks that were set aside and that this worker can do, `room` of them at most. @throws the error of Redis */
