@@ -47,6 +47,7 @@ export function boardApp(parts: BoardParts, streams: LiveStreams, place: Omit<Pl
         host: header('host'),
         origin: header('origin'),
         fetchSite: header('sec-fetch-site'),
+        fetchMode: header('sec-fetch-mode'),
         contentType: header('content-type'),
         contentLength: header('content-length'),
         transferEncoding: header('transfer-encoding'),
@@ -77,7 +78,10 @@ export function boardApp(parts: BoardParts, streams: LiveStreams, place: Omit<Pl
   });
   app.route('/', pageRoutes(routes));
   app.route('/', apiRoutes(routes));
-  app.route('/', queueRoutes([parts.view.queue]));
+  app.route(
+    '/',
+    queueRoutes([parts.view.queue], parts.actions, () => parts.view.redis.status === 'ready'),
+  );
 
   app.notFound(c => told(c.req.path, 404, 'There is no such page.'));
   app.onError((error, c) => {

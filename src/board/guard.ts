@@ -12,6 +12,7 @@ export interface RequestFacts {
   host: string | undefined;
   origin: string | undefined;
   fetchSite: string | undefined;
+  fetchMode: string | undefined;
   contentType: string | undefined;
   contentLength: string | undefined;
   transferEncoding: string | undefined;
@@ -44,7 +45,12 @@ export function refusalOf(request: RequestFacts, place: Place): Refusal | null {
   } else if (!FOR_ALL.has(request.path) && !place.credentials.accept(request.authorization)) {
     return { status: 401, text: 'This board wants to know who asks.' };
   }
-  if (request.method === 'GET' || request.method === 'HEAD') return null;
+  if (request.method === 'GET' || request.method === 'HEAD') {
+    // A link from elsewhere may lead here; a page from elsewhere need not make us read Redis without end.
+    const isForeign = request.fetchSite === 'cross-site' || request.fetchSite === 'same-site';
+    if (!isForeign || request.fetchMode === 'navigate') return null;
+    return { status: 403, text: 'Pages of other sites are not answered.' };
+  }
   if (!isOfThisSite(request)) return { status: 403, text: 'Actions are taken from the pages of this board only.' };
   // Node itself holds a body to the length that was said.
   if (request.transferEncoding !== undefined) return { status: 411, text: 'Say how long it is.' };

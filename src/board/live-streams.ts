@@ -40,9 +40,13 @@ export class LiveStreams {
 
   /**
    * A stream of what becomes of a topic; null when as many are open as there may be. `read` is taken from the first
-   * that listens to a topic of that name.
+   * that listens to a topic of that name. `destroy` breaks the connection of one that does not read.
    */
-  open(name: string, read: () => Promise<{ at: number; parts: Parts }>): ReadableStream<Uint8Array> | null {
+  open(
+    name: string,
+    read: () => Promise<{ at: number; parts: Parts }>,
+    destroy: () => void = () => undefined,
+  ): ReadableStream<Uint8Array> | null {
     if (this.#open.size >= this.#most) return null;
     const encoder = new TextEncoder();
     let leave: () => void = () => undefined;
@@ -63,8 +67,12 @@ export class LiveStreams {
           };
           const send = (text: string) => {
             if (isOver) return;
-            if ((controller.desiredSize ?? 0) <= 0) end();
-            else controller.enqueue(encoder.encode(text));
+            if ((controller.desiredSize ?? 0) <= 0) {
+              // An orderly end would keep what is not read, and the connection, for as long as the other side likes.
+              leave();
+              controller.error(new Error('it does not read'));
+              destroy();
+            } else controller.enqueue(encoder.encode(text));
           };
           this.#open.set(end, send);
           send(`retry: ${RETRY_MS}\n\n`);

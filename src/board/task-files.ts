@@ -1,4 +1,5 @@
 /** What an attempt has left to be read, as far as it lies on this host. */
+import pLimit from 'p-limit';
 import type { AttemptResult } from '../job/outcome.ts';
 import { ARTIFACTS } from '../observe/artifacts.ts';
 import { listArtifacts, placeOf, readArtifact } from './view/artifact-file.ts';
@@ -39,8 +40,15 @@ const DIFF_MAX = MIB;
 /** Its end, where a test log says what failed. */
 const LOG_MAX = MIB / 4;
 
+/** Of whoever asks: a transcript is some times its size in memory while it is read. */
+const reading = pLimit(2);
+
 /** @throws the file system's error for what is there and cannot be read */
-export async function readAttemptFiles({ home, host }: Site, result: AttemptResult): Promise<AttemptFiles> {
+export function readAttemptFiles(site: Site, result: AttemptResult): Promise<AttemptFiles> {
+  return reading(() => filesOf(site, result));
+}
+
+async function filesOf({ home, host }: Site, result: AttemptResult): Promise<AttemptFiles> {
   const { artifacts: folder } = result;
   if (folder === '') return { kind: 'none' };
   if (result.host !== undefined && result.host !== host) return { kind: 'elsewhere', host: result.host, folder };

@@ -1,6 +1,7 @@
 /** One task with all its attempts, in words. */
 import type { CellFacts, TaskDetail } from '../board/view/facts.ts';
 import type { AttemptResult } from '../job/outcome.ts';
+import { isUrl } from '../job/repository.ts';
 import { age, duration, printable, printableLines, reason, shorten, size, verdict } from './words.ts';
 
 /** What lies in an attempt's folder, or where that is when it is not here. */
@@ -136,9 +137,18 @@ function filesInWords(files: readonly string[]): string | null {
 /** The branch, and what to type to see it and to take it. */
 function branchOf({ repository, base }: TaskDetail, { branch, commit }: AttemptResult): Line[] {
   if (branch === null) return [];
+  const where: Line = ['branch', `${branch}${commit === null ? '' : ` at ${commit.slice(0, 10)}`}`];
+  if (isUrl(repository)) {
+    return [
+      where,
+      ['fetch', `git fetch ${shellWord(repository)} ${shellWord(branch)}   # in a clone of yours`],
+      ['look', `git diff ${shellWord(`${base}...FETCH_HEAD`)}`],
+      ['take', 'git merge FETCH_HEAD'],
+    ];
+  }
   const git = `git -C ${shellWord(repository)}`;
   return [
-    ['branch', `${branch}${commit === null ? '' : ` at ${commit.slice(0, 10)}`}`],
+    where,
     ['look', `${git} diff ${shellWord(`${base}...${branch}`)}`],
     ['take', `${git} merge ${shellWord(branch)}`],
   ];

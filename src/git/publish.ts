@@ -88,13 +88,22 @@ async function push({ gitDir }: Source, url: string, move: BranchMove): Promise<
   const found = (await remoteBranches(url, { only: [branch], signal })).get(branch) ?? null;
   // An earlier push whose answer was lost.
   if (found === commit) return;
+  const why = whyRejected(answer);
+  if (found === expectedOld && IS_PASSING.test(why)) {
+    throw new CellpoolError('REMOTE_UNREACHABLE', `${url} could not take branch ${branch} now: ${why}`, {
+      facts: { url },
+    });
+  }
   if (found !== expectedOld)
     throw taken(url, branch, `expected to be ${expectedOld ?? 'absent'}, but is ${found ?? 'absent'}`);
-  throw new CellpoolError('PUSH_REFUSED', `${url} refused branch ${branch}: ${whyRejected(answer)}`, {
+  throw new CellpoolError('PUSH_REFUSED', `${url} refused branch ${branch}: ${why}`, {
     hint: 'Change that rule of the server, or who pushes; then cellpool retry publishes what is kept.',
     facts: { url, branch },
   });
 }
+
+/** What a server says of itself and not of the push: it is full, broken or busy for a while. */
+const IS_PASSING = /internal server error|unpacker error|failed to update ref|cannot lock ref|failed to lock/i;
 
 /** In the porcelain form a line a ref, `!` for one that was not moved. */
 const isRejection = ({ stdout }: RunResult) => /^!\t/m.test(stdout);

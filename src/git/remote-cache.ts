@@ -144,7 +144,8 @@ async function clearUp(gitDir: string): Promise<void> {
   for (const folder of [heads, ...all]) await removeOlder(folder, /\.lock$/, STALE_MS);
   // These take longer, and others write them too.
   await removeOlder(gitDir, /^(packed-refs|shallow)\.lock$/, 60_000);
-  await removeOlder(join(gitDir, 'objects', 'pack'), /^tmp_/, DAY);
+  // Nobody else fetches from the remote meanwhile, and work is brought home within git's limit of 10 minutes.
+  await removeOlder(join(gitDir, 'objects', 'pack'), /^tmp_/, 15 * 60_000);
 }
 
 /** Whoever else removes something meanwhile does the same. */

@@ -51,12 +51,24 @@ async function sshCommand(): Promise<Record<string, string>> {
 }
 
 /**
+ * Nothing is checked out there by a push: its filters are programs too. And hooks in the config (git 2.54), by the
+ * moments a push comes to.
+ */
+const RECEIVING = [
+  'receive.autogc=false',
+  'receive.denyCurrentBranch=refuse',
+  ...['pre-receive', 'update', 'post-receive', 'post-update', 'push-to-checkout', 'proc-receive'].map(
+    event => `hook.${event}.enabled=false`,
+  ),
+];
+
+/**
  * The other side of a remote that is a folder, as far as we are the one who starts it: none of its programs runs.
  * Servers elsewhere do as they like.
  */
 export function otherSide(url: string, option: string, program: 'upload-pack' | 'receive-pack'): string[] {
   if (!IS_FILE.test(url)) return [];
-  const settings = [...SETTINGS, 'receive.autogc=false'].flatMap(setting => ['-c', `'${setting}'`]);
+  const settings = [...SETTINGS, ...RECEIVING].flatMap(setting => ['-c', `'${setting}'`]);
   return [`--${option}=git ${settings.join(' ')} ${program}`];
 }
 

@@ -8,7 +8,13 @@ const closed: Place = { host: '0.0.0.0', port: 3000, credentials: new Credential
 const BEARER = 'Bearer token-1234';
 
 function request(given: Partial<RequestFacts> = {}): RequestFacts {
-  const left = { origin: undefined, fetchSite: undefined, contentType: undefined, contentLength: undefined };
+  const left = {
+    origin: undefined,
+    fetchSite: undefined,
+    fetchMode: undefined,
+    contentType: undefined,
+    contentLength: undefined,
+  };
   const more = { transferEncoding: undefined, authorization: undefined };
   return { method: 'GET', path: '/', host: '127.0.0.1:3000', ...left, ...more, ...given };
 }
@@ -108,4 +114,14 @@ describe('an action', () => {
     const proxied = { host: 'board.example', origin: 'https://board.example', authorization: BEARER };
     expect(post(proxied, closed)).toBeNull();
   });
+});
+
+test('a page of another site makes the board read nothing, and a link there may lead to it', () => {
+  for (const fetchSite of ['cross-site', 'same-site']) {
+    for (const fetchMode of ['no-cors', 'cors', 'websocket']) {
+      expect(status({ path: '/api/tasks', fetchSite, fetchMode })).toBe(403);
+    }
+    expect(status({ path: '/tasks/a', fetchSite, fetchMode: 'navigate' })).toBeNull();
+  }
+  for (const fetchSite of ['same-origin', 'none']) expect(status({ fetchSite, fetchMode: 'cors' })).toBeNull();
 });

@@ -58,7 +58,7 @@ test('jobs and queue are moved from there', async () => {
   expect(await queue.getJob('unwanted')).toBeUndefined();
 });
 
-test('no job is added, changed or put elsewhere from there, and no queue emptied or slowed down', async () => {
+test('no job is added, changed or put elsewhere from there, and no queue emptied, slowed down or worked anew', async () => {
   const board = await openBoard(server);
   const { queue } = board;
   await addJob(queue, jobOf('stays', { test: 'npm test' }));
@@ -70,6 +70,10 @@ test('no job is added, changed or put elsewhere from there, and no queue emptied
     ['PATCH', '/tasks/stays/delay', { delay: 1 }],
     ['PUT', '/tasks/empty', undefined],
     ['PUT', '/tasks/obliterate', undefined],
+    ['PUT', '/tasks/clean/wait', undefined],
+    ['PUT', '/tasks/clean/completed', undefined],
+    ['PUT', '/tasks/retry/completed', undefined],
+    ['PUT', '/tasks/retry/failed', undefined],
     ['PUT', '/tasks/concurrency', { concurrency: 1 }],
     ['PUT', '/tasks/rate-limit', { max: 1, duration: 1 }],
     ['DELETE', '/tasks', undefined],

@@ -14,7 +14,7 @@ export interface Span {
 /** What is known of when: every stage, or of older results only the phases, put one after the other. */
 export function spansOf({ stages, metrics }: Pick<AttemptResult, 'stages' | 'metrics'>): Span[] {
   if (stages !== undefined && stages.length > 0) {
-    const start = Math.min(...stages.map(({ startedAt }) => startedAt));
+    const start = stages.reduce((least, { startedAt }) => Math.min(least, startedAt), Number.POSITIVE_INFINITY);
     return stages.map(({ stage, startedAt, ms }) => ({
       stage,
       name: stage,

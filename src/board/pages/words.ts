@@ -29,12 +29,8 @@ export function testsInWords({ outcome, tests }: AttemptResult): string {
 
 /** The last part of a repository's path. */
 export function repositoryName(repository: string): string {
-  return (
-    repository
-      .replace(/(\/\.git|\.git)?\/*$/, '')
-      .split('/')
-      .at(-1) ?? repository
-  );
+  const parts = repository.split('/').filter(part => part !== '' && part !== '.git');
+  return parts.at(-1)?.replace(/\.git$/, '') ?? repository;
 }
 
 export interface Column {

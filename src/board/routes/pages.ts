@@ -67,24 +67,34 @@ async function events(c: Context<Env>, { readings, streams }: RouteParts): Promi
   // nginx would keep it back until there is a lot of it.
   c.header('X-Accel-Buffering', 'no');
   if (c.req.method === 'HEAD') return c.body(null);
-  const stream = taskId === undefined ? poolStream(readings, streams) : taskStream(readings, streams, taskId);
+  const destroy = () => void c.env.incoming.socket.destroy();
+  const stream =
+    taskId === undefined ? poolStream(readings, streams, destroy) : taskStream(readings, streams, taskId, destroy);
   if (stream !== null) return c.body(stream);
   c.header('Content-Type', 'text/plain; charset=utf-8');
   return c.body('This board has as many live pages open as it may.\n', 503);
 }
 
-function poolStream(readings: Readings, streams: LiveStreams) {
-  return streams.open('pool', async () => {
-    const facts = await readings.pool();
-    return { at: facts.at, parts: texts(poolParts(facts)) };
-  });
+function poolStream(readings: Readings, streams: LiveStreams, destroy: () => void) {
+  return streams.open(
+    'pool',
+    async () => {
+      const facts = await readings.pool();
+      return { at: facts.at, parts: texts(poolParts(facts)) };
+    },
+    destroy,
+  );
 }
 
-function taskStream(readings: Readings, streams: LiveStreams, taskId: string) {
-  return streams.open(`task ${taskId}`, async () => {
-    const task = await readings.task(taskId);
-    return { at: Date.now(), parts: texts(task === null ? goneParts() : taskParts(task)) };
-  });
+function taskStream(readings: Readings, streams: LiveStreams, taskId: string, destroy: () => void) {
+  return streams.open(
+    `task ${taskId}`,
+    async () => {
+      const task = await readings.task(taskId);
+      return { at: Date.now(), parts: texts(task === null ? goneParts() : taskParts(task)) };
+    },
+    destroy,
+  );
 }
 
 function texts(parts: Readonly<Record<string, Html>>): Parts {

@@ -7,21 +7,39 @@ import { Hono, type MiddlewareHandler } from 'hono';
 import { CellpoolError } from '../../errors.ts';
 import { taskIdFault } from '../../job/names.ts';
 import type { TaskQueue } from '../../job/queue.ts';
+import type { BoardActions } from '../actions.ts';
 import { taskPath } from '../pages/words.ts';
 import type { Env } from './parts.ts';
 
 const BASE = '/queues';
 
 /**
- * What may be done there. Not that a job is added or changed: it names a command that workers run, and whoever reaches
- * the board without a password is any program of this machine. Nor that a queue is emptied, or slowed down for all.
+ * What Bull Board itself may do. Not that a job is added or changed: it names a command that workers run, and whoever
+ * reaches the board without a password is any program of this machine. Nor that many are worked anew or removed.
  */
 const ALLOWED = [
   /^\/queues\/api\/queues\/(pause|resume)$/,
   /^\/queues\/api\/queues\/[^/]+\/(pause|resume|promote)$/,
-  /^\/queues\/api\/queues\/[^/]+\/(retry|clean)\/[a-z]+$/,
-  /^\/queues\/api\/queues\/[^/]+\/[^/]+\/(retry|clean|promote)$/,
+  /^\/queues\/api\/queues\/[^/]+\/[^/]+\/promote$/,
 ];
+
+/** Its buttons for one job that do what the commands do: those know of budgets, marks, shares and dependants. */
+const INSTEAD = { retry: 'retry', clean: 'cancel' } as const;
+const ONE_JOB = /^\/queues\/api\/queues\/[^/]+\/([^/]+)\/(retry|clean)$/;
+
+const asCommand =
+  (actions: BoardActions): MiddlewareHandler<Env> =>
+  async (c, next) => {
+    const [, id = '', how] = c.req.method === 'PUT' ? (ONE_JOB.exec(c.req.path) ?? []) : [];
+    // `retry/completed` and the like are for all jobs of a state, and are no names of tasks either.
+    if (how === undefined || id === 'retry' || id === 'clean') return next();
+    const taskId = taskIdFault(id) === null ? id : null;
+    if (taskId === null) return c.json({ error: 'That is no task.' }, 404);
+    const answer = await actions[INSTEAD[how as keyof typeof INSTEAD]](taskId);
+    return answer.how === 'done'
+      ? c.body(null, 204)
+      : c.json({ error: answer.message }, answer.how === 'unknown' ? 404 : 409);
+  };
 
 const mayDo: MiddlewareHandler<Env> = async (c, next) => {
   const { method, path } = c.req;
@@ -31,15 +49,21 @@ const mayDo: MiddlewareHandler<Env> = async (c, next) => {
 };
 
 /** Its pages ask for fonts of another site, and its errors may hold a stack. */
-const tidied: MiddlewareHandler<Env> = async (c, next) => {
-  await next();
-  if (c.res.status >= 500) {
-    throw new CellpoolError('REDIS_UNAVAILABLE', 'Redis does not answer, or not as Bull Board expects.');
-  }
-  if (!c.res.headers.get('content-type')?.startsWith('text/html')) return;
-  const page = (await c.res.text()).replace(/<link[^>]* href="https:[^>]*>/g, '');
-  c.res = new Response(page, { status: c.res.status, headers: c.res.headers });
-};
+const tidied =
+  (isThere: () => boolean): MiddlewareHandler<Env> =>
+  async (c, next) => {
+    await next();
+    if (c.res.status >= 500) {
+      if (!isThere()) throw new CellpoolError('REDIS_UNAVAILABLE', 'Redis does not answer.');
+      throw new CellpoolError(
+        'INTERNAL',
+        'Bull Board cannot read what is on the queue; the list of tasks can (/tasks).',
+      );
+    }
+    if (!c.res.headers.get('content-type')?.startsWith('text/html')) return;
+    const page = (await c.res.text()).replace(/<link[^>]* href="https:[^>]*>/g, '');
+    c.res = new Response(page, { status: c.res.status, headers: c.res.headers });
+  };
 
 const ADAPTER = {
   // A task that ended well is worked anew by `cellpool enqueue --again` alone. Bull Board's types leave this key out.
@@ -50,7 +74,7 @@ const ADAPTER = {
   }),
 };
 
-export function queueRoutes(queues: readonly TaskQueue[]): Hono<Env> {
+export function queueRoutes(queues: readonly TaskQueue[], actions: BoardActions, isThere: () => boolean): Hono<Env> {
   const serverAdapter = new HonoAdapter(serveStatic);
   serverAdapter.setBasePath(BASE);
   createBullBoard({
@@ -68,7 +92,7 @@ export function queueRoutes(queues: readonly TaskQueue[]): Hono<Env> {
   });
   const app = new Hono<Env>();
   app.get(`${BASE}/`, c => c.redirect(BASE, 301));
-  app.use(`${BASE}/*`, mayDo, tidied);
+  app.use(`${BASE}/*`, asCommand(actions), mayDo, tidied(isThere));
   app.route(BASE, serverAdapter.registerPlugin());
   return app;
 }
