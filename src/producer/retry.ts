@@ -10,9 +10,7 @@ import { openQueue, type TaskQueue } from '../job/queue.ts';
 import { readJob, readJobs, type StoredJob } from '../job/stored-job.ts';
 import { checkRedis } from '../redis/connection.ts';
 import { Control } from '../redis/control.ts';
-import { repositoryMark } from '../redis/fair-share.ts';
-import { ENTER_LINE } from '../redis/fair-share-scripts.ts';
-import { lineKeys } from '../redis/fleet-keys.ts';
+import { FairShare } from '../redis/fair-share.ts';
 import { DEFAULT_PREFIX } from '../redis/keys.ts';
 import { Script } from '../redis/script.ts';
 import { unavailable } from './redis-away.ts';
@@ -36,16 +34,14 @@ const AT_ONCE = 50;
 const LOOKS = 20;
 
 /**
- * KEYS: job, failed, lines, the repository's line, turns; ARGV: id, the data as read, the data to be, then mark, path,
- * priority and what jobs' keys begin with. 1 when it is in place: nobody else has touched the failed job. A job that
- * failed by the deaths of its workers starts with none of them (`stc`). It stands at the end of its line again.
+ * KEYS: job, failed; ARGV: id, the data as read, the data to be. 1 when it is in place: nobody else has touched the
+ * failed job. A job that failed by the deaths of its workers starts with none of them (`stc`).
  */
-const RENEW_DATA = new Script(`${ENTER_LINE}
+const RENEW_DATA = new Script(`
   if not redis.call('ZSCORE', KEYS[2], ARGV[1]) then return 0 end
   if redis.call('HGET', KEYS[1], 'data') ~= ARGV[2] then return 0 end
   redis.call('HSET', KEYS[1], 'data', ARGV[3])
   redis.call('HDEL', KEYS[1], 'stc')
-  enterLine(KEYS[3], KEYS[4], KEYS[5], ARGV[4], ARGV[5], ARGV[6], ARGV[1], ARGV[7])
   return 1
 `);
 
@@ -176,11 +172,11 @@ async function requeue(
   if (!isRecord(data)) return false;
   // What was used up and how long something lacked belong to the attempts that are over; their results are kept.
   const { spent: _spent, waits: _waits, ...after } = data;
-  const { lines, lineOf, turns, jobs } = lineKeys(queue.opts.prefix ?? DEFAULT_PREFIX);
-  const mark = repositoryMark(stored.repository);
-  const keys = [jobKey, failedKey, lines, lineOf(mark), turns];
-  const place = [mark, stored.repository, stored.task.priority ?? 0, jobs];
-  if ((await RENEW_DATA.run(redis, keys, [id, before, JSON.stringify(after), ...place])) !== 1) return false;
+  const renewed = [id, before, JSON.stringify(after)];
+  if ((await RENEW_DATA.run(redis, [jobKey, failedKey], renewed)) !== 1) return false;
   await control.unmark(id);
-  return isDone(job.retry('failed', { resetAttemptsMade: true, resetAttemptsStarted: true }));
+  if (!(await isDone(job.retry('failed', { resetAttemptsMade: true, resetAttemptsStarted: true })))) return false;
+  const { prefix = DEFAULT_PREFIX } = queue.opts;
+  await new FairShare(redis, { prefix }).again(id, stored.repository, stored.task.priority ?? 0);
+  return true;
 }

@@ -15,6 +15,10 @@ const KEEP_MS = 30 * 86_400_000;
 /** Enters a task, and takes out two at the head of the line that have ended, so that none can only grow. */
 export const ENTER_LINE = `
 local function enterLine(lines, line, turns, mark, repository, priority, id, jobs)
+  for key, kind in pairs({[lines] = 'hash', [line] = 'zset', [turns] = 'string'}) do
+    local found = redis.call('TYPE', key).ok
+    if found ~= kind and found ~= 'none' then redis.call('DEL', key) end
+  end
   for _, other in ipairs(redis.call('ZRANGE', line, 0, 1)) do
     local job = jobs .. other
     if redis.call('TYPE', job).ok ~= 'hash' or redis.call('HEXISTS', job, 'finishedOn') == 1 then
@@ -22,6 +26,7 @@ local function enterLine(lines, line, turns, mark, repository, priority, id, job
     end
   end
   redis.call('HSET', lines, mark, repository)
+  if not tonumber(redis.call('GET', turns) or '0') then redis.call('DEL', turns) end
   local turn = redis.call('INCR', turns) % 4294967296
   redis.call('ZADD', line, string.format('%.0f', tonumber(priority) * 4294967296 + turn), id)
   redis.call('PEXPIRE', line, ${KEEP_MS})
@@ -35,6 +40,7 @@ local function firstWaiting(lines, mark, jobs, wait, prioritized, delayed)
   if redis.call('TYPE', line).ok ~= 'zset' then
     redis.call('DEL', line)
     redis.call('HDEL', lines, mark)
+    redis.call('HDEL', lines .. ':last', mark)
     return nil
   end
   for _, id in ipairs(redis.call('ZRANGE', line, 0, ${LOOK_AT - 1})) do
@@ -64,7 +70,18 @@ redis.call('ZADD', KEYS[5], 0, '0')
 return id
 `;
 
-/** KEYS: line. ARGV: task id. */
+/** KEYS: line, job. ARGV: task id. A task that was queued anew meanwhile stays. */
 export const LEAVE_LINE = `
+if redis.call('EXISTS', KEYS[2]) == 1 and redis.call('HEXISTS', KEYS[2], 'finishedOn') == 0 then return 0 end
 return redis.call('ZREM', KEYS[1], ARGV[1])
+`;
+
+/**
+ * KEYS: lines, line, turns, job. ARGV: mark, repository, priority, id, what jobs' keys begin with. For a job that is
+ * queued again already: as long as it has ended, whoever meets it in its line takes it out.
+ */
+export const ENTER_AGAIN = `${ENTER_LINE}
+if redis.call('EXISTS', KEYS[4]) == 0 or redis.call('HEXISTS', KEYS[4], 'finishedOn') == 1 then return 0 end
+enterLine(KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5])
+return 1
 `;

@@ -8,13 +8,14 @@
  */
 import { createHash } from 'node:crypto';
 import type { Redis } from 'ioredis';
-import { LEAVE_LINE, LET_PASS } from './fair-share-scripts.ts';
+import { ENTER_AGAIN, LEAVE_LINE, LET_PASS } from './fair-share-scripts.ts';
 import { type LineKeys, lineKeys } from './fleet-keys.ts';
 import { DEFAULT_PREFIX } from './keys.ts';
 import { Script } from './script.ts';
 
 const letPass = new Script(LET_PASS);
 const leaveLine = new Script(LEAVE_LINE);
+const enterAgain = new Script(ENTER_AGAIN);
 
 /** By which the repository is known in keys: a path may be long, and hold what breaks them. */
 export function repositoryMark(repository: string): string {
@@ -38,8 +39,17 @@ export class FairShare {
     return (await letPass.run(this.#redis, keys, [mark, jobs])) as string | null;
   }
 
+  /** Puts a task at the end of its line again, once its job is queued again. */
+  async again(taskId: string, repository: string, priority: number): Promise<void> {
+    const { lines, lineOf, turns, jobs } = this.#keys;
+    const mark = repositoryMark(repository);
+    const keys = [lines, lineOf(mark), turns, `${jobs}${taskId}`];
+    await enterAgain.run(this.#redis, keys, [mark, repository, priority, taskId, jobs]);
+  }
+
   /** Takes a task that has ended out of its line. */
   async ended(taskId: string, repository: string): Promise<void> {
-    await leaveLine.run(this.#redis, [this.#keys.lineOf(repositoryMark(repository))], [taskId]);
+    const { lineOf, jobs } = this.#keys;
+    await leaveLine.run(this.#redis, [lineOf(repositoryMark(repository)), `${jobs}${taskId}`], [taskId]);
   }
 }

@@ -31,7 +31,7 @@ export function asideKeys(prefix: string): AsideKeys {
 }
 
 export interface LineKeys {
-  /** Hash: mark of a repository -> its path. */
+  /** Hash: mark of a repository -> its path. Beside it, under `:last`, the same marks -> when each had its last turn. */
   readonly lines: string;
   /** Sorted set: the tasks of one repository that have not ended; expires. */
   lineOf(mark: string): string;

@@ -17,8 +17,18 @@ import { Script } from './script.ts';
 /** Longer than any task waits before it comes back by itself, and is noted anew. */
 const NOTE_MS = 3_600_000;
 
+/** Lua: whatever else stands under our key is nobody's. */
+function typed(key: string, kind: string): string {
+  return `
+do
+  local found = redis.call('TYPE', ${key}).ok
+  if found ~= '${kind}' and found ~= 'none' then redis.call('DEL', ${key}) end
+end
+`;
+}
+
 /** KEYS: the sets of labels, the tasks of one. ARGV: set, priority, note, ms to keep it. */
-const NOTE = new Script(`
+const NOTE = new Script(`${typed('KEYS[1]', 'set')}${typed('KEYS[2]', 'zset')}
 redis.call('SADD', KEYS[1], ARGV[1])
 redis.call('ZADD', KEYS[2], ARGV[2], ARGV[3])
 return redis.call('PEXPIRE', KEYS[2], ARGV[4])
@@ -29,6 +39,8 @@ return redis.call('PEXPIRE', KEYS[2], ARGV[4])
  * notes of all of them together, by priority and then by age, and forgets sets that are empty.
  */
 const CALL = new Script(`
+${typed('KEYS[1]', 'set')}
+for index = 2, #KEYS do ${typed('KEYS[index]', 'zset')} end
 local called = {}
 local function before(a, b) return a.score < b.score or (a.score == b.score and a.note < b.note) end
 for _ = 1, tonumber(ARGV[1]) do

@@ -77,25 +77,46 @@ end
  */
 export const ACQUIRE = `${STATE}${FIRST_WAITING}
 mustBe('hash', KEYS[4])
+local lastTurns = KEYS[4] .. ':last'
+mustBe('hash', lastTurns)
 
--- Of the repositories that have fewer slots than ours, and a task that waits, the one that has fewest.
+-- Remembers that the repository had its turn just now; the field without a name counts them.
+local function hasTurn(repository)
+  local lines = redis.call('HGETALL', KEYS[4])
+  if #lines < 4 then return end
+  local count = redis.pcall('HINCRBY', lastTurns, '', 1)
+  if type(count) ~= 'number' then
+    redis.call('DEL', lastTurns)
+    count = 1
+  end
+  for index = 1, #lines, 2 do
+    if lines[index + 1] == repository then redis.call('HSET', lastTurns, lines[index], decimal(count)) end
+  end
+end
+
+-- Of the repositories that have fewer slots than ours, or as many and whose last turn is longer ago, and a task that
+-- waits: the one that has fewest.
 local function toPass(repository, jobs)
   local lines = redis.call('HGETALL', KEYS[4])
   if #lines < 4 then return nil end
   local has = {}
-  for _, text in ipairs(redis.call('HVALS', KEYS[2])) do
-    local isRead, one = pcall(cjson.decode, text)
-    local name = isRead and type(one) == 'table' and one.repository
-    if name then has[name] = (has[name] or 0) + 1 end
+  for _, name in ipairs(slots()) do
+    local isRead, one = pcall(cjson.decode, redis.call('HGET', KEYS[2], name) or '')
+    local owner = isRead and type(one) == 'table' and one.repository
+    if type(owner) == 'string' then has[owner] = (has[owner] or 0) + 1 end
   end
-  local others = {}
+  local ours, others = {count = has[repository] or 0, last = 0}, {}
   for index = 1, #lines, 2 do
-    local count = has[lines[index + 1]] or 0
-    if count < (has[repository] or 0) then others[#others + 1] = {mark = lines[index], count = count} end
+    local last = tonumber(redis.call('HGET', lastTurns, lines[index]) or '0') or 0
+    local one = {mark = lines[index], count = has[lines[index + 1]] or 0, last = last}
+    if lines[index + 1] == repository then ours = one else others[#others + 1] = one end
   end
-  table.sort(others, function(a, b) return a.count < b.count or (a.count == b.count and a.mark < b.mark) end)
+  local function before(a, b) return a.count < b.count or (a.count == b.count and a.last < b.last) end
+  table.sort(others, function(a, b)
+    return before(a, b) or (not before(b, a) and a.mark < b.mark)
+  end)
   for _, other in ipairs(others) do
-    if firstWaiting(KEYS[4], other.mark, jobs, KEYS[5], KEYS[6], KEYS[7]) then return other.mark end
+    if before(other, ours) and firstWaiting(KEYS[4], other.mark, jobs, KEYS[5], KEYS[6], KEYS[7]) then return other.mark end
   end
   return nil
 end
@@ -110,6 +131,7 @@ if not granted then
 end
 local pass = granted and not hadIt and toPass(ARGV[7], ARGV[8]) or nil
 if pass then granted = false end
+if granted and not hadIt then hasTurn(ARGV[7]) end
 if granted then enter(slot, ARGV[5]) end
 local reply = state(granted and '1' or '0', host)
 reply[#reply + 1] = pass or ''

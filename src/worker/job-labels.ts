@@ -18,10 +18,13 @@ export const LABELS_MISSING = 'LABELS_MISSING';
 const COME_BACK_MS = 60_000;
 const COME_BACK_MAX_MS = 600_000;
 /**
- * How long a worker stands back from the line once it has set a task aside. Without that it would be at the head of it
- * when the task is called, before those that wait there, and take it again and again.
+ * How long a worker stands back from the line when it has set the same task aside a second time within `LATELY_MS`.
+ * Without that it would be at the head of it when the task is called, before those that wait there, and take it again
+ * and again.
  */
 const STAND_BACK_MS = 100;
+const LATELY_MS = 1_000;
+const LATELY_MAX = 1_000;
 /** For so long it is known who has which labels. */
 const KNOWN_MS = 5_000;
 /** Workers that one message names. */
@@ -46,6 +49,8 @@ export interface JobLabelsOptions {
 
 export class JobLabels {
   readonly #options: JobLabelsOptions;
+  /** When it set aside which task, the latest last. */
+  readonly #lately = new Map<string, number>();
   #known: { at: number; workers: Promise<WorkerEntry[]> } | null = null;
 
   constructor(options: JobLabelsOptions) {
@@ -63,7 +68,7 @@ export class JobLabels {
     return { wait: { reason: reasonFor(labels, others), code: LABELS_MISSING }, afterMs };
   }
 
-  /** The task was put back to wait: now it can be called. Takes 100 ms. Without the note it comes back by itself all the same. */
+  /** The task was put back to wait: now it can be called. Takes 100 ms when that happens again and again. Without the note it comes back by itself all the same. */
   async setAside({ id, labels = [], priority = 0 }: TaskJob['task'], enqueuedAt: number): Promise<void> {
     const { aside, log, onSetAside } = this.#options;
     try {
@@ -72,14 +77,30 @@ export class JobLabels {
     } catch (error) {
       log.warn({ task: id, problem: messageOf(error) }, 'a task was set aside, and nobody can call it for a while');
     }
-    await sleep(STAND_BACK_MS);
+    if (this.#setAsideLately(id)) await sleep(STAND_BACK_MS);
   }
 
-  /** Queues tasks that were set aside and that this worker can do, `room` of them at most. @throws the error of Redis */
+  /** Queues tasks that were set aside and that this worker can do, `room` of them at most. Never throws. */
   async call(room: number): Promise<void> {
     const { aside, queue, labels, log } = this.#options;
-    const called = await aside.call(queue, labels, room);
-    if (called > 0) log.info({ called }, 'tasks that ask for labels of this worker are queued');
+    try {
+      const called = await aside.call(queue, labels, room);
+      if (called > 0) log.info({ called }, 'tasks that ask for labels of this worker are queued');
+    } catch (error) {
+      // They come back by themselves.
+      log.warn({ problem: messageOf(error) }, 'tasks that ask for labels of this worker could not be called');
+    }
+  }
+
+  /** Whether this worker did that with the same task a moment ago; from now on it has. */
+  #setAsideLately(id: string): boolean {
+    const now = performance.now();
+    const before = this.#lately.get(id) ?? Number.NEGATIVE_INFINITY;
+    this.#lately.delete(id);
+    this.#lately.set(id, now);
+    const [oldest] = this.#lately.keys();
+    if (this.#lately.size > LATELY_MAX && oldest !== undefined) this.#lately.delete(oldest);
+    return now - before < LATELY_MS;
   }
 
   #workers(): Promise<WorkerEntry[]> {

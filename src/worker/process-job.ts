@@ -2,6 +2,7 @@
  * One job, one attempt: read it, see that it may begin, run its cell, decide, and tell BullMQ what becomes of it.
  * Whatever a job came to stands in its data before BullMQ hears of it, so that nothing is lost in between.
  */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { type Job, UnrecoverableError, WaitingError } from 'bullmq';
 import { asCellpoolError, CellpoolError, type ErrorCode, messageOf } from '../errors.ts';
 import { type TaskJob, taskJobSchema } from '../job/job.ts';
@@ -27,6 +28,8 @@ import { failWithoutCell, type Refusal, refusedResult } from './without-cell.ts'
 const MAX_UNENDED = 10;
 /** How long the remote of a job is waited for that is cancelled already. */
 const LATE_MS = 5_000;
+/** Before the next job, where one could not be ended. */
+const LEFT_MS = 1_000;
 
 /**
  * @throws what BullMQ understands, and nothing else: `RetryAfter`, `UnrecoverableError`, `WaitingError` or
@@ -47,6 +50,8 @@ export async function processJob(
     // one the task would have failed for good, whatever stands on its branch. So the job is left like that of a worker
     // that died: its lock runs out, and whoever takes it then finds out how far it had come.
     log.warn({ problem: messageOf(error) }, 'the job could not be ended; it is left to its lock');
+    // Not at once to the next one, which may fare no better: the whole queue would be gone through like that.
+    await sleep(LEFT_MS);
     throw new WaitingError();
   }
 }

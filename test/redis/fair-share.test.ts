@@ -286,3 +286,47 @@ test('whatever comes and ends, no repository that has tasks waiting has two slot
     { numRuns: 40 },
   );
 }, 120_000);
+
+describe('with as many repositories as cells, or more', () => {
+  test('a single cell goes round among them, and the one whose turn is longest ago is next', async () => {
+    await fleet.add(A, names('a', 100));
+    await fleet.add(B, names('b', 100));
+    await fleet.add(C, names('c', 2));
+    const order: string[] = [];
+    for (let index = 0; index < 8; index += 1) {
+      const begun = await fleet.begin();
+      order.push(begun?.id ?? '-');
+      await fleet.end(begun?.id ?? '', begun?.repository ?? '');
+    }
+    expect([...order].sort()).toEqual(['a1', 'a2', 'a3', 'b1', 'b2', 'b3', 'c1', 'c2']);
+    // Nobody has a second turn before all have had one.
+    expect(new Set(order.slice(0, 3).map(id => id[0]))).toEqual(new Set(['a', 'b', 'c']));
+  });
+});
+
+test('tasks that are retried together all stand in their line again', async () => {
+  const ids = names('f', 60);
+  await fleet.add(A, ids);
+  for (const id of ids) {
+    const job = await fleet.taker.getNextJob(`t-${id}`, { block: false });
+    expect(job?.id).toBe(id);
+    await job?.moveToFailed(new UnrecoverableError('on purpose'), `t-${id}`, false);
+    await fleet.fairShare.ended(id, A);
+  }
+  const { lineOf } = lineKeys(fleet.prefix);
+  expect(await redis.zcard(lineOf(repositoryMark(A)))).toBe(0);
+  await retryTasks({ redis: await server.connect('producer'), prefix: fleet.prefix }, ids);
+  expect((await redis.zrange(lineOf(repositoryMark(A)), '0', '-1')).sort()).toEqual([...ids].sort());
+  // An end that is told late takes nobody out who is queued again.
+  await fleet.fairShare.ended('f1', A);
+  expect(await redis.zscore(lineOf(repositoryMark(A)), 'f1')).not.toBeNull();
+});
+
+test('owners of slots that nobody of ours has written stop no grant, and count for no repository', async () => {
+  await fleet.add(A, names('a', 3));
+  await fleet.add(B, names('b', 3));
+  const owners = `${fleet.prefix}:slots:owners`;
+  await redis.zadd(`${fleet.prefix}:slots`, String(Date.now() + 30_000), 'x|y|z');
+  await redis.hset(owners, 'x|y|z', '{"repository":NaN}', 'gone|w|t', JSON.stringify({ repository: A }));
+  expect(await fleet.begun(4)).toEqual(['a1', 'b1', 'a2', 'b2']);
+});

@@ -7,6 +7,7 @@ import { afterAll, beforeAll, expect, onTestFinished, test, vi } from 'vitest';
 import { connectRedis } from '../../src/redis/connection.ts';
 import { holdLock, isFreeWithin } from '../../src/redis/file-lock.ts';
 import { openPrivateServer, type PrivateServer } from '../../src/redis/private-server.ts';
+import { findRedisBinary } from '../../src/redis/redis-binary.ts';
 import { isAlive } from '../os/support.ts';
 import { compiledRooms } from '../support/compiled.ts';
 import { canListProcesses, processesOf } from '../support/leaks.ts';
@@ -15,6 +16,8 @@ import { serverPid, startFixture, temporaryFolder } from './support.ts';
 let compiled = '';
 beforeAll(async () => {
   compiled = await compiledRooms('redis');
+  // What is said here is of the server: where the program has to be unpacked first, that is said before.
+  await findRedisBinary();
 });
 afterAll(() => rmSync(compiled, { recursive: true }));
 
