@@ -27,6 +27,8 @@ const KEYS = [
   'limits',
   'isolation',
   'artifacts',
+  'host',
+  'stages',
 ];
 
 const tasks = [
