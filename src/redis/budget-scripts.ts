@@ -6,21 +6,12 @@
  * has no limit. *Used* is a hash: the same four, `day` (since 1970) that the first two are of, and `since` (epoch ms)
  * from which the others count. What cannot be read as a number counts as none.
  */
+import { MUST_BE, NUMBERS } from './lua.ts';
 
-const STATE = `
+const STATE = `${NUMBERS}${MUST_BE}
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local today = math.floor(tonumber(time[1]) / 86400)
-local function decimal(number) return string.format('%.0f', number) end
-local function whole(text)
-  local number = tonumber(text or '')
-  if number and number >= 0 and number <= 9007199254740991 and number == math.floor(number) then return number end
-  return nil
-end
-local function mustBe(kind, key)
-  local found = redis.call('TYPE', key).ok
-  if found ~= kind and found ~= 'none' then redis.call('DEL', key) end
-end
 local FIELDS = {'dayTokens', 'dayMicros', 'fleetTokens', 'fleetMicros'}
 local function fieldsOf(key)
   mustBe('hash', key)

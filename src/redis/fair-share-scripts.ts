@@ -6,6 +6,7 @@
  *
  * Tasks leave their line when they end; those whose end nobody could tell are taken out when they are met.
  */
+import { MUST_BE } from './lua.ts';
 
 /** Tasks of a line that are looked at for one that may begin. */
 const LOOK_AT = 1_000;
@@ -13,12 +14,11 @@ const LOOK_AT = 1_000;
 const KEEP_MS = 30 * 86_400_000;
 
 /** Enters a task, and takes out two at the head of the line that have ended, so that none can only grow. */
-export const ENTER_LINE = `
+export const ENTER_LINE = `${MUST_BE}
 local function enterLine(lines, line, turns, mark, repository, priority, id, jobs)
-  for key, kind in pairs({[lines] = 'hash', [line] = 'zset', [turns] = 'string'}) do
-    local found = redis.call('TYPE', key).ok
-    if found ~= kind and found ~= 'none' then redis.call('DEL', key) end
-  end
+  mustBe('hash', lines)
+  mustBe('zset', line)
+  mustBe('string', turns)
   for _, other in ipairs(redis.call('ZRANGE', line, 0, 1)) do
     local job = jobs .. other
     if redis.call('TYPE', job).ok ~= 'hash' or redis.call('HEXISTS', job, 'finishedOn') == 1 then

@@ -11,24 +11,17 @@ import { taskIdFault } from '../job/names.ts';
 import type { TaskQueue } from '../job/queue.ts';
 import { asideKeys } from './fleet-keys.ts';
 import { DEFAULT_PREFIX } from './keys.ts';
+import { MUST_BE } from './lua.ts';
 import { queueFirst } from './queue-first.ts';
 import { Script } from './script.ts';
 
 /** Longer than any task waits before it comes back by itself, and is noted anew. */
 const NOTE_MS = 3_600_000;
 
-/** Lua: whatever else stands under our key is nobody's. */
-function typed(key: string, kind: string): string {
-  return `
-do
-  local found = redis.call('TYPE', ${key}).ok
-  if found ~= '${kind}' and found ~= 'none' then redis.call('DEL', ${key}) end
-end
-`;
-}
-
 /** KEYS: the sets of labels, the tasks of one. ARGV: set, priority, note, ms to keep it. */
-const NOTE = new Script(`${typed('KEYS[1]', 'set')}${typed('KEYS[2]', 'zset')}
+const NOTE = new Script(`${MUST_BE}
+mustBe('set', KEYS[1])
+mustBe('zset', KEYS[2])
 redis.call('SADD', KEYS[1], ARGV[1])
 redis.call('ZADD', KEYS[2], ARGV[2], ARGV[3])
 return redis.call('PEXPIRE', KEYS[2], ARGV[4])
@@ -39,8 +32,9 @@ return redis.call('PEXPIRE', KEYS[2], ARGV[4])
  * notes of all of them together, by priority and then by age, and forgets sets that are empty.
  */
 const CALL = new Script(`
-${typed('KEYS[1]', 'set')}
-for index = 2, #KEYS do ${typed('KEYS[index]', 'zset')} end
+${MUST_BE}
+mustBe('set', KEYS[1])
+for index = 2, #KEYS do mustBe('zset', KEYS[index]) end
 local called = {}
 local function before(a, b) return a.score < b.score or (a.score == b.score and a.note < b.note) end
 for _ = 1, tonumber(ARGV[1]) do

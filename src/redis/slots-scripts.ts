@@ -10,21 +10,12 @@
  */
 
 import { FIRST_WAITING } from './fair-share-scripts.ts';
+import { MUST_BE, NUMBERS } from './lua.ts';
 
-const STATE = `
+const STATE = `${NUMBERS}${MUST_BE}
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local ttl, settle = tonumber(ARGV[1]), tonumber(ARGV[2])
-local function decimal(number) return string.format('%.0f', number) end
-local function whole(text)
-  local number = tonumber(text or '')
-  if number and number >= 0 and number <= 9007199254740991 and number == math.floor(number) then return number end
-  return nil
-end
-local function mustBe(kind, key)
-  local found = redis.call('TYPE', key).ok
-  if found ~= kind and found ~= 'none' then redis.call('DEL', key) end
-end
 mustBe('zset', KEYS[1])
 mustBe('hash', KEYS[2])
 mustBe('hash', KEYS[3])

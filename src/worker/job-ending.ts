@@ -1,6 +1,7 @@
 /** How a job leaves our hands: ended, to be tried again, or back on the queue as if it had never been taken. */
 import { DelayedError, UnrecoverableError, WaitingError } from 'bullmq';
 import { messageOf } from '../errors.ts';
+import { backToLine } from '../job/back-to-line.ts';
 import type { TaskJob } from '../job/job.ts';
 import type { AttemptResult, Outcome } from '../job/outcome.ts';
 import type { Decision } from './decide.ts';
@@ -82,7 +83,7 @@ export interface Wait {
  * it waits. Fails when the job's lock is no longer ours, which leaves the job to whoever has it.
  */
 export async function requeue(held: HeldJob, afterMs: number, wait: Wait | null): Promise<never> {
-  const { job, token, data } = held;
+  const { context, job, token, data } = held;
   if (wait !== null) {
     // Patience with one lack is not used up by another that came before.
     const since = data.waits?.code === wait.code ? data.waits.since : Date.now();
@@ -93,7 +94,7 @@ export async function requeue(held: HeldJob, afterMs: number, wait: Wait | null)
     await job.moveToDelayed(Date.now() + Math.round(afterMs * (1 + Math.random() * SPREAD)), token);
     throw new DelayedError();
   }
-  await job.moveToWait(token);
+  await backToLine(context.queue, job, token);
   throw new WaitingError();
 }
 

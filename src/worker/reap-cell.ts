@@ -6,6 +6,7 @@ import { removeWorkspace } from '../cell/workspace.ts';
 import { messageOf } from '../errors.ts';
 import { unpin } from '../git/mirror.ts';
 import { removeRegistration } from '../git/worktree.ts';
+import { backToLine } from '../job/back-to-line.ts';
 import { jobIdOf } from '../job/names.ts';
 import type { TaskQueue } from '../job/queue.ts';
 import { removeGroup } from '../os/cgroup.ts';
@@ -200,7 +201,7 @@ async function giveBack(
   // A lock that has run out keeps BullMQ from moving the job, and perhaps there is no worker to find it.
   await jobData.takeOver(taskId, job.token, TAKE_OVER_MS);
   try {
-    await found.moveToWait(job.token);
+    await backToLine(queue, found, job.token);
     return true;
   } catch (error) {
     if (isRefusal(error)) return false;
