@@ -1,17 +1,14 @@
-/** Workers at work on tasks that depend on one another. None of them looks again by itself before a test is over. */
-import { chmodSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
-import { loadSettings } from '../../src/config.ts';
 import type { TaskJob } from '../../src/job/job.ts';
 import { openQueue, type TaskQueue } from '../../src/job/queue.ts';
-import { silentLogger } from '../../src/observe/logger.ts';
 import { cancelTasks } from '../../src/producer/cancel.ts';
 import { retryTasks } from '../../src/producer/retry.ts';
-import { WorkerPool } from '../../src/worker/worker.ts';
+import type { WorkerPool } from '../../src/worker/worker.ts';
 import { addJob, holdJobs, jobOf as jobWith, resultOf, untilState } from '../support/jobs.ts';
 import { type TestRedis, testRedis } from '../support/redis.ts';
 import { makeRepository, tempFolder } from '../support/repository.ts';
+import { startPoolWithoutCells } from './pool-setting.ts';
 
 let server: TestRedis;
 let prefix: string;
@@ -40,15 +37,7 @@ afterEach(async () => {
 });
 
 async function startPool(lookAgainMs = NEVER_MS): Promise<void> {
-  const opencodeBin = join(folder, 'opencode');
-  writeFileSync(opencodeBin, '#!/bin/sh\n[ "$1" = --version ] && echo 1.0.0 && exit 0\nexit 7\n');
-  chmodSync(opencodeBin, 0o755);
-  const defaults = loadSettings({
-    env: { CELLPOOL_HOME: join(folder, 'home'), CELLPOOL_HOST: 'test', CELLPOOL_ISOLATION: 'process' },
-  });
-  const settings = { ...defaults, prefix, concurrency: 2, opencodeBin };
-  const redis = await server.connect('worker');
-  pools.push(await WorkerPool.start({ settings, redis, log: silentLogger, lookAgainMs }));
+  pools.push(await startPoolWithoutCells(server, { prefix, folder, lookAgainMs }));
 }
 
 /** A task that fails when it is begun, for want of its base branch. */

@@ -3,10 +3,9 @@ import { chmodSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { WaitingError } from 'bullmq';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
-import { loadSettings, type Settings } from '../../src/config.ts';
+import type { Settings } from '../../src/config.ts';
 import { openQueue, type TaskQueue } from '../../src/job/queue.ts';
 import type { TaskInput } from '../../src/job/task.ts';
-import { silentLogger } from '../../src/observe/logger.ts';
 import { addJobs } from '../../src/producer/add-jobs.ts';
 import { repositoryMark } from '../../src/redis/fair-share.ts';
 import { lineKeys, slotKeys } from '../../src/redis/fleet-keys.ts';
@@ -14,11 +13,12 @@ import { type SlotOwner, Slots } from '../../src/redis/slots.ts';
 import { WorkerList } from '../../src/redis/worker-list.ts';
 import type { FleetShare } from '../../src/worker/fleet-share.ts';
 import { processJob } from '../../src/worker/process-job.ts';
-import { WorkerPool } from '../../src/worker/worker.ts';
+import type { WorkerPool } from '../../src/worker/worker.ts';
 import { addJob, jobOf as jobWith } from '../support/jobs.ts';
 import { type TestRedis, testRedis } from '../support/redis.ts';
 import { makeRepository, tempFolder } from '../support/repository.ts';
 import { jobSetting } from './job-setting.ts';
+import { startPoolWithoutCells } from './pool-setting.ts';
 
 let server: TestRedis;
 let prefix: string;
@@ -55,18 +55,10 @@ interface Told {
   held: (string | null)[];
 }
 
-async function startPool(more: Partial<Settings> = {}): Promise<Told> {
-  const opencodeBin = join(folder, 'opencode');
-  writeFileSync(opencodeBin, '#!/bin/sh\n[ "$1" = --version ] && echo 1.0.0 && exit 0\nexit 7\n');
-  chmodSync(opencodeBin, 0o755);
-  const defaults = loadSettings({
-    env: { CELLPOOL_HOME: join(folder, 'home'), CELLPOOL_HOST: 'test', CELLPOOL_ISOLATION: 'process' },
-  });
+async function startPool(settings: Partial<Settings> = {}): Promise<Told> {
   const told: Told = { order: [], held: [] };
-  const pool = await WorkerPool.start({
-    settings: { ...defaults, prefix, concurrency: 4, opencodeBin, reserve: { memoryMb: 0, diskMb: 0 }, ...more },
-    redis: await server.connect('worker'),
-    log: silentLogger,
+  const pool = await startPoolWithoutCells(server, {
+    ...{ prefix, folder, settings: { concurrency: 4, ...settings } },
     onResult: ({ taskId }) => told.order.push(taskId),
     onHeld: why => told.held.push(why),
   });

@@ -1,21 +1,18 @@
-/** Workers with labels and tasks that ask for them. No task comes back by itself before a test is over. */
-import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DelayedError } from 'bullmq';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
-import { loadSettings } from '../../src/config.ts';
 import type { TaskJob } from '../../src/job/job.ts';
 import { openQueue, type TaskQueue } from '../../src/job/queue.ts';
-import { silentLogger } from '../../src/observe/logger.ts';
 import { cancelTasks } from '../../src/producer/cancel.ts';
 import { retryTasks } from '../../src/producer/retry.ts';
 import { WorkerList } from '../../src/redis/worker-list.ts';
 import { processJob } from '../../src/worker/process-job.ts';
-import { WorkerPool } from '../../src/worker/worker.ts';
+import type { WorkerPool } from '../../src/worker/worker.ts';
 import { addJob, jobOf, resultOf, untilState } from '../support/jobs.ts';
 import { type TestRedis, testRedis } from '../support/redis.ts';
 import { makeRepository, tempFolder } from '../support/repository.ts';
 import { jobSetting } from './job-setting.ts';
+import { startPoolWithoutCells } from './pool-setting.ts';
 
 let server: TestRedis;
 let prefix: string;
@@ -43,21 +40,9 @@ afterEach(async () => {
 
 /** Starts a worker on a host of its own; returns what it works on, in this order. */
 async function startPool(host: string, ...labels: string[]): Promise<string[]> {
-  // Passes for opencode until it is to serve.
-  const opencodeBin = join(folder, 'opencode');
-  writeFileSync(opencodeBin, '#!/bin/sh\n[ "$1" = --version ] && echo 1.0.0 && exit 0\nexit 7\n', { mode: 0o755 });
-  const defaults = loadSettings({
-    env: { CELLPOOL_HOME: join(folder, host), CELLPOOL_HOST: host, CELLPOOL_ISOLATION: 'process' },
-  });
   const worked: string[] = [];
-  pools.push(
-    await WorkerPool.start({
-      settings: { ...defaults, prefix, concurrency: 2, labels, opencodeBin, reserve: { memoryMb: 0, diskMb: 0 } },
-      redis: await server.connect('worker'),
-      log: silentLogger,
-      onResult: ({ taskId }) => worked.push(taskId),
-    }),
-  );
+  const onResult = ({ taskId }: { taskId: string }) => void worked.push(taskId);
+  pools.push(await startPoolWithoutCells(server, { prefix, folder, host, settings: { labels }, onResult }));
   return worked;
 }
 
