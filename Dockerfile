@@ -33,8 +33,5 @@ WORKDIR /home/node
 # One state folder a container: workers on one machine never share it.
 ENV CELLPOOL_HOME=/var/lib/cellpool
 VOLUME /var/lib/cellpool
-# Healthy is a worker that Redis has heard of in the last 30 s; a board has a check of its own in docker-compose.yml.
-HEALTHCHECK --interval=60s --timeout=30s --start-period=60s --retries=3 \
-  CMD cellpool ps --json | grep '"kind":"worker"' | grep -q "\"host\":\"$(hostname)\""
 ENTRYPOINT ["cellpool"]
 CMD ["worker"]

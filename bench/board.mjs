@@ -174,8 +174,8 @@ async function pushes(url, streams, cells) {
     await timed(times, async () => {
       const told = new Promise(resolve => {
         heard.set(cellId, block => {
-          const row = block.split(cellId)[1]?.split('<\\/tr>')[0] ?? block.split(cellId)[1] ?? '';
-          if (row.slice(0, 2_000).includes(`badge stage ${stage}`)) resolve();
+          const row = block.split(cellId)[1]?.split('</tr>')[0] ?? '';
+          if (row.includes(`badge stage ${stage}`)) resolve();
         });
       });
       registry.stage(cellId, stage);

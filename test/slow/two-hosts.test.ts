@@ -140,10 +140,11 @@ describe.skipIf(reason !== null)('two hosts and one Redis', () => {
   test('afterwards neither host has a cell, a port or a process left', async () => {
     for (const worker of workers) worker.kill('SIGTERM');
     for (const worker of workers) if (worker.exitCode === null) await once(worker, 'exit');
+    expect(workers.map(({ exitCode }) => exitCode)).toEqual([0, 0]);
     for (const name of ['one', 'two']) {
       const env = { REDIS_URL: url, CELLPOOL_HOME: join(cli.folder, name), CELLPOOL_HOST: name };
-      const { stdout } = await cli.run(['reap', '--dry-run', '--json'], { env });
-      expect(stdout).toBe('');
+      const { exitCode, stdout } = await cli.run(['reap', '--dry-run', '--json'], { env });
+      expect({ exitCode, stdout }).toEqual({ exitCode: 0, stdout: '' });
     }
   });
 });
