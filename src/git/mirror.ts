@@ -4,12 +4,14 @@
  * repository. Two kinds of refs live in it: `refs/cells/<cell id>` pins what a living cell borrows, and
  * `refs/bases/<branch>/<commit>` remembers the last tip of each base, so that the next fetch brings only the news.
  */
-import { createHash, randomBytes } from 'node:crypto';
-import { mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
+import { createHash } from 'node:crypto';
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CellpoolError } from '../errors.ts';
 import type { Argv } from '../os/leash.ts';
+import { whileWanted } from '../os/within.ts';
+import { isMade, makeBare, removeOlder } from './bare.ts';
 import { ownGit, ownGitOk } from './git.ts';
 import { nameOf, type Source, someBranches, tipOf } from './source.ts';
 
@@ -32,7 +34,7 @@ const UPLOAD_PACK: Argv = [
 
 /**
  * The mirror of `source` under `<home>/mirrors`, made when it is not there yet. Safe to call from several processes
- * at once: it is made under another name and put in place in one step; who comes second uses the first one's.
+ * at once.
  * @throws {CellpoolError} STATE_FOLDER when the folder cannot be written; GIT_FAILED.
  */
 export async function openMirror(home: string, source: Source): Promise<Mirror> {
@@ -40,24 +42,11 @@ export async function openMirror(home: string, source: Source): Promise<Mirror> 
   const mark = createHash('sha256').update(`${source.format}\0${source.gitDir}`).digest('hex').slice(0, 24);
   const path = join(folder, mark);
   const mirror: Mirror = { path, objects: join(path, 'objects'), format: source.format };
-  if (await exists(path)) return mirror;
+  if (await isMade(path)) return mirror;
   await mkdir(folder, { recursive: true, mode: 0o700 }).catch(cause => {
     throw new CellpoolError('STATE_FOLDER', `${folder} cannot be made`, { cause, facts: { folder } });
   });
-  await removeStale(folder, /^new-/);
-  const temporary = join(folder, `new-${mark}-${randomBytes(6).toString('hex')}`);
-  try {
-    await ownGitOk(['init', '--quiet', '--bare', '--template=', `--object-format=${source.format}`, temporary], {});
-    for (const setting of ['gc.auto 0', 'core.packedRefsTimeout 20000', 'core.filesRefLockTimeout 20000']) {
-      await ownGitOk(['config', ...setting.split(' ')], { gitDir: temporary });
-    }
-    await rename(temporary, path);
-  } catch (error) {
-    // Renaming onto a folder that is not empty fails: another process has put its mirror there.
-    if (!(await exists(join(path, 'HEAD')))) throw error;
-  } finally {
-    await rm(temporary, { recursive: true, force: true });
-  }
+  await makeBare(path, source.format);
   return mirror;
 }
 
@@ -91,7 +80,7 @@ export async function pinBase(
   const key = `${mirror.path}\0${tip}`;
   const fetched = fetches.get(key) ?? bring(mirror, source, base, tip).finally(() => fetches.delete(key));
   fetches.set(key, fetched);
-  await unlessAborted(fetched, signal);
+  await whileWanted(signal, fetched);
   await ownGitOk(['update-ref', '--no-deref', cellRef(cellId), tip], { gitDir: mirror.path });
   return tip;
 }
@@ -136,7 +125,7 @@ async function fetch(mirror: Mirror, source: Source, refspec: string): Promise<v
       return;
     } catch (error) {
       if (tries === FETCH_TRIES) throw error;
-      await removeStale(mirror.path, /^(shallow|packed-refs)\.lock$/);
+      await removeOlder(mirror.path, /^(shallow|packed-refs)\.lock$/, STALE_MS);
       await sleep(50 * 2 ** tries * (0.5 + Math.random()));
     }
   }
@@ -144,29 +133,3 @@ async function fetch(mirror: Mirror, source: Source, refspec: string): Promise<v
 
 /** Git has a shell start the other side of a fetch. */
 const shellWord = (word: string) => `'${word.replaceAll("'", "'\\''")}'`;
-
-async function removeStale(folder: string, name: RegExp): Promise<void> {
-  for (const entry of (await readdir(folder)).filter(one => name.test(one))) {
-    const age = await stat(join(folder, entry)).then(
-      found => Date.now() - found.mtimeMs,
-      () => 0,
-    );
-    if (age > STALE_MS) await rm(join(folder, entry), { recursive: true, force: true });
-  }
-}
-
-function unlessAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (signal === undefined) return work;
-  return new Promise<T>((resolve, reject) => {
-    const abort = () => reject(signal.reason);
-    signal.addEventListener('abort', abort, { once: true });
-    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort));
-    if (signal.aborted) abort();
-  });
-}
-
-const exists = (path: string) =>
-  stat(path).then(
-    () => true,
-    () => false,
-  );

@@ -4,12 +4,13 @@
  * way home) knows no difference but this: its branches are moved by nothing but a fetch, so they never say more than
  * the remote has said.
  */
-import { createHash, randomBytes } from 'node:crypto';
-import { mkdir, readdir, realpath, rename, rm, stat } from 'node:fs/promises';
+import { createHash } from 'node:crypto';
+import { mkdir, readdir, realpath } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CellpoolError } from '../errors.ts';
 import { holdLock, type LockWords } from '../os/file-lock.ts';
 import { whileWanted } from '../os/within.ts';
+import { isMade, makeBare, removeOlder } from './bare.ts';
 import { ownGitOk } from './git.ts';
 import { askRemote, otherSide, remoteBranches, remoteFault } from './remote.ts';
 import type { Source } from './source.ts';
@@ -18,7 +19,6 @@ import type { Source } from './source.ts';
 const FETCH_MS = 60 * 60_000;
 /** Another process of the host may be in the middle of its own. */
 const LOCK_MS = FETCH_MS + 60_000;
-const DAY = 24 * 60 * 60_000;
 
 /**
  * The cache of `url` below the state folder, made when it is not there yet, which asks the remote how it names
@@ -33,13 +33,13 @@ export async function openRemote(home: string, url: string, signal?: AbortSignal
   });
   const mark = createHash('sha256').update(url).digest('hex').slice(0, 24);
   const path = join(await realpath(folder), mark);
-  if (!(await exists(join(path, 'HEAD')))) await make(folder, path, url, signal);
+  if (!(await isMade(path))) await make(path, url, signal);
   const format = await ownGitOk(['rev-parse', '--show-object-format'], { gitDir: path });
   return { path, gitDir: path, bare: true, format: format.trim() === 'sha256' ? 'sha256' : 'sha1', remote: url };
 }
 
-/** Under another name first, then in place in one step; who comes second uses the first one's. */
-async function make(folder: string, path: string, url: string, signal: AbortSignal | undefined): Promise<void> {
+/** Empty; how objects are named there tells the first branch. */
+async function make(path: string, url: string, signal: AbortSignal | undefined): Promise<void> {
   const [first] = (await remoteBranches(url, { signal })).values();
   if (first === undefined) {
     throw new CellpoolError('UNKNOWN_BASE', `${url} has no branch yet`, {
@@ -47,20 +47,7 @@ async function make(folder: string, path: string, url: string, signal: AbortSign
       facts: { url },
     });
   }
-  await removeOlder(folder, /^new-/, DAY);
-  const temporary = join(folder, `new-${randomBytes(8).toString('hex')}`);
-  try {
-    const format = first.length === 64 ? 'sha256' : 'sha1';
-    await ownGitOk(['init', '--quiet', '--bare', '--template=', `--object-format=${format}`, temporary], {});
-    for (const setting of ['gc.auto 0', 'core.packedRefsTimeout 20000', 'core.filesRefLockTimeout 20000']) {
-      await ownGitOk(['config', ...setting.split(' ')], { gitDir: temporary });
-    }
-    await rename(temporary, path);
-  } catch (error) {
-    if (!(await exists(join(path, 'HEAD')))) throw error;
-  } finally {
-    await rm(temporary, { recursive: true, force: true });
-  }
+  await makeBare(path, first.length === 64 ? 'sha256' : 'sha1');
 }
 
 /** Fetches that have not begun yet: who asks now joins one, for it will see all that is there now. */
@@ -147,20 +134,3 @@ async function clearUp(gitDir: string): Promise<void> {
   // Nobody else fetches from the remote meanwhile, and work is brought home within git's limit of 10 minutes.
   await removeOlder(join(gitDir, 'objects', 'pack'), /^tmp_/, 15 * 60_000);
 }
-
-/** Whoever else removes something meanwhile does the same. */
-async function removeOlder(folder: string, name: RegExp, ageMs: number): Promise<void> {
-  for (const entry of (await readdir(folder).catch(() => [])).filter(one => name.test(one))) {
-    const age = await stat(join(folder, entry)).then(
-      found => Date.now() - found.mtimeMs,
-      () => 0,
-    );
-    if (age > ageMs) await rm(join(folder, entry), { recursive: true, force: true });
-  }
-}
-
-const exists = (path: string) =>
-  stat(path).then(
-    () => true,
-    () => false,
-  );

@@ -1,5 +1,5 @@
 /** A finished commit on its way into a remote: moved there by compare-and-swap, or kept and told of. */
-import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { CellpoolError } from '../../src/errors.ts';
@@ -228,4 +228,26 @@ test('no hook of the one who pushes runs, nor one of a remote that is a folder',
   useGitConfig(folder, '');
   expect(pushed()).not.toBe(0);
   expect(ran()).toContain('ran-pre-receive');
+});
+
+test('a folder that has the branch checked out is not written to by a push, and no filter of its runs', async () => {
+  const clone = join(folder, 'checked-out');
+  git(folder, 'clone', '--quiet', remote.bare, clone);
+  const mark = join(folder, 'filter-ran');
+  git(clone, 'config', 'filter.x.smudge', `touch ${mark} && cat`);
+  git(clone, 'config', 'receive.denyCurrentBranch', 'updateInstead');
+  mkdirSync(join(clone, '.git', 'info'), { recursive: true });
+  writeFileSync(join(clone, '.git', 'info', 'attributes'), '* filter=x\n');
+  git(clone, 'symbolic-ref', 'HEAD', `refs/heads/${BRANCH}`);
+  git(clone, 'rm', '--quiet', '-r', '--cached', '.');
+  rmSync(join(clone, 'a.txt'));
+  const source = await host('home', `file://${clone}`);
+  const commit = commitIn(source);
+  const error = await refused(publish(source, `file://${clone}`, moveOf(commit)));
+  expect(error).toMatchObject({ code: 'PUSH_REFUSED' });
+  expect(existsSync(mark)).toBe(false);
+  expect((await unpublishedWork(source, TASK))?.commit).toBe(commit);
+  // It does run for a git that is left to itself.
+  expect(plainGit(source.gitDir, 'push', clone, `${commit}:refs/heads/${BRANCH}`)).toBe(0);
+  expect(existsSync(mark)).toBe(true);
 });
