@@ -3,12 +3,12 @@ import type { Redis } from 'ioredis';
 import type { ActionAnswer, BoardActions } from '../board/actions.ts';
 import type { TaskQueue } from '../job/queue.ts';
 import { cancelTasks } from '../producer/cancel.ts';
-import { unavailable } from '../producer/redis-away.ts';
+import { pausePool, resumePool } from '../producer/pause.ts';
 import { retryTasks } from '../producer/retry.ts';
 import { Cooldowns } from '../redis/cooldown.ts';
 import { cancelledInWords } from './cancel.ts';
+import { cooldownsInWords } from './pause.ts';
 import { retriedInWords } from './retry.ts';
-import { counted } from './words.ts';
 
 /** A person looks at the page: what takes longer shows itself there. */
 const CANCEL_WAIT_MS = 2_000;
@@ -31,28 +31,17 @@ export function boardActions(context: { redis: Redis; queue: TaskQueue; prefix: 
       if (retried.how === 'unknown') return { how: 'unknown', message };
       return { how: retried.how === 'ended' || retried.how === 'refused' ? 'refused' : 'done', message };
     },
-    pause: () =>
-      inRedis(async () => {
-        await queue.pause();
-        return 'Paused: no attempt is begun until the pool is resumed.';
-      }),
-    resume: () =>
-      inRedis(async () => {
-        await queue.resume();
-        const ended = await new Cooldowns(redis, { prefix }).clearAll();
-        return `Resumed.${ended === 0 ? '' : ` ${counted(ended, 'cool-down')} of providers ended.`}`;
-      }),
+    async pause() {
+      await pausePool(queue);
+      return { how: 'done', message: 'Paused: no attempt is begun until the pool is resumed.' };
+    },
+    async resume() {
+      const { cooldownsEnded } = await resumePool(queue, new Cooldowns(redis, { prefix }));
+      return { how: 'done', message: `Resumed.${cooldownsInWords(cooldownsEnded)}` };
+    },
   };
 }
 
 function unknown(taskId: string): ActionAnswer {
   return { how: 'unknown', message: `${taskId} is not known.` };
-}
-
-async function inRedis(work: () => Promise<string>): Promise<ActionAnswer> {
-  try {
-    return { how: 'done', message: await work() };
-  } catch (error) {
-    throw unavailable(error, 'Redis went away', 'Try again in a moment.');
-  }
 }

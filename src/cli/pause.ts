@@ -1,5 +1,6 @@
 /** `cellpool pause` and `cellpool resume`: no worker on any host begins an attempt, until they may again. */
 import { openQueue, type TaskQueue } from '../job/queue.ts';
+import { pausePool, resumePool } from '../producer/pause.ts';
 import { Cooldowns } from '../redis/cooldown.ts';
 import { withRedis } from './connected.ts';
 import { interruptible } from './interrupts.ts';
@@ -14,26 +15,25 @@ export interface PauseFlags extends CommonFlags {
 
 export async function pause(flags: PauseFlags): Promise<number> {
   return withQueue(flags, async queue => {
-    const wasPaused = await queue.isPaused();
-    await queue.pause();
+    const { changed } = await pausePool(queue);
     const counts = await countsOf(queue);
-    if (flags.json === true) return JSON.stringify({ paused: true, changed: !wasPaused, ...counts });
-    return `${wasPaused ? 'Was paused already' : 'Paused'}: ${inWords(counts)}. \`cellpool resume\` goes on.`;
+    if (flags.json === true) return JSON.stringify({ paused: true, changed, ...counts });
+    return `${changed ? 'Paused' : 'Was paused already'}: ${inWords(counts)}. \`cellpool resume\` goes on.`;
   });
 }
 
 export async function resume(flags: PauseFlags): Promise<number> {
   return withQueue(flags, async (queue, cooldowns) => {
-    const wasPaused = await queue.isPaused();
-    await queue.resume();
-    const ended = await cooldowns.clearAll();
+    const { changed, cooldownsEnded } = await resumePool(queue, cooldowns);
     const counts = await countsOf(queue);
-    if (flags.json === true) {
-      return JSON.stringify({ paused: false, changed: wasPaused, ...counts, cooldownsEnded: ended });
-    }
-    const cooled = ended === 0 ? '' : ` ${counted(ended, 'cool-down')} of providers ended.`;
-    return `${wasPaused ? 'Resumed' : 'Was not paused'}: ${inWords(counts)}.${cooled}`;
+    if (flags.json === true) return JSON.stringify({ paused: false, changed, ...counts, cooldownsEnded });
+    return `${changed ? 'Resumed' : 'Was not paused'}: ${inWords(counts)}.${cooldownsInWords(cooldownsEnded)}`;
   });
+}
+
+/** A sentence to follow another; empty when none was ended. */
+export function cooldownsInWords(ended: number): string {
+  return ended === 0 ? '' : ` ${counted(ended, 'cool-down')} of providers ended.`;
 }
 
 interface Counts {

@@ -1,5 +1,6 @@
 /** Bull Board below the board's own guard. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { Cooldowns } from '../../src/redis/cooldown.ts';
 import { openBoard, type TestBoard } from '../support/board.ts';
 import { addJob, jobOf } from '../support/jobs.ts';
 import { type TestRedis, testRedis } from '../support/redis.ts';
@@ -51,9 +52,19 @@ test('jobs and queue are moved from there', async () => {
   await addJob(queue, jobOf('unwanted'));
   expect((await ask(board, 'PUT', '/tasks/pause')).status).toBeLessThan(300);
   expect(await queue.isPaused()).toBe(true);
+  const cooldowns = new Cooldowns(board.redis, { prefix: board.prefix });
+  await cooldowns.report('acme/large', { kind: 'refused', reason: '401 bad key' });
   expect((await ask(board, 'PUT', '/tasks/resume')).status).toBeLessThan(300);
+  expect(await queue.isPaused()).toBe(false);
+  // As the command of that name does it; BullMQ's own resume knows of no cool-downs.
+  expect(await cooldowns.list()).toEqual([]);
+  expect((await ask(board, 'PUT', '/pause')).status).toBeLessThan(300);
+  expect(await queue.isPaused()).toBe(true);
+  expect((await ask(board, 'PUT', '/resume')).status).toBeLessThan(300);
+  expect(await queue.isPaused()).toBe(false);
   expect((await ask(board, 'PUT', '/tasks/later/promote')).status).toBeLessThan(300);
   expect(await queue.getJobState('later')).toBe('waiting');
+  expect((await ask(board, 'PUT', '/tasks/nobody/promote')).status).toBe(404);
   expect((await ask(board, 'PUT', '/tasks/unwanted/clean')).status).toBeLessThan(300);
   expect(await queue.getJob('unwanted')).toBeUndefined();
 });
@@ -62,12 +73,14 @@ test('no job is added, changed or put elsewhere from there, and no queue emptied
   const board = await openBoard(server);
   const { queue } = board;
   await addJob(queue, jobOf('stays', { test: 'npm test' }));
+  await addJob(queue, jobOf('later'), 3_600_000);
   const evil = { name: 'task', data: jobOf('evil', { test: 'touch /tmp/evil' }), options: {} };
   for (const [method, path, body] of [
     ['POST', '/tasks/add', evil],
     ['PATCH', '/tasks/stays/update-data', evil],
     ['PATCH', '/tasks/stays/priority', { priority: 1 }],
     ['PATCH', '/tasks/stays/delay', { delay: 1 }],
+    ['PUT', '/tasks/promote', undefined],
     ['PUT', '/tasks/empty', undefined],
     ['PUT', '/tasks/obliterate', undefined],
     ['PUT', '/tasks/clean/wait', undefined],
@@ -83,5 +96,5 @@ test('no job is added, changed or put elsewhere from there, and no queue emptied
   }
   expect((await queue.getJob('stays'))?.data).toMatchObject({ task: { id: 'stays', test: 'npm test' } });
   expect(await queue.getJob('evil')).toBeUndefined();
-  expect(await queue.getJobCounts()).toMatchObject({ waiting: 1, delayed: 0, prioritized: 0 });
+  expect(await queue.getJobCounts()).toMatchObject({ waiting: 1, delayed: 1, prioritized: 0 });
 });

@@ -3,48 +3,47 @@ import { createBullBoard } from '@bull-board/api';
 import { BullMQAdapter } from '@bull-board/api/bullMQAdapter';
 import { HonoAdapter } from '@bull-board/hono';
 import { serveStatic } from '@hono/node-server/serve-static';
-import { Hono, type MiddlewareHandler } from 'hono';
+import { type Context, Hono, type MiddlewareHandler } from 'hono';
 import { CellpoolError } from '../../errors.ts';
 import { taskIdFault } from '../../job/names.ts';
 import type { TaskQueue } from '../../job/queue.ts';
-import type { BoardActions } from '../actions.ts';
+import type { ActionAnswer, BoardActions } from '../actions.ts';
 import { taskPath } from '../pages/words.ts';
 import type { Env } from './parts.ts';
 
 const BASE = '/queues';
 
-/**
- * What Bull Board itself may do. Not that a job is added or changed: it names a command that workers run, and whoever
- * reaches the board without a password is any program of this machine. Nor that many are worked anew or removed.
- */
-const ALLOWED = [
-  /^\/queues\/api\/queues\/(pause|resume)$/,
-  /^\/queues\/api\/queues\/[^/]+\/(pause|resume|promote)$/,
-  /^\/queues\/api\/queues\/[^/]+\/[^/]+\/promote$/,
-];
-
-/** Its buttons for one job that do what the commands do: those know of budgets, marks, shares and dependants. */
-const INSTEAD = { retry: 'retry', clean: 'cancel' } as const;
-const ONE_JOB = /^\/queues\/api\/queues\/[^/]+\/([^/]+)\/(retry|clean)$/;
+/** Its buttons that do what the commands do: those know of budgets, marks, shares, dependants and cool-downs. */
+const INSTEAD = { retry: 'retry', promote: 'retry', clean: 'cancel' } as const;
+const ONE_JOB = /^\/queues\/api\/queues\/[^/]+\/([^/]+)\/(retry|promote|clean)$/;
+/** Of the queue, or of all queues: the pool has one. */
+const POOL = /^\/queues\/api\/queues\/(?:[^/]+\/)?(pause|resume)$/;
 
 const asCommand =
   (actions: BoardActions): MiddlewareHandler<Env> =>
   async (c, next) => {
-    const [, id = '', how] = c.req.method === 'PUT' ? (ONE_JOB.exec(c.req.path) ?? []) : [];
+    if (c.req.method !== 'PUT') return next();
+    const [, whole] = POOL.exec(c.req.path) ?? [];
+    if (whole !== undefined) return told(c, await actions[whole as 'pause' | 'resume']());
+    const [, id = '', how] = ONE_JOB.exec(c.req.path) ?? [];
     // `retry/completed` and the like are for all jobs of a state, and are no names of tasks either.
     if (how === undefined || id === 'retry' || id === 'clean') return next();
     const taskId = taskIdFault(id) === null ? id : null;
     if (taskId === null) return c.json({ error: 'That is no task.' }, 404);
-    const answer = await actions[INSTEAD[how as keyof typeof INSTEAD]](taskId);
-    return answer.how === 'done'
-      ? c.body(null, 204)
-      : c.json({ error: answer.message }, answer.how === 'unknown' ? 404 : 409);
+    return told(c, await actions[INSTEAD[how as keyof typeof INSTEAD]](taskId));
   };
 
+function told(c: Context<Env>, { how, message }: ActionAnswer): Response {
+  return how === 'done' ? c.body(null, 204) : c.json({ error: message }, how === 'unknown' ? 404 : 409);
+}
+
+/**
+ * Bull Board itself only shows. Were a job added or changed by it, that would name a command that workers run, and
+ * whoever reaches the board without a password is any program of this machine. Nor does it work many anew or remove them.
+ */
 const mayDo: MiddlewareHandler<Env> = async (c, next) => {
-  const { method, path } = c.req;
-  const isAllowed = method === 'GET' || method === 'HEAD' || (method === 'PUT' && ALLOWED.some(one => one.test(path)));
-  if (isAllowed) return next();
+  const { method } = c.req;
+  if (method === 'GET' || method === 'HEAD') return next();
   return c.json({ error: 'This board does not do that; use the commands of cellpool.' }, 403);
 };
 
