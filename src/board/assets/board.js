@@ -149,7 +149,10 @@ async function act(form) {
     const headers = { accept: 'application/json', 'content-type': 'application/json' };
     const response = await fetch(form.action, { method: 'POST', headers });
     const text = await response.text();
-    const said = response.headers.get('content-type')?.startsWith('application/json') ? JSON.parse(text).message : text;
+    const isJson = response.headers.get('content-type')?.startsWith('application/json');
+    // An action answers with a message; whatever kept it from being taken, with an error.
+    const { message, error } = isJson ? JSON.parse(text) : { message: text };
+    const said = message || error;
     show(answer, said || `The board answered ${response.status}.`);
   } catch {
     show(answer, 'The board does not answer; nothing may have been done.');
