@@ -2,7 +2,8 @@
 import { describe, expect, test } from 'vitest';
 import { hoursPart } from '../../src/board/pages/hours.ts';
 import { poolPage, poolParts } from '../../src/board/pages/pool-page.ts';
-import type { CellFacts, HourFacts, PoolFacts } from '../../src/board/view/facts.ts';
+import type { CellFacts, EndedFacts, HourFacts, PoolFacts } from '../../src/board/view/facts.ts';
+import { resultOf } from '../support/jobs.ts';
 
 const HOUR = 3_600_000;
 const NOW = Date.UTC(2026, 10, 26, 12, 30);
@@ -64,8 +65,36 @@ describe('a cell', () => {
     expect(cells({ abandoned: true })).toContain('could not be removed');
   });
 
+  test('is cancelled from there, once that was confirmed, unless its record names no task', () => {
+    expect(cells({})).toMatch(
+      /<form method="post" action="\/api\/tasks\/a\/cancel" data-confirm="Cancel a\?[^"]+">\s*<button aria-label="Cancel a">Cancel</,
+    );
+    expect(cells({ taskId: '../a b' })).not.toContain('<form');
+  });
+
   test('without facts leaves a dash', () => {
     expect(cells({ memoryBytes: null, port: null, tokenBudget: null }).match(/>–</g)).toHaveLength(2);
+  });
+});
+
+describe('a task that has ended', () => {
+  const ended = (given: Partial<EndedFacts>) => {
+    const facts = { taskId: 'a', title: null, repository: '/repo', endedAt: NOW, failed: true, result: null, ...given };
+    return String(poolParts(pool({ latest: [facts] })).latest);
+  };
+  const RETRY =
+    /<td role="cell" data-name="Do"><form method="post" action="\/api\/tasks\/a\/retry">\s*<button aria-label="Retry a">/;
+
+  test('is retried from there when its job failed, whatever can be read of its end', () => {
+    expect(ended({ result: resultOf('a', 'reverted') })).toMatch(RETRY);
+    expect(ended({})).toMatch(RETRY);
+    expect(ended({})).toContain('>failed<');
+  });
+
+  test('is left alone when it ended well, or under a name that no task can have', () => {
+    expect(ended({ failed: false, result: resultOf('a', 'committed') })).not.toContain('<form');
+    expect(ended({ failed: false })).not.toMatch(/<form|>failed</);
+    expect(ended({ taskId: '../a b' })).not.toContain('<form');
   });
 });
 

@@ -88,6 +88,30 @@ describe.skipIf(CHROMIUM === undefined)('the board', () => {
     expect(complaints).toEqual([]);
   });
 
+  test('tasks are cancelled and retried from the live page, and what is refused is said there', async () => {
+    await addJob(board.queue, jobOf('fails', { attempts: 1 }));
+    await endJob(server, board, { ...resultOf('fails', 'reverted'), error: { code: 'TESTS_FAILED', message: 'no' } });
+    await addJob(board.queue, jobOf('unwanted'));
+    await enterCell(board, 'unwanted', { stage: 'execute' });
+    const { page, complaints } = await openPage(opened.browser);
+    await page.goto(board.url);
+    await page.waitForSelector('body[data-updated]');
+    page.once('dialog', dialog => void dialog.accept());
+    await page.getByRole('button', { name: 'Cancel unwanted' }).click();
+    await page.getByRole('status').filter({ hasText: 'unwanted is off the queue.' }).waitFor();
+    expect(await board.queue.getJob('unwanted')).toBeUndefined();
+    const retry = page.getByRole('button', { name: 'Retry fails' });
+    await retry.click();
+    await page.getByRole('status').filter({ hasText: 'fails is queued again' }).waitFor();
+    await retry.waitFor({ state: 'detached' });
+    expect(complaints).toEqual([]);
+    // An error of the board is no answer of an action, and its words stand elsewhere in it.
+    board.redis.disconnect();
+    page.once('dialog', dialog => void dialog.accept());
+    await page.getByRole('button', { name: 'Pause' }).click();
+    await page.getByRole('status').filter({ hasText: 'Redis went away' }).waitFor();
+  });
+
   test('a page says when the board is gone, and goes on when it is back', async () => {
     const { page } = await openPage(opened.browser);
     await page.goto(board.url);

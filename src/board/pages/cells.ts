@@ -1,7 +1,9 @@
 /** The cells at work, by host. */
+import { taskIdFault } from '../../job/names.ts';
 import type { CellFacts, PoolFacts } from '../view/facts.ts';
 import { counted, elapsedSince, type Now, short, size } from './figures.ts';
 import { type Html, html } from './html.ts';
+import { cancelAction } from './layout.ts';
 import { badge, type Column, nothing, table, taskName } from './words.ts';
 
 const COLUMNS: readonly Column[] = [
@@ -12,6 +14,7 @@ const COLUMNS: readonly Column[] = [
   { name: 'Tokens', isFigure: true },
   { name: 'Memory', isFigure: true },
   { name: 'Port', isFigure: true },
+  { name: 'Do' },
 ];
 
 /** Workers give a sign every few seconds. */
@@ -42,6 +45,8 @@ function rowOf(cell: CellFacts, at: number, now: Now) {
     tokensOf(cell),
     cell.memoryBytes === null ? '–' : size(cell.memoryBytes),
     cell.port ?? '–',
+    // A record in Redis may name what is no task.
+    taskIdFault(cell.taskId) === null && cancelAction(cell.taskId),
   ];
 }
 

@@ -66,3 +66,16 @@ export function action(
   return html`<form method="post" action="${path}"${confirm !== undefined && html` data-confirm="${confirm}"`}>
 <button${label !== undefined && html` aria-label="${label}"`}>${text}</button></form>`;
 }
+
+/** Takes the task off the queue, or stops it. */
+export function cancelAction(taskId: string): Html {
+  return action(`/api/tasks/${encodeURIComponent(taskId)}/cancel`, 'Cancel', {
+    confirm: `Cancel ${taskId}? It leaves the queue; an attempt that runs is stopped and reverted.`,
+    label: `Cancel ${taskId}`,
+  });
+}
+
+/** Works it anew; `text` says how that is called where it stands. */
+export function retryAction(taskId: string, text = 'Retry'): Html {
+  return action(`/api/tasks/${encodeURIComponent(taskId)}/retry`, text, { label: `${text} ${taskId}` });
+}

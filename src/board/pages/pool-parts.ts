@@ -1,9 +1,10 @@
 /** The smaller parts of the live page. */
+import { taskIdFault } from '../../job/names.ts';
 import type { AttemptResult } from '../../job/outcome.ts';
 import type { EndedFacts, PoolFacts, QueueFacts } from '../view/facts.ts';
 import { comingMoment, counted, dollars, duration, type Now, pastMoment, short, whole } from './figures.ts';
 import { type Html, html } from './html.ts';
-import { action } from './layout.ts';
+import { action, retryAction } from './layout.ts';
 import { badge, nothing, outcomeBadge, table, taskName, taskPath, testsInWords } from './words.ts';
 
 /** Figures for a glance, and the switch that stops the whole pool. */
@@ -79,7 +80,7 @@ export function workersPart({ workers }: PoolFacts, now: Now): Html {
 
 export function latestPart({ latest }: PoolFacts, now: Now): Html {
   if (latest.length === 0) return nothing('No task has ended yet.');
-  const columns = ['Task', 'Outcome', 'Ended', 'Attempt', 'Tests', 'Files', 'Tokens', 'Cost', 'Time', 'Kept'];
+  const columns = ['Task', 'Outcome', 'Ended', 'Attempt', 'Tests', 'Files', 'Tokens', 'Cost', 'Time', 'Kept', 'Do'];
   const figures = new Set(['Attempt', 'Files', 'Tokens', 'Cost', 'Time']);
   return table(
     'Tasks that ended last',
@@ -90,8 +91,12 @@ export function latestPart({ latest }: PoolFacts, now: Now): Html {
 }
 
 function latestRow(ended: EndedFacts, now: Now) {
-  const { result } = ended;
-  if (result === null) return [taskName(ended), badge('failed', 'failed'), pastMoment(ended.endedAt, now)];
+  const { taskId, failed, result } = ended;
+  const retry = failed && taskIdFault(taskId) === null && retryAction(taskId);
+  if (result === null) {
+    const state = failed ? badge('failed', 'failed') : badge('committed', 'completed');
+    return [taskName(ended), state, pastMoment(ended.endedAt, now), ...Array.from({ length: 7 }, () => '–'), retry];
+  }
   return [
     taskName(ended),
     outcomeBadge(result.outcome),
@@ -102,7 +107,8 @@ function latestRow(ended: EndedFacts, now: Now) {
     short(result.tokensUsed),
     result.costUsd === undefined ? '–' : dollars(result.costUsd),
     duration(result.metrics.totalMs),
-    result.artifacts === '' ? '–' : keptLinks(ended.taskId, result),
+    result.artifacts === '' ? '–' : keptLinks(taskId, result),
+    retry,
   ];
 }
 

@@ -5,7 +5,7 @@ import type { CellFacts, TaskDetail } from '../view/facts.ts';
 import { attemptSection } from './attempt.ts';
 import { dollars, duration, elapsedSince, type Now, pastMoment, short, size, whole } from './figures.ts';
 import { type Html, html } from './html.ts';
-import { action, page, part } from './layout.ts';
+import { cancelAction, page, part, retryAction } from './layout.ts';
 import { stateBadge } from './tasks-page.ts';
 import { timeline } from './timeline.ts';
 import { badge, nothing, outcomeBadge, table, taskName, taskPath, testsInWords } from './words.ts';
@@ -66,15 +66,11 @@ function factsOf(task: TaskDetail): [string, Html | string][] {
 
 function statePart(task: TaskDetail, now: Now): Html {
   const { taskId, state, outcome, attempt, attempts, waitsFor, fault, cell, tokensUsed, enqueuedAt, endedAt } = task;
-  const path = `/api/tasks/${encodeURIComponent(taskId)}`;
   const isOver = state === 'completed' || state === 'failed';
-  const cancel = action(`${path}/cancel`, 'Cancel', {
-    confirm: `Cancel ${taskId}? It leaves the queue; an attempt that runs is stopped and reverted.`,
-  });
-  const retry = action(`${path}/retry`, state === 'delayed' ? 'Try now' : 'Retry');
+  const retry = retryAction(taskId, state === 'delayed' ? 'Try now' : 'Retry');
   return html`<div class="switch">${stateBadge(state)} ${outcome !== null && outcomeBadge(outcome)}
 <span>attempt ${attempt} of ${attempts}, ${short(tokensUsed)} tokens, enqueued ${pastMoment(enqueuedAt, now)}${endedAt !== null && html`, ended ${pastMoment(endedAt, now)}`}</span>
-${!isOver && cancel}${(state === 'failed' || state === 'delayed') && retry}</div>
+${!isOver && cancelAction(taskId)}${(state === 'failed' || state === 'delayed') && retry}</div>
 ${waitsFor !== null && html`<p>It waits for ${waitsFor}.</p>`}
 ${fault !== null && html`<p class="warning">This job is not one of cellpool’s: ${fault}</p>`}
 ${cell !== null && cellLine(cell, now)}`;

@@ -76,6 +76,8 @@ export interface EndedFacts {
   title: string | null;
   repository: string;
   endedAt: number;
+  /** Whether its job failed, whatever can be read of its end. */
+  failed: boolean;
   /** Of its last attempt; null where a job ended without one that can be read. */
   result: AttemptResult | null;
 }

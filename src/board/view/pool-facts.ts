@@ -65,20 +65,24 @@ export async function readEnded(context: ViewContext, count: number): Promise<En
   if (count <= 0) return [];
   const { completed, failed } = endedKeys(context.prefix);
   const { redis } = context;
-  const found = await Promise.all([completed, failed].map(key => redis.zrevrange(key, 0, count - 1, 'WITHSCORES')));
-  const ids = found
-    .flatMap(pairs => pairs.flatMap((id, at) => (at % 2 === 0 ? [{ id, at: Number(pairs[at + 1]) }] : [])))
+  const listed = async (key: string) => {
+    const pairs = await redis.zrevrange(key, 0, count - 1, 'WITHSCORES');
+    return pairs.flatMap((id, at) => (at % 2 === 0 ? [{ id, at: Number(pairs[at + 1]), failed: key === failed }] : []));
+  };
+  const found = await Promise.all([completed, failed].map(listed));
+  const ended = found
+    .flat()
     .sort((a, b) => b.at - a.at)
     .slice(0, count);
   const jobs = await viewJobs(
     context,
-    ids.map(({ id }) => id),
+    ended.map(({ id }) => id),
   );
-  return jobs.flatMap((job): EndedFacts[] => {
+  return jobs.flatMap((job, index): EndedFacts[] => {
     // Somebody may have put it on the queue anew, or BullMQ forgotten it, since the list was read.
     if (job?.endedAt == null) return [];
     const { taskId, data, result } = job;
     const [title, repository] = [data?.task.title ?? null, data?.repository ?? ''];
-    return [{ taskId, title, repository, endedAt: job.endedAt, result }];
+    return [{ taskId, title, repository, endedAt: job.endedAt, failed: ended[index]?.failed === true, result }];
   });
 }

@@ -162,12 +162,12 @@ test('the latest ended tasks come first, whether they ended well or not', async 
   await pool.end(['two'], 'reverted');
   const [third] = await pool.end(['three'], 'no-changes');
   const { latest } = await readPool(pool, { hours: 0, latest: 2 });
-  expect(latest.map(({ taskId, result }) => [taskId, result?.outcome])).toEqual([
-    ['three', 'no-changes'],
-    ['two', 'reverted'],
+  expect(latest.map(({ taskId, failed, result }) => [taskId, failed, result?.outcome])).toEqual([
+    ['three', false, 'no-changes'],
+    ['two', true, 'reverted'],
   ]);
   expect(latest[0]).toEqual({
-    ...{ taskId: 'three', title: null, repository: '/repo', endedAt: expect.any(Number), result: third },
+    ...{ taskId: 'three', title: null, repository: '/repo', endedAt: expect.any(Number), failed: false, result: third },
   });
 });
 
@@ -177,7 +177,9 @@ test('an ended job that holds nonsense is told with as little as can be read of 
   await pool.redis.hset(pool.queue.toKey('odd'), { data: '{', returnvalue: '"x"' });
   await pool.redis.zadd(endedKeys(pool.prefix).failed, Date.now() + 1_000, 'gone');
   const { latest } = await readPool(pool, { hours: 0, latest: 10 });
-  expect(latest).toEqual([{ taskId: 'odd', title: null, repository: '', endedAt: expect.any(Number), result: null }]);
+  expect(latest).toEqual([
+    { taskId: 'odd', title: null, repository: '', endedAt: expect.any(Number), failed: false, result: null },
+  ]);
 });
 
 test('only as many jobs are read as are told of, however many have ended', async () => {

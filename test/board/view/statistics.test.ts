@@ -23,7 +23,7 @@ test('without an attempt there is no share, instead of none or all', () => {
 
 test('durations are those of the last attempts that had a cell', () => {
   const latest = [100, 200, 300, 0].map((totalMs, index) => ({
-    ...{ taskId: `t-${index}`, title: null, repository: '/r', endedAt: 1 },
+    ...{ taskId: `t-${index}`, title: null, repository: '/r', endedAt: 1, failed: false },
     result: {
       ...resultOf(`t-${index}`, 'committed'),
       metrics: { spawnMs: 0, executionMs: 0, teardownMs: 0, totalMs },
