@@ -2,6 +2,7 @@
 import type { Redis } from 'ioredis';
 import { CellpoolError, messageOf } from '../errors.ts';
 import { TooLate, within } from '../os/within.ts';
+import { isAway } from '../redis/redis-away.ts';
 import type { ViewContext } from './view/context.ts';
 import type { PoolFacts, TaskDetail } from './view/facts.ts';
 import { type PoolOptions, readPool } from './view/pool-facts.ts';
@@ -49,16 +50,13 @@ export class Readings {
   }
 }
 
-/** What ioredis says when the connection is gone, and Redis when it has not loaded its data yet. */
-const AWAY = /Connection is closed|Stream isn't writeable|ECONN|EPIPE|ETIMEDOUT|max retries per request|LOADING/;
-
 /** @throws {CellpoolError} `REDIS_UNAVAILABLE` when that is the cause, and whatever else `read` throws */
 async function fromRedis<T>(redis: Redis, read: () => Promise<T>): Promise<T> {
   try {
     return await within(READ_MS, undefined, read);
   } catch (error) {
-    const isAway = error instanceof TooLate || redis.status !== 'ready' || AWAY.test(messageOf(error));
-    if (error instanceof CellpoolError || !isAway) throw error;
+    const isGone = error instanceof TooLate || redis.status !== 'ready' || isAway(error);
+    if (error instanceof CellpoolError || !isGone) throw error;
     // No `cause`: errors of ioredis carry the arguments of their command.
     throw new CellpoolError('REDIS_UNAVAILABLE', 'Redis does not answer.', { facts: { reason: messageOf(error) } });
   }

@@ -3,7 +3,7 @@ import type { ViewContext } from '../board/view/context.ts';
 import type { Settings } from '../config.ts';
 import { CellpoolError } from '../errors.ts';
 import { openQueue } from '../job/queue.ts';
-import { unavailable } from '../producer/redis-away.ts';
+import { unavailable } from '../redis/redis-away.ts';
 import { withRedis } from './connected.ts';
 import { interruptible } from './interrupts.ts';
 import type { CommonFlags } from './options.ts';

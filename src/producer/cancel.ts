@@ -13,8 +13,8 @@ import { checkRedis } from '../redis/connection.ts';
 import { Control } from '../redis/control.ts';
 import { Dependencies } from '../redis/dependencies.ts';
 import { taskKeys } from '../redis/keys.ts';
+import { unavailable } from '../redis/redis-away.ts';
 import { Script } from '../redis/script.ts';
-import { unavailable } from './redis-away.ts';
 import { idFaults } from './task-ids.ts';
 
 export interface Cancelled {

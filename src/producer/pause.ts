@@ -1,7 +1,7 @@
 /** Keeps all workers from beginning attempts, and lets them begin again. */
 import type { TaskQueue } from '../job/queue.ts';
 import type { Cooldowns } from '../redis/cooldown.ts';
-import { unavailable } from './redis-away.ts';
+import { unavailable } from '../redis/redis-away.ts';
 
 export interface Resumed {
   /** Whether it was paused before. */

@@ -14,9 +14,9 @@ import { faultsOf, type Task } from '../job/task.ts';
 import type { Tracing } from '../observe/tracing.ts';
 import { checkRedis } from '../redis/connection.ts';
 import { Dependencies } from '../redis/dependencies.ts';
+import { unavailable } from '../redis/redis-away.ts';
 import { addJobs, type NewJob } from './add-jobs.ts';
 import { checkDependencies, dependenciesOf, type WantedJob } from './check-dependencies.ts';
-import { unavailable } from './redis-away.ts';
 import type { PlacedTask } from './tasks-file.ts';
 
 export interface Enqueued {

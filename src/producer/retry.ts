@@ -12,8 +12,8 @@ import { checkRedis } from '../redis/connection.ts';
 import { Control } from '../redis/control.ts';
 import { FairShare } from '../redis/fair-share.ts';
 import { DEFAULT_PREFIX } from '../redis/keys.ts';
+import { unavailable } from '../redis/redis-away.ts';
 import { Script } from '../redis/script.ts';
-import { unavailable } from './redis-away.ts';
 import { idFaults } from './task-ids.ts';
 
 export interface Retried {

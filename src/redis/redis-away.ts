@@ -5,12 +5,16 @@ import { asCellpoolError, CellpoolError, messageOf } from '../errors.ts';
 const AWAY =
   /Connection is closed|Stream isn't writeable|ECONN|EPIPE|ETIMEDOUT|max retries per request|READONLY|OOM|MISCONF|LOADING/;
 
+/** Whether that is what `error` comes from. */
+export function isAway(error: unknown): boolean {
+  return AWAY.test(reasonOf(error));
+}
+
 /** `REDIS_UNAVAILABLE` when that is what `error` comes from; `what` did not happen, `hint` says what to do. */
 export function unavailable(error: unknown, what: string, hint: string): CellpoolError {
   if (error instanceof CellpoolError) return error;
-  const reason = reasonOf(error);
-  if (!AWAY.test(reason)) return asCellpoolError(error);
-  return new CellpoolError('REDIS_UNAVAILABLE', `${what}: ${reason}`, { hint });
+  if (!isAway(error)) return asCellpoolError(error);
+  return new CellpoolError('REDIS_UNAVAILABLE', `${what}: ${reasonOf(error)}`, { hint });
 }
 
 /** A refused transaction names its own end only; why it was refused stands in the errors of its commands. */
