@@ -14,6 +14,8 @@ export interface LiveStreamsOptions {
   everyMs?: number;
   /** Streams at once. */
   most?: number;
+  /** Told of what the board itself failed with. */
+  say?: (message: string) => void;
 }
 
 export class LiveStreams {
@@ -22,10 +24,17 @@ export class LiveStreams {
   readonly #heartbeat: NodeJS.Timeout;
   readonly #everyMs: number | undefined;
   readonly #most: number;
+  readonly #say: (message: string) => void;
 
-  constructor({ heartbeatMs = HEARTBEAT_MS, everyMs, most = STREAMS_MAX }: LiveStreamsOptions = {}) {
+  constructor({
+    heartbeatMs = HEARTBEAT_MS,
+    everyMs,
+    most = STREAMS_MAX,
+    say = () => undefined,
+  }: LiveStreamsOptions = {}) {
     this.#everyMs = everyMs;
     this.#most = most;
+    this.#say = say;
     this.#heartbeat = setInterval(() => {
       for (const send of [...this.#open.values()]) send('event: beat\ndata: {}\n\n');
     }, heartbeatMs);
@@ -97,6 +106,7 @@ export class LiveStreams {
     const topic = new LiveTopic({
       read,
       ...(this.#everyMs === undefined ? {} : { everyMs: this.#everyMs }),
+      onFault: reason => this.#say(`The board failed at reading for its live pages (${name}): ${reason}`),
       onIdle: () => this.#topics.delete(name),
     });
     this.#topics.set(name, topic);

@@ -2,7 +2,7 @@
  * What listeners are kept up to date with. One reader serves all listeners of a topic: it reads while somebody listens,
  * at most once a second, and tells only what has changed since it was told last.
  */
-import { messageOf } from '../errors.ts';
+import { CellpoolError, messageOf } from '../errors.ts';
 
 /** Parts of a page by the id of the element they stand in, each the HTML of its content. */
 export type Parts = Readonly<Record<string, string>>;
@@ -15,6 +15,8 @@ export interface LiveOptions {
   read: () => Promise<{ at: number; parts: Parts }>;
   /** Milliseconds from one reading to the next, at least. */
   everyMs?: number;
+  /** Told of what it failed with, when that is not Redis being away; of the same again only once it was well between. */
+  onFault?: (reason: string) => void;
   /** Called when nobody listens any more. */
   onIdle?: () => void;
 }
@@ -24,18 +26,21 @@ type Listener = (message: LiveMessage) => void;
 export const EVERY_MS = 1_000;
 /** A reading that takes long is followed by a pause of so many times its length, for the sake of Redis. */
 const PAUSE_FACTOR = 3;
+/** What pages are told of a fault of our own, whose words are not for them. */
+const FAILED = 'The board has failed at reading this; it has said on its own output why.';
 
 export class LiveTopic {
   readonly #options: Required<LiveOptions>;
   readonly #listeners = new Set<Listener>();
   #known: { at: number; parts: Parts } | null = null;
   #away: string | null = null;
+  #fault: string | null = null;
   #timer: NodeJS.Timeout | null = null;
   #isReading = false;
   #readings = 0;
 
   constructor(options: LiveOptions) {
-    this.#options = { everyMs: EVERY_MS, onIdle: () => undefined, ...options };
+    this.#options = { everyMs: EVERY_MS, onFault: () => undefined, onIdle: () => undefined, ...options };
   }
 
   get listeners(): number {
@@ -68,7 +73,7 @@ export class LiveTopic {
     try {
       this.#tell(await this.#options.read());
     } catch (error) {
-      this.#tellAway(messageOf(error));
+      this.#tellAway(this.#reasonOf(error));
     }
     this.#isReading = false;
     if (this.#listeners.size === 0) return this.#rest();
@@ -82,12 +87,21 @@ export class LiveTopic {
     const wasAway = this.#away !== null;
     this.#known = { at, parts };
     this.#away = null;
+    this.#fault = null;
     // Also when nothing has changed but that it can be read again.
     if (changed.length > 0 || wasAway) this.#send({ kind: 'parts', at, parts: Object.fromEntries(changed) });
   }
 
+  #reasonOf(error: unknown): string {
+    if (error instanceof CellpoolError && error.code === 'REDIS_UNAVAILABLE') return error.message;
+    const fault = messageOf(error);
+    if (fault !== this.#fault) this.#options.onFault(fault);
+    this.#fault = fault;
+    return FAILED;
+  }
+
   #tellAway(reason: string): void {
-    if (this.#away !== null) return;
+    if (reason === this.#away) return;
     this.#away = reason;
     this.#send({ kind: 'away', reason });
   }
@@ -103,5 +117,6 @@ export class LiveTopic {
     this.#timer = null;
     this.#known = null;
     this.#away = null;
+    this.#fault = null;
   }
 }

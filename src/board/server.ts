@@ -13,7 +13,7 @@ export interface BoardOptions extends BoardParts {
   port: number;
   /** As `accessOf` gives them for this host; null: who reaches it may use it. */
   credentials: Credentials | null;
-  live?: LiveStreamsOptions;
+  live?: Omit<LiveStreamsOptions, 'say'>;
 }
 
 export interface RunningBoard {
@@ -29,8 +29,8 @@ const IDLE_MS = 20;
 
 /** @throws {CellpoolError} `CANNOT_LISTEN` */
 export async function startBoard(options: BoardOptions): Promise<RunningBoard> {
-  const { host, port, credentials, live } = options;
-  const streams = new LiveStreams(live);
+  const { host, port, credentials, live, say } = options;
+  const streams = new LiveStreams({ ...live, say });
   const app = boardApp(options, streams, { host, credentials });
   // Without options of another protocol it is one of HTTP/1.1.
   const server = createAdaptorServer({ fetch: app.fetch, overrideGlobalObjects: false }) as Server;

@@ -106,6 +106,17 @@ test('a listener that reads nothing is let go, so that nothing piles up for it',
   expect(streams.state.topics).toEqual([]);
 });
 
+test('what the reading fails with is said by the board, with what it was read for', async () => {
+  const said: string[] = [];
+  const streams = new LiveStreams({ everyMs: 1, say: message => said.push(message) });
+  onTestFinished(() => streams.close());
+  streams.open('pool', async () => {
+    throw new TypeError('a fault of ours');
+  });
+  await until(() => (streams.state.topics[0]?.readings ?? 0) > 3);
+  expect(said).toEqual(['The board failed at reading for its live pages (pool): a fault of ours']);
+});
+
 test('more streams than there may be are refused, and one that goes makes room', async () => {
   const board = await openBoard(server, { live: { everyMs: 20, most: 1 } });
   const one = await openEvents(`${board.url}/events`);

@@ -1,16 +1,18 @@
 /** One reader for all listeners. What is read is made by the test: it is to change, and to fail, when the test says. */
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { type LiveMessage, LiveTopic } from '../../src/board/live.ts';
+import { CellpoolError } from '../../src/errors.ts';
 
 /** A topic whose parts the test sets, and listeners that keep what they are told. */
 function topicOf(first: Record<string, string>) {
-  const site = { parts: first, error: null as Error | null, idle: 0 };
+  const site = { parts: first, error: null as Error | null, idle: 0, faults: [] as string[] };
   const topic = new LiveTopic({
     read: async () => {
       if (site.error !== null) throw site.error;
       return { at: 1, parts: site.parts };
     },
     everyMs: 5,
+    onFault: reason => site.faults.push(reason),
     onIdle: () => {
       site.idle += 1;
     },
@@ -78,7 +80,7 @@ test('trouble is told once, to those who come later too, and its end with whatev
   const { site, topic, listen } = topicOf({ a: '1' });
   const first = listen();
   await read(topic);
-  site.error = new Error('Redis does not answer.');
+  site.error = new CellpoolError('REDIS_UNAVAILABLE', 'Redis does not answer.');
   await read(topic, 4);
   const away = { kind: 'away', reason: 'Redis does not answer.' };
   expect(first.told).toEqual([parts({ a: '1' }), away]);
@@ -87,4 +89,24 @@ test('trouble is told once, to those who come later too, and its end with whatev
   site.error = null;
   await read(topic);
   expect(first.told.slice(2)).toEqual([parts({})]);
+  expect(site.faults).toEqual([]);
+});
+
+test('a fault of our own is told once where we are heard, and in words that are not its own to listeners', async () => {
+  const { site, topic, listen } = topicOf({ a: '1' });
+  const { told } = listen();
+  await read(topic);
+  site.error = new TypeError("Cannot read properties of undefined (reading 'id')");
+  await read(topic, 4);
+  expect(site.faults).toEqual([site.error.message]);
+  expect(told.slice(1)).toEqual([{ kind: 'away', reason: expect.stringContaining('on its own output') }]);
+  // What pages show is to be the reason that holds now.
+  site.error = new CellpoolError('REDIS_UNAVAILABLE', 'Redis does not answer.');
+  await read(topic, 4);
+  expect(told.slice(2)).toEqual([{ kind: 'away', reason: 'Redis does not answer.' }]);
+  site.error = null;
+  await read(topic);
+  site.error = new TypeError('another');
+  await read(topic);
+  expect(site.faults.slice(1)).toEqual(['another']);
 });

@@ -98,3 +98,14 @@ test('no job is added, changed or put elsewhere from there, and no queue emptied
   expect(await queue.getJob('evil')).toBeUndefined();
   expect(await queue.getJobCounts()).toMatchObject({ waiting: 1, delayed: 1, prioritized: 0 });
 });
+
+test('what it cannot read is told on the output of the board, and not to whoever asks', async () => {
+  const board = await openBoard(server);
+  await addJob(board.queue, jobOf('broken'));
+  await board.redis.hset(board.queue.toKey('broken'), 'data', '{"half":');
+  const response = await board.get('/queues/api/queues?activeQueue=tasks&status=waiting&page=1');
+  expect(response.status).toBe(500);
+  expect(await response.text()).not.toContain('JSON');
+  expect(board.said).toEqual([expect.stringMatching(/Bull Board cannot read what is on the queue.*It said: .*JSON/)]);
+  expect(board.said[0]?.length).toBeLessThan(600);
+});

@@ -37,7 +37,7 @@ export interface TestBoard {
 export interface TestBoardOptions {
   credentials?: Credentials | null;
   host?: string;
-  live?: LiveStreamsOptions;
+  live?: Omit<LiveStreamsOptions, 'say'>;
 }
 
 /** Closed, and its folder removed, when the test ends. */

@@ -12,6 +12,8 @@ import { taskPath } from '../pages/words.ts';
 import type { Env } from './parts.ts';
 
 const BASE = '/queues';
+/** Characters of what Bull Board says of an error of its own; they are told on the board's output, and to no page. */
+const SAID_MAX = 300;
 
 /** Its buttons that do what the commands do: those know of budgets, marks, shares, dependants and cool-downs. */
 const INSTEAD = { retry: 'retry', promote: 'retry', clean: 'cancel' } as const;
@@ -56,13 +58,17 @@ const tidied =
       if (!isThere()) throw new CellpoolError('REDIS_UNAVAILABLE', 'Redis does not answer.');
       throw new CellpoolError(
         'INTERNAL',
-        'Bull Board cannot read what is on the queue; the list of tasks can (/tasks).',
+        `Bull Board cannot read what is on the queue; the list of tasks can (/tasks). It said: ${await beginningOf(c.res)}`,
       );
     }
     if (!c.res.headers.get('content-type')?.startsWith('text/html')) return;
     const page = (await c.res.text()).replace(/<link[^>]* href="https:[^>]*>/g, '');
     c.res = new Response(page, { status: c.res.status, headers: c.res.headers });
   };
+
+async function beginningOf(response: Response): Promise<string> {
+  return (await response.text()).slice(0, SAID_MAX);
+}
 
 const ADAPTER = {
   // A task that ended well is worked anew by `cellpool enqueue --again` alone. Bull Board's types leave this key out.
