@@ -143,6 +143,28 @@ test('tasks are listed by state, a page at a time, and found by their id', async
   expect((await board.get('/tasks?after=nonsense')).status).toBe(400);
 });
 
+test('a program that asks for a list of tasks wrongly is told all that is wrong, and gets no other list', async () => {
+  const board = await openBoard(server);
+  await addJob(board.queue, jobOf('waits'));
+  const wrong = await board.get('/api/tasks?state=failed,runing,&limit=abc&after=nonsense');
+  expect(wrong.status).toBe(400);
+  const { error } = (await wrong.json()) as { error: string };
+  expect(error.split('\n')).toEqual([
+    'state: knows running, waiting, delayed, completed, failed, not "runing"',
+    'state: knows running, waiting, delayed, completed, failed, not ""',
+    'limit: is a whole number from 1 to 500, not "abc"',
+    'after: is not the end of a page',
+  ]);
+  for (const limit of ['0', '501', '-1', '1.5', '1e2', '%20']) {
+    expect([limit, (await board.get(`/api/tasks?limit=${limit}`)).status]).toEqual([limit, 400]);
+  }
+  for (const query of ['', '?state=&limit=', '?state=waiting,failed&limit=500']) {
+    const { tasks } = (await (await board.get(`/api/tasks${query}`)).json()) as { tasks: { taskId: string }[] };
+    expect([query, tasks.map(({ taskId }) => taskId)]).toEqual([query, ['waits']]);
+  }
+  expect(board.said).toEqual([]);
+});
+
 test('Prometheus is told of the pool', async () => {
   const board = await openBoard(server);
   await addJob(board.queue, jobOf('waits'));
@@ -162,7 +184,7 @@ test.each([
   ['/events?task=nobody', 404],
   ['/assets/nothing', 404],
   ['/assets/..%2fboard.js', 404],
-  ['/api/tasks?state=nonsense', 404],
+  ['/api/tasks?state=nonsense', 400],
 ])('%s answers %i in a short text', async (path, status) => {
   const board = await openBoard(server);
   const response = await board.get(path);

@@ -1,11 +1,12 @@
 /** The facts as JSON, the files of attempts as they are, and the actions. */
 import { type Context, Hono } from 'hono';
+import { type Fault, InvalidInput } from '../../errors.ts';
 import { taskIdFault } from '../../job/names.ts';
 import type { ActionAnswer } from '../actions.ts';
 import { taskPath } from '../pages/words.ts';
 import { readAttemptFiles } from '../task-files.ts';
 import { placeOf, readArtifact } from '../view/artifact-file.ts';
-import { LISTED_STATES } from '../view/task-list.ts';
+import { afterFaults, LIMIT_MAX, LISTED_STATES, type ListOptions } from '../view/task-list.ts';
 import { attemptOf, type Env, NotThere, type RouteParts, taskOf } from './parts.ts';
 
 const LIMIT = 100;
@@ -18,15 +19,7 @@ export function apiRoutes({ readings, site, actions }: RouteParts): Hono<Env> {
   const app = new Hono<Env>();
   app.get('/api/pool', async c => c.json(await readings.pool()));
 
-  app.get('/api/tasks', async c => {
-    const { state = '', limit = '', after } = c.req.query();
-    const wanted = new Set(state.split(','));
-    const listed = LISTED_STATES.filter(one => wanted.has(one));
-    if (state !== '' && listed.length === 0) throw new NotThere(`A state is one of ${LISTED_STATES.join(', ')}.`);
-    const states = listed.length === 0 ? {} : { states: listed };
-    const count = /^\d{1,6}$/.test(limit) ? Number(limit) : LIMIT;
-    return c.json(await readings.tasks({ ...states, limit: count, after }));
-  });
+  app.get('/api/tasks', async c => c.json(await readings.tasks(wantedOf(c.req.query()))));
 
   app.get('/api/tasks/:id', async c => c.json(await taskOf(c, readings)));
 
@@ -60,6 +53,26 @@ export function apiRoutes({ readings, site, actions }: RouteParts): Hono<Env> {
   app.post('/api/pause', async c => answer(c, await actions.pause(), '/'));
   app.post('/api/resume', async c => answer(c, await actions.resume(), '/'));
   return app;
+}
+
+/** What is left out or empty is as usual. @throws {InvalidInput} with all that is wrong */
+function wantedOf({ state = '', limit = '', after }: Record<string, string>): ListOptions {
+  const names = state === '' ? [] : state.split(',');
+  const count = limit === '' ? LIMIT : /^\d{1,6}$/.test(limit) ? Number(limit) : 0;
+  const faults: Fault[] = names
+    .filter(name => !LISTED_STATES.some(one => one === name))
+    .map(name => ({ where: 'state', what: `knows ${LISTED_STATES.join(', ')}, not ${inQuotes(name)}` }));
+  if (count < 1 || count > LIMIT_MAX) {
+    faults.push({ where: 'limit', what: `is a whole number from 1 to ${LIMIT_MAX}, not ${inQuotes(limit)}` });
+  }
+  faults.push(...afterFaults(after));
+  if (faults.length > 0) throw new InvalidInput(faults);
+  const states = names.length === 0 ? {} : { states: LISTED_STATES.filter(one => names.includes(one)) };
+  return { ...states, limit: count, after };
+}
+
+function inQuotes(text: string): string {
+  return JSON.stringify(text.slice(0, 40));
 }
 
 async function act(c: Context<Env>, action: (taskId: string) => Promise<ActionAnswer>): Promise<Response> {

@@ -3,7 +3,7 @@
  * wait for something, then the ended ones, latest first. Only the jobs of the page are read.
  */
 import type { JobType } from 'bullmq';
-import { InvalidInput } from '../../errors.ts';
+import { type Fault, InvalidInput } from '../../errors.ts';
 import { endedKeys } from '../../redis/keys.ts';
 import { pipelined } from '../../redis/pipelined.ts';
 import type { ViewContext } from './context.ts';
@@ -17,7 +17,7 @@ export type ListedState = (typeof LISTED_STATES)[number];
 export interface ListOptions {
   /** Left out: all. */
   states?: readonly ListedState[];
-  /** Tasks on the page, from 1 to 500. */
+  /** Tasks on the page, from 1 to `LIMIT_MAX`. */
   limit: number;
   /** `next` of the page before. */
   after?: string | undefined;
@@ -29,7 +29,7 @@ export interface TaskPage {
   next: string | null;
 }
 
-const LIMIT_MAX = 500;
+export const LIMIT_MAX = 500;
 
 interface Entry {
   id: string;
@@ -52,6 +52,7 @@ type Part = (typeof PARTS)[number];
 export async function listTasks(context: ViewContext, { states, limit, after }: ListOptions): Promise<TaskPage> {
   const wanted = new Set<ListedState>(states ?? LISTED_STATES);
   const place = after === undefined ? null : placeOf(after);
+  if (after !== undefined && place === null) throw new InvalidInput([NO_MARK]);
   const size = Math.min(Math.max(1, Math.floor(limit)), LIMIT_MAX);
   const found: Entry[] = [];
   for (const part of PARTS.slice(place === null ? 0 : PARTS.indexOf(place.part))) {
@@ -140,9 +141,15 @@ function compareBytes(a: string, b: string): number {
   return Buffer.compare(Buffer.from(a), Buffer.from(b));
 }
 
-function placeOf(after: string): Place {
+const NO_MARK: Fault = { where: 'after', what: 'is not the end of a page' };
+
+/** For whoever tells all that is wrong at once. */
+export function afterFaults(after: string | undefined): readonly Fault[] {
+  return after === undefined || placeOf(after) !== null ? [] : [NO_MARK];
+}
+
+function placeOf(after: string): Place | null {
   const [, name, offset, id = ''] = /^([a-z]+)\.(\d{1,15})\.(.*)$/s.exec(after) ?? [];
   const part = PARTS.find(one => one === name);
-  if (part === undefined) throw new InvalidInput([{ where: 'after', what: 'is not the end of a page' }]);
-  return { part, offset: Number(offset), id };
+  return part === undefined ? null : { part, offset: Number(offset), id };
 }
