@@ -14,7 +14,7 @@ import { apiRoutes } from './routes/api.ts';
 import { pageRoutes } from './routes/pages.ts';
 import { type Env, NotThere } from './routes/parts.ts';
 import { queueRoutes } from './routes/queues.ts';
-import type { Site } from './task-files.ts';
+import type { Site } from './view/artifact-file.ts';
 import type { ViewContext } from './view/context.ts';
 
 export interface BoardParts {

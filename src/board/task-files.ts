@@ -2,15 +2,8 @@
 import pLimit from 'p-limit';
 import type { AttemptResult } from '../job/outcome.ts';
 import { ARTIFACTS } from '../observe/artifacts.ts';
-import { listArtifacts, placeOf, readArtifact } from './view/artifact-file.ts';
+import { listArtifacts, locate, READ_MAX, readArtifact, type Site } from './view/artifact-file.ts';
 import { readTranscript, type Transcript } from './view/transcript.ts';
-
-/** Where the board itself is. */
-export interface Site {
-  /** The state folder. */
-  home: string;
-  host: string;
-}
 
 export interface TextPart {
   text: string;
@@ -35,7 +28,6 @@ export type AttemptFiles =
     };
 
 const MIB = 1024 * 1024;
-const TRANSCRIPT_MAX = 16 * MIB;
 const DIFF_MAX = MIB;
 /** Its end, where a test log says what failed. */
 const LOG_MAX = MIB / 4;
@@ -48,16 +40,16 @@ export function readAttemptFiles(site: Site, result: AttemptResult): Promise<Att
   return reading(() => filesOf(site, result));
 }
 
-async function filesOf({ home, host }: Site, result: AttemptResult): Promise<AttemptFiles> {
+async function filesOf(site: Site, result: AttemptResult): Promise<AttemptFiles> {
   const { artifacts: folder } = result;
   if (folder === '') return { kind: 'none' };
-  if (result.host !== undefined && result.host !== host) return { kind: 'elsewhere', host: result.host, folder };
-  const place = placeOf(home, result.taskId, folder);
-  if (place === null) return { kind: 'elsewhere', host: null, folder };
+  const located = await locate(site, result.taskId, result);
+  if (located.kind !== 'here') return { ...located, folder };
+  const { place } = located;
   const files = await listArtifacts(place);
   if (files.length === 0) return { kind: 'gone', folder };
   const [transcript, diff, testLog] = await Promise.all([
-    readArtifact(place, ARTIFACTS.transcript, { most: TRANSCRIPT_MAX }),
+    readArtifact(place, ARTIFACTS.transcript, { most: READ_MAX }),
     readArtifact(place, ARTIFACTS.diff, { most: DIFF_MAX }),
     readArtifact(place, ARTIFACTS.testLog, { from: 'end', most: LOG_MAX }),
   ]);

@@ -1,6 +1,6 @@
 /** Prints the artifacts of an attempt: the transcript rendered, everything else as it is. */
 import { StringDecoder } from 'node:string_decoder';
-import { type AttemptPlace, readArtifact } from '../board/view/artifact-file.ts';
+import { type AttemptPlace, READ_MAX, readArtifact } from '../board/view/artifact-file.ts';
 import { readTranscript } from '../board/view/transcript.ts';
 import { ARTIFACTS } from '../observe/artifacts.ts';
 import { transcriptInWords } from './transcript-words.ts';
@@ -16,9 +16,6 @@ export const FILES = {
   diff: ARTIFACTS.diff,
 } as const;
 export type FileFlag = keyof typeof FILES;
-
-/** A transcript is read as a whole; a longer one is told as one that cannot be read. */
-const TRANSCRIPT_MAX = 16 * 1024 * 1024;
 
 /** Prints a file of one attempt, and what is added to it later with every further call. */
 export class ArtifactOutput {
@@ -46,7 +43,7 @@ export class ArtifactOutput {
   /** It is there whole or not at all. */
   async #transcript(heading: () => void): Promise<boolean> {
     if (this.#from > 0) return false;
-    const part = await readArtifact(this.#place, FILES.transcript, { most: TRANSCRIPT_MAX });
+    const part = await readArtifact(this.#place, FILES.transcript, { most: READ_MAX });
     if (part === null || part.size === 0) return false;
     this.#from = part.size;
     const transcript = readTranscript(part.bytes.toString('utf8'));

@@ -1,12 +1,12 @@
 /** Follows one task: its stages on stderr, and what its attempts print on stdout as it comes. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { AttemptPlace } from '../board/view/artifact-file.ts';
+import { type AttemptPlace, locate, type Site } from '../board/view/artifact-file.ts';
 import type { ViewContext } from '../board/view/context.ts';
 import type { TaskDetail } from '../board/view/facts.ts';
 import { readTask } from '../board/view/task-facts.ts';
 import { endedWell } from '../job/outcome.ts';
 import { ArtifactOutput, type FileFlag } from './artifact-output.ts';
-import { locate, type Site } from './attempt-place.ts';
+import { absentInWords } from './attempt-place.ts';
 import { say } from './outputs.ts';
 import { noSuchTask } from './viewing.ts';
 import { duration, printable, reason } from './words.ts';
@@ -85,9 +85,9 @@ export class LogFollower {
     const { attempt, artifacts } = recorded;
     let known = this.#outputs.get(artifacts);
     if (known === undefined) {
-      const { place, elsewhere } = await locate(this.#site, this.#task.taskId, recorded);
-      if (place === null) this.#say(`attempt ${attempt}: ${elsewhere}`);
-      known = { outputs: place === null ? [] : this.#outputsOf(place), isOver: false };
+      const located = await locate(this.#site, this.#task.taskId, recorded);
+      if (located.kind !== 'here') this.#say(`attempt ${attempt}: ${absentInWords(located, artifacts)}`);
+      known = { outputs: located.kind === 'here' ? this.#outputsOf(located.place) : [], isOver: false };
       this.#outputs.set(artifacts, known);
     }
     if (known.isOver) return;

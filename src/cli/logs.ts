@@ -1,11 +1,11 @@
 /** `cellpool logs`: what an attempt has left, and with `-f` what is going on until the task has ended. */
-import { type AttemptPlace, placesOf } from '../board/view/artifact-file.ts';
+import { type AttemptPlace, locate, placesOf, type Site } from '../board/view/artifact-file.ts';
 import type { TaskDetail } from '../board/view/facts.ts';
 import { readTask } from '../board/view/task-facts.ts';
 import { CellpoolError, InvalidInput } from '../errors.ts';
 import { idFaults } from '../producer/task-ids.ts';
 import { ArtifactOutput, FILES, type FileFlag } from './artifact-output.ts';
-import { locate, type Site } from './attempt-place.ts';
+import { absentInWords } from './attempt-place.ts';
 import { allOf, countOf, oneOf, refuse } from './faults.ts';
 import { LogFollower } from './log-follower.ts';
 import { settingsOf } from './settings-of.ts';
@@ -57,8 +57,9 @@ async function findAttempt(
     const number = found.attempt;
     if (found.artifacts === '') throw nothing(`attempt ${number} of ${taskId} had no cell, and has left nothing`, task);
     const located = await locate(site, taskId, found);
-    if (located.place !== null) return { number, place: located.place };
-    throw new CellpoolError('NO_SUCH_ARTIFACT', `attempt ${number} of ${taskId}: ${located.elsewhere}`, {
+    if (located.kind === 'here') return { number, place: located.place };
+    const why = absentInWords(located, found.artifacts);
+    throw new CellpoolError('NO_SUCH_ARTIFACT', `attempt ${number} of ${taskId}: ${why}`, {
       hint: 'Read it there; --home names another state folder of this machine.',
     });
   }

@@ -1,10 +1,10 @@
 /** `cellpool show`: all of one task. */
-import { listArtifacts, readArtifact } from '../board/view/artifact-file.ts';
+import { listArtifacts, locate, readArtifact, type Site } from '../board/view/artifact-file.ts';
 import { readTask } from '../board/view/task-facts.ts';
 import type { AttemptResult } from '../job/outcome.ts';
 import { ARTIFACTS } from '../observe/artifacts.ts';
 import { idFaults } from '../producer/task-ids.ts';
-import { locate, type Site } from './attempt-place.ts';
+import { absentInWords } from './attempt-place.ts';
 import { allOf, refuse } from './faults.ts';
 import { settingsOf } from './settings-of.ts';
 import { type KeptFiles, NOTHING_KEPT, taskInWords } from './task-words.ts';
@@ -33,8 +33,9 @@ const TAIL = { from: 'end', most: 16_384 } as const;
 
 async function keptOf(site: Site, taskId: string, result: AttemptResult): Promise<KeptFiles> {
   if (result.artifacts === '') return NOTHING_KEPT;
-  const { place, elsewhere } = await locate(site, taskId, result);
-  if (place === null) return { ...NOTHING_KEPT, elsewhere };
+  const located = await locate(site, taskId, result);
+  if (located.kind !== 'here') return { ...NOTHING_KEPT, elsewhere: absentInWords(located, result.artifacts) };
+  const { place } = located;
   const log = result.tests?.passed === false ? await readArtifact(place, ARTIFACTS.testLog, TAIL) : null;
   return { files: await listArtifacts(place), elsewhere: null, testTail: log?.bytes.toString('utf8') ?? '' };
 }

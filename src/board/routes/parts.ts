@@ -5,7 +5,7 @@ import type { AttemptResult } from '../../job/outcome.ts';
 import type { BoardActions } from '../actions.ts';
 import type { LiveStreams } from '../live-streams.ts';
 import type { Readings } from '../readings.ts';
-import type { Site } from '../task-files.ts';
+import type { Site } from '../view/artifact-file.ts';
 import type { TaskDetail } from '../view/facts.ts';
 
 export type Env = { Bindings: HttpBindings };

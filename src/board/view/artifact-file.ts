@@ -21,6 +21,20 @@ export interface AttemptPlace {
   name: string;
 }
 
+/** Where somebody looks from. */
+export interface Site {
+  /** The state folder. */
+  home: string;
+  host: string;
+}
+
+export type Located =
+  | { kind: 'here'; place: AttemptPlace }
+  /** It was here, and has been removed. */
+  | { kind: 'gone' }
+  /** `host` null: on this one, in another state folder. */
+  | { kind: 'elsewhere'; host: string | null };
+
 /** A part of a file. */
 export interface ArtifactPart {
   bytes: Buffer;
@@ -33,11 +47,12 @@ export interface ArtifactPart {
 export interface PartWanted {
   /** The byte to begin at; `end`: the last `most` bytes. Left out: 0. */
   from?: number | 'end';
-  /** Bytes; at most 16 MiB are read at once. Left out: 1 MiB. */
+  /** Bytes; at most `READ_MAX` are read at once. Left out: 1 MiB. */
   most?: number;
 }
 
-const MOST = 16 * 1024 * 1024;
+/** The most that is read at once, and so of what is read as a whole: a longer transcript cannot be told. */
+export const READ_MAX = 16 * 1024 * 1024;
 const USUAL = 1024 * 1024;
 
 /** `<attempt>-<8 hex digits>`, as workers name them. */
@@ -53,6 +68,21 @@ export function placeOf(home: string, taskId: string, recorded: string): Attempt
 /** Whether the attempt's folder is there: another machine may call its state folder by the same path. */
 export async function isHere({ home, taskId, name }: AttemptPlace): Promise<boolean> {
   return (await lstat(folderOf(home, { taskId, name })).catch(orNull))?.isDirectory() === true;
+}
+
+/**
+ * Where the artifacts of an attempt are. `artifacts` is the folder as it was recorded, `host` the one that recorded it:
+ * what lies here counts before it, as hosts may share a state folder.
+ */
+export async function locate(
+  { home, host }: Site,
+  taskId: string,
+  recorded: { artifacts: string; host?: string | undefined },
+): Promise<Located> {
+  const place = placeOf(home, taskId, recorded.artifacts);
+  if (place !== null && (await isHere(place))) return { kind: 'here', place };
+  if (recorded.host !== undefined && recorded.host !== host) return { kind: 'elsewhere', host: recorded.host };
+  return place === null ? { kind: 'elsewhere', host: null } : { kind: 'gone' };
 }
 
 /** The attempts of a task that left something here, those that did not count too; the latest one last. */
@@ -101,7 +131,7 @@ export async function readArtifact(
     const opened = await handle.stat();
     if (!opened.isFile() || !(await isAt(path, opened))) return null;
     const { size } = opened;
-    const length = Math.min(most, MOST);
+    const length = Math.min(most, READ_MAX);
     const begin = from === 'end' ? Math.max(0, size - length) : Math.min(from, size);
     const bytes = Buffer.alloc(Math.min(length, size - begin));
     const { bytesRead } = await handle.read(bytes, 0, bytes.length, begin);

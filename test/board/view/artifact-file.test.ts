@@ -17,6 +17,7 @@ import {
   type AttemptPlace,
   isHere,
   listArtifacts,
+  locate,
   placeOf,
   placesOf,
   readArtifact,
@@ -91,6 +92,31 @@ describe('a file of an attempt', () => {
       { file: 'hook-onFailure.log', size: 1 },
     ]);
     expect(await text(place, 'notes.txt')).toBeNull();
+  });
+});
+
+describe('an attempt', () => {
+  const far = '/far/artifacts/fix/1-0123abcd';
+
+  test('is found here whichever host recorded it, when its folder lies here', async () => {
+    const { home, folder, place } = await fresh();
+    for (const host of [undefined, 'this', 'another']) {
+      const located = await locate({ home, host: 'this' }, 'fix', { artifacts: folder, host });
+      expect(located).toEqual({ kind: 'here', place });
+    }
+  });
+
+  test('is gone when this host recorded it and its folder does not lie here, and else where it was recorded', async () => {
+    const { home } = await fresh();
+    const removed = join(home, 'artifacts', 'fix', '2-0123abcd');
+    const at = (artifacts: string, host?: string) => locate({ home, host: 'this' }, 'fix', { artifacts, host });
+    expect([await at(removed), await at(removed, 'this')]).toEqual([{ kind: 'gone' }, { kind: 'gone' }]);
+    expect(await at(removed, 'another')).toEqual({ kind: 'elsewhere', host: 'another' });
+    expect(await at(far, 'another')).toEqual({ kind: 'elsewhere', host: 'another' });
+    expect([await at(far), await at('/etc', 'this')]).toEqual([
+      { kind: 'elsewhere', host: null },
+      { kind: 'elsewhere', host: null },
+    ]);
   });
 });
 
