@@ -44,5 +44,7 @@ export const taskJobSchema = z.strictObject({
   spent: z.strictObject({ tokens: z.int().min(0), executionMs: z.int().min(0) }).optional(),
   /** One result for every attempt that has ended, oldest first. */
   results: z.array(attemptResultSchema),
+  /** So many of the results, the oldest, are of rounds before the last retry, which numbered attempts from 1 too. */
+  kept: z.int().min(0).optional(),
 });
 export type TaskJob = z.infer<typeof taskJobSchema>;

@@ -172,7 +172,8 @@ async function requeue(
   if (!isRecord(data)) return false;
   // What was used up and how long something lacked belong to the attempts that are over; their results are kept.
   const { spent: _spent, waits: _waits, ...after } = data;
-  const renewed = [id, before, JSON.stringify(after)];
+  const kept = Array.isArray(data.results) ? data.results.length : 0;
+  const renewed = [id, before, JSON.stringify({ ...after, ...(kept > 0 ? { kept } : {}) })];
   if ((await RENEW_DATA.run(redis, [jobKey, failedKey], renewed)) !== 1) return false;
   await control.unmark(id);
   if (!(await isDone(job.retry('failed', { resetAttemptsMade: true, resetAttemptsStarted: true })))) return false;

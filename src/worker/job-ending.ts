@@ -36,7 +36,7 @@ export async function conclude(held: HeldJob, result: AttemptResult, decision: D
   const { waits: _, ...data } = held.data;
   const kept = decision.next === 'give-up' ? withReason(result, decision.why) : result;
   const outcome = decision.next === 'retry' ? '' : kept.outcome;
-  await setDown(held, { ...data, results: [...withoutLost(data.results, attempt), kept] }, outcome);
+  await setDown(held, { ...data, results: [...withoutLost(data, attempt), kept] }, outcome);
   const said = note(held, `${kept.outcome}${kept.error === null ? '' : `: ${kept.error.message}`}`);
   await Promise.all([said, countAttempt(held, kept)]);
   tell(held, kept);
@@ -99,8 +99,8 @@ export async function requeue(held: HeldJob, afterMs: number, wait: Wait | null)
 }
 
 /** The attempt may have been begun before, by a worker that died between writing its result and telling BullMQ. */
-function withoutLost(results: readonly AttemptResult[], attempt: number): readonly AttemptResult[] {
-  return results.at(-1)?.attempt === attempt ? results.slice(0, -1) : results;
+function withoutLost({ results, kept = 0 }: TaskJob, attempt: number): readonly AttemptResult[] {
+  return results.length > kept && results.at(-1)?.attempt === attempt ? results.slice(0, -1) : results;
 }
 
 function withReason(result: AttemptResult, why: string | null): AttemptResult {

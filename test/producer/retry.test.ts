@@ -55,7 +55,7 @@ test('a failed task is queued with all its attempts, its results kept and its ac
   const job = await queue.getJob('a');
   expect(await job?.getState()).toBe('waiting');
   expect(job).toMatchObject({ attemptsMade: 0, attemptsStarted: 0, stalledCounter: 0, timestamp: before?.timestamp });
-  expect(job?.data).toEqual({ ...jobOf('a'), results });
+  expect(job?.data).toEqual({ ...jobOf('a'), results, kept: 1 });
 });
 
 test('a task that was cancelled runs when it is retried: its mark is gone', async () => {

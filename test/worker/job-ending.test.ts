@@ -1,12 +1,18 @@
 /** In which order a job's end is told: dying between any two steps must neither lose the work nor repeat it. */
+import { join } from 'node:path';
 import { UnrecoverableError, WaitingError } from 'bullmq';
 import { pino } from 'pino';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { TaskJob } from '../../src/job/job.ts';
+import type { Outcome } from '../../src/job/outcome.ts';
+import { retryTasks } from '../../src/producer/retry.ts';
 import { Tally } from '../../src/redis/tally.ts';
 import type { JobContext } from '../../src/worker/held-job.ts';
 import { conclude } from '../../src/worker/job-ending.ts';
+import { processJob } from '../../src/worker/process-job.ts';
 import { jobOf, resultOf } from '../support/jobs.ts';
 import { type TestRedis, testRedis } from '../support/redis.ts';
+import { makeRepository } from '../support/repository.ts';
 import { jobSetting } from './job-setting.ts';
 
 let server: TestRedis;
@@ -39,6 +45,18 @@ test('an attempt is said to have ended once its result stands in the job', async
   expect((await dataOf('a')).results).toEqual([result]);
   expect(results).toEqual([result]);
   expect(await neverEnded()).toBe(false);
+});
+
+test('an attempt begun again replaces its own result, and never one of before the last retry', async () => {
+  const { held, dataOf } = await begun();
+  const before = resultOf('a', 'reverted');
+  const ended = async (outcome: Outcome, data: TaskJob) => {
+    await conclude({ ...held, data }, resultOf('a', outcome), { next: 'give-up', why: null }).catch(() => undefined);
+    return (await dataOf('a')).results.map(one => one.outcome);
+  };
+  expect(await ended('stalled', { ...held.data, results: [before] })).toEqual(['stalled']);
+  expect(await ended('stalled', { ...held.data, results: [before], kept: 1 })).toEqual(['reverted', 'stalled']);
+  expect(await ended('failed', await dataOf('a'))).toEqual(['reverted', 'failed']);
 });
 
 test('an attempt whose result could not be written counts as one that never ended, so that its commit is looked for', async () => {
@@ -127,4 +145,22 @@ test('neither a log that cannot be written nor a listener that throws makes a fa
   expect(await conclude(unheard, result, { next: 'done' })).toEqual(result);
   expect((await dataOf('a')).results).toEqual([result]);
   await expect(conclude(unheard, result, { next: 'give-up', why: null })).rejects.toBeInstanceOf(UnrecoverableError);
+});
+
+test('a task that is retried keeps the result of an attempt of the same number', async () => {
+  const setting = await jobSetting(server);
+  const repository = makeRepository(join(setting.folder, 'repository'));
+  const { redis, prefix, context } = setting;
+  let { job, token }: Awaited<ReturnType<typeof setting.takeAgain>> = await setting.take(
+    jobOf('a', { base: 'nowhere' }, repository),
+  );
+  for (const results of [1, 2, 3]) {
+    const ended = await processJob(context, job, token, new AbortController().signal).catch(error => error);
+    expect(ended).toBeInstanceOf(UnrecoverableError);
+    const all = (await setting.dataOf('a')).results;
+    expect(all.map(({ attempt, outcome }) => `${attempt} ${outcome}`)).toEqual(Array(results).fill('1 failed'));
+    await job.moveToFailed(ended, token);
+    expect(await retryTasks({ redis, prefix }, ['a'])).toMatchObject([{ how: 'queued' }]);
+    ({ job, token } = await setting.takeAgain('a'));
+  }
 });
