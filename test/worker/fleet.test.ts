@@ -11,7 +11,6 @@ import { repositoryMark } from '../../src/redis/fair-share.ts';
 import { lineKeys, slotKeys } from '../../src/redis/fleet-keys.ts';
 import { type SlotOwner, Slots } from '../../src/redis/slots.ts';
 import { WorkerList } from '../../src/redis/worker-list.ts';
-import type { FleetShare } from '../../src/worker/fleet-share.ts';
 import { processJob } from '../../src/worker/process-job.ts';
 import type { WorkerPool } from '../../src/worker/worker.ts';
 import { addJob, jobOf as jobWith } from '../support/jobs.ts';
@@ -110,13 +109,16 @@ describe('while the fleet is full', () => {
     await slots.set({ cells: 0 });
     await addJob(queue, failing('a'));
     await startPool();
+    await untilLooked();
     expect(await states('a')).toEqual(['waiting']);
     await slots.set({ cells: 1 });
     await vi.waitUntil(async () => (await states('a'))[0] === 'failed', BOUND);
     await slots.set({ cells: 0 });
-    // What was known a second ago may still count for one job, which is put back then.
+    await untilLooked();
+    // A worker that waits at the queue may still take this one, and puts it back.
     await addJob(queue, failing('b'));
-    await vi.waitUntil(async () => (await states('b'))[0] === 'waiting', BOUND);
+    await untilLooked();
+    expect(await states('b')).toEqual(['waiting']);
     await slots.set({ cells: null });
     await vi.waitUntil(async () => (await states('b'))[0] === 'failed', BOUND);
     expect((await queue.getJob('b'))?.attemptsMade).toBe(1);
@@ -128,9 +130,8 @@ describe('while the fleet is full', () => {
   ])(
     'a job %s that was taken all the same goes back to the head of its line, as if nothing had been',
     async (_, more, state) => {
-      const fleet = { take: async () => 'full', give: () => undefined } as unknown as FleetShare;
-      // Only what the fleet says is made up; that it says so is tested above.
-      const setting = await jobSetting(server, { fleet });
+      const setting = await jobSetting(server);
+      await new Slots(setting.redis, { prefix: setting.prefix }).set({ cells: 0 });
       const { job, token } = await setting.take(jobWith('a', more, repository));
       for (const id of ['b', 'c']) await addJob(setting.queue, jobWith(id, more, repository));
       const before = await setting.dataOf('a');
