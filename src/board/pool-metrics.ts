@@ -155,10 +155,14 @@ function portSamples(ports: PoolReading['ports'], host: HostLabel): Sample[] {
 
 /** Of a host that nobody has measured there is nothing to tell. */
 function diskSamples(disk: PoolReading['disk'], host: HostLabel): Sample[] {
-  const parts = { artifacts: 'artifactsBytes', mirrors: 'mirrorsBytes', cells: 'cellsBytes' } as const;
-  const measured = new Set([...disk.keys()].map(host));
-  return Object.entries(parts).flatMap(([kind, key]) => {
-    const samples = perHost(host, [...disk], ([name, use]) => [name, use[key]]);
+  const parts = ['artifacts', 'mirrors', 'cells', 'caches', 'redis'] as const;
+  return parts.flatMap(kind => {
+    const told = [...disk].flatMap(([name, use]) => {
+      const bytes = use[`${kind}Bytes`];
+      return bytes === undefined ? [] : [[name, bytes] as [string, number]];
+    });
+    const measured = new Set(told.map(([name]) => host(name)));
+    const samples = perHost(host, told, one => one);
     return labelled(
       samples.filter(([labels]) => measured.has(labels.host ?? '')),
       { kind },

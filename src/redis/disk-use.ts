@@ -14,6 +14,9 @@ const diskSchema = z.object({
   artifactsBytes: z.number().min(0),
   mirrorsBytes: z.number().min(0),
   cellsBytes: z.number().min(0),
+  /** What cells have downloaded, and the data of a private Redis; left out by workers of before. */
+  cachesBytes: z.number().min(0).optional(),
+  redisBytes: z.number().min(0).optional(),
   /** Epoch ms, by the clock of the host. */
   at: z.number(),
 });

@@ -9,6 +9,8 @@ import { pruneArtifacts } from './prune-artifacts.ts';
 
 /** Measuring mirrors, cells and artifacts may take seconds of a disk; one worker of a host does it. */
 const EVERY_MS = 10 * 60_000;
+/** Folders right below the state folder; artifacts are measured when they are pruned. */
+const MEASURED = ['mirrors', 'remotes', 'cells', 'caches', 'redis'] as const;
 
 export interface TidyOptions {
   settings: Pick<Settings, 'home' | 'host' | 'retention'>;
@@ -29,16 +31,23 @@ export async function tidy({ settings, registry, uses, log, signal }: TidyOption
   const pruned = await pruneArtifacts({ home, artifactDays, artifactsMb, running, signal });
   if (pruned.removed > 0) log.info({ attempts: pruned.removed }, 'artifacts of old attempts removed');
   if (pruned.faults.length > 0) log.warn({ faults: pruned.faults.slice(0, 10) }, 'artifacts that could not be removed');
-  const sizeOf = async (name: string) => (await folderSize(join(home, name), signal)) ?? 0;
-  // Both are what is kept of repositories between attempts.
-  const mirrorsBytes = (await sizeOf('mirrors')) + (await sizeOf('remotes'));
-  const cellsBytes = await sizeOf('cells');
+  const sizes = new Map([['artifacts', pruned.leftBytes]]);
+  for (const name of MEASURED) sizes.set(name, await folderSize(join(home, name), signal));
   if (signal.aborted) return;
-  const artifactsBytes = pruned.leftBytes ?? 0;
+  const unknown = [...sizes].filter(([, size]) => size === null).map(([name]) => name);
+  if (unknown.length > 0) {
+    // What was told last stands, with its time.
+    log.warn({ folders: unknown, home }, 'how much disk these take cannot be told; none is told');
+    return;
+  }
+  const bytes = (name: string) => sizes.get(name) ?? 0;
   await uses.write(host, {
-    artifactsBytes,
-    mirrorsBytes,
-    cellsBytes,
+    artifactsBytes: bytes('artifacts'),
+    // Both are what is kept of repositories between attempts.
+    mirrorsBytes: bytes('mirrors') + bytes('remotes'),
+    cellsBytes: bytes('cells'),
+    cachesBytes: bytes('caches'),
+    redisBytes: bytes('redis'),
     at: Date.now(),
   });
 }

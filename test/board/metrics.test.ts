@@ -119,7 +119,7 @@ describe('the text for Prometheus', () => {
     const ports = new PortLeases(redis, { prefix, host: 'one', range: { from: 9_000, to: 9_009 } });
     await ports.acquire('a', 60_000);
     await new DiskUses(redis, { prefix }).write('one', {
-      ...{ artifactsBytes: 7, mirrorsBytes: 8, cellsBytes: 9 },
+      ...{ artifactsBytes: 7, mirrorsBytes: 8, cellsBytes: 9, cachesBytes: 10, redisBytes: 11 },
       at: Date.now(),
     });
     const found = await read();
@@ -127,7 +127,9 @@ describe('the text for Prometheus', () => {
     expect(values(found, 'cellpool_queue_paused')).toEqual({ tasks: 1 });
     expect(values(found, 'cellpool_cooldowns')).toEqual({ busy: 1, refused: 1 });
     expect(values(found, 'cellpool_ports')).toEqual({ 'one leased': 1, 'one free': 9 });
-    expect(values(found, 'cellpool_disk_bytes')).toEqual({ 'one artifacts': 7, 'one mirrors': 8, 'one cells': 9 });
+    expect(values(found, 'cellpool_disk_bytes')).toEqual({
+      ...{ 'one artifacts': 7, 'one mirrors': 8, 'one cells': 9, 'one caches': 10, 'one redis': 11 },
+    });
     const [measured] = Object.values(values(found, 'cellpool_disk_measured_timestamp_seconds'));
     expect(Math.abs(Number(measured) - Date.now() / 1_000)).toBeLessThan(60);
     expect(values(found, 'cellpool_redis_roundtrip_seconds')['']).toBeGreaterThan(0);
@@ -170,6 +172,8 @@ describe('the text for Prometheus', () => {
     expect(artifacts['host-1000 artifacts']).toBe(1);
     expect(artifacts['a "quoted" \\ host\nwith a line artifacts']).toBe(1);
     expect(artifacts['others artifacts']).toBe(31);
+    // Workers of before did not measure these.
+    expect(artifacts).not.toHaveProperty(['host-1000 caches']);
     expect(found.get('cellpool_workers')?.samples).toHaveLength(201);
   });
 

@@ -25,8 +25,13 @@ describe('the size of a folder', () => {
     expect(Math.round(size / MIB)).toBe(3);
   });
 
-  test('is not known of one that is not there', async () => {
-    expect(await folderSize('/no/such/folder')).toBeNull();
+  test('is nothing of one that is not there', async () => {
+    expect(await folderSize('/no/such/folder')).toBe(0);
+  });
+
+  test('is not known when nobody has measured it', async () => {
+    expect(await folderSize(tempFolder(), AbortSignal.abort())).toBeNull();
+    expect(await folderSize(join(import.meta.filename, 'below'))).toBeNull();
   });
 });
 
