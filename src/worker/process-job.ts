@@ -177,7 +177,7 @@ async function attempt(held: BegunJob, refused: Refusal | null, signal: AbortSig
   } catch (error) {
     context.log.warn({ problem: messageOf(error) }, 'nobody knows if the branch has moved');
     // The next attempt is to look first; but a remote that is away for an hour is no worker that dies again and again.
-    const isAway = LACKING.has(run.result.error?.code ?? '');
+    const isAway = error instanceof CellpoolError && LACKING.has(error.code);
     return { ...run, unended: isAway ? Math.max(unended, 1) : unended + 1 };
   }
 }

@@ -10,6 +10,7 @@ import { Control } from '../../src/redis/control.ts';
 import { baseOf } from '../../src/worker/base-branch.ts';
 import { LACKING } from '../../src/worker/decide.ts';
 import { REASONS } from '../../src/worker/held-job.ts';
+import { RetryAfter } from '../../src/worker/job-ending.ts';
 import { processJob } from '../../src/worker/process-job.ts';
 import { type GitServer, startGitServer } from '../support/git-server.ts';
 import { jobOf } from '../support/jobs.ts';
@@ -119,6 +120,14 @@ test('a task waits too when its server goes away after it was opened, and is not
   await expect(processJob(setting.context, job, token, NEVER)).rejects.toBeInstanceOf(DelayedError);
   expect(await setting.dataOf('a')).toMatchObject({ results: [], waits: { code: 'REMOTE_UNREACHABLE' } });
   // The next attempt looks first for what this one may have left there.
+  expect(await setting.context.fence.begin({ taskId: 'a', enqueuedAt: job.timestamp })).toMatchObject({ unended: 1 });
+});
+
+test('nor when it goes away once the attempt has failed for something else', async () => {
+  const setting = await jobSetting(redis, { hooks: { onFailure: () => void server.trouble.set('fetch', 503) } });
+  const { job, token } = await taken(setting);
+  await setting.context.fence.begin({ taskId: 'a', enqueuedAt: job.timestamp });
+  await expect(processJob(setting.context, job, token, NEVER)).rejects.toBeInstanceOf(RetryAfter);
   expect(await setting.context.fence.begin({ taskId: 'a', enqueuedAt: job.timestamp })).toMatchObject({ unended: 1 });
 });
 
