@@ -1,35 +1,34 @@
 /** How a job is put back before its attempt has begun, and what its worker does so that it is taken up in time. */
-import { DelayedError, WaitingError } from 'bullmq';
 import type { Taken } from './fleet-share.ts';
 import type { HeldJob } from './held-job.ts';
-import { requeue, type Wait } from './job-ending.ts';
+import { isVerdict, requeue, type Wait } from './job-ending.ts';
 
 /** Until those have ended that it depends on. */
-export async function waitForOthers(held: HeldJob, afterMs: number, wait: Wait): Promise<never> {
-  try {
-    return await requeue(held, afterMs, wait);
-  } catch (verdict) {
-    if (verdict instanceof DelayedError) held.context.dependencies.lookAgain(held.data.task);
-    throw verdict;
-  }
+export function waitForOthers(held: HeldJob, afterMs: number, wait: Wait): Promise<never> {
+  return putBack(held, afterMs, wait, () => held.context.dependencies.lookAgain(held.data.task));
 }
 
 /** For a worker that has the labels it asks for. */
-export async function setAside(held: HeldJob, afterMs: number, wait: Wait): Promise<never> {
-  try {
-    return await requeue(held, afterMs, wait);
-  } catch (verdict) {
-    if (verdict instanceof DelayedError) await held.context.labels.setAside(held.data.task, held.job.timestamp);
-    throw verdict;
-  }
+export function setAside(held: HeldJob, afterMs: number, wait: Wait): Promise<never> {
+  return putBack(held, afterMs, wait, () => held.context.labels.setAside(held.data.task, held.job.timestamp));
 }
 
 /** Where it was, for want of a slot; behind a task of the repository that is to pass, if one is. */
-export async function standBack(held: HeldJob, taken: Exclude<Taken, 'granted'>): Promise<never> {
+export function standBack(held: HeldJob, taken: Exclude<Taken, 'granted'>): Promise<never> {
+  return putBack(held, 0, null, () => (taken === 'full' ? undefined : held.context.fleet.letPass(taken.toPass)));
+}
+
+/** Does `then` once the job is back on the queue, and nothing when it was not ours to put back. */
+async function putBack(
+  held: HeldJob,
+  afterMs: number,
+  wait: Wait | null,
+  then: () => void | Promise<void>,
+): Promise<never> {
   try {
-    return await requeue(held, 0, null);
+    return await requeue(held, afterMs, wait);
   } catch (verdict) {
-    if (verdict instanceof WaitingError && taken !== 'full') await held.context.fleet.letPass(taken.toPass);
+    if (isVerdict(verdict)) await then();
     throw verdict;
   }
 }
