@@ -27,15 +27,10 @@ export interface GateRounds extends Pick<AdmissionOptions, 'folder' | 'reserve' 
   look(): Promise<void>;
 }
 
-interface Limit {
-  cells: number;
-  why: string | null;
-}
-
 export class Gate {
   readonly #options: GateOptions;
-  readonly #limits = new Map<'machine' | 'fleet', Limit>();
-  #allowed: Limit;
+  readonly #limits = new Map<'machine' | 'fleet', Share>();
+  #allowed: Share;
   #admission: Admission | null = null;
   #rounds: GateRounds | null = null;
   #looking = false;
@@ -101,7 +96,7 @@ export class Gate {
     this.#timer = setTimeout(() => void this.look().then(() => this.#next()), wait).unref();
   }
 
-  #set(name: 'machine' | 'fleet', limit: Limit): void {
+  #set(name: 'machine' | 'fleet', limit: Share): void {
     if (this.#closed) return;
     const { cap, log, onHeld } = this.#options;
     this.#limits.set(name, limit);
@@ -111,12 +106,14 @@ export class Gate {
       why: null,
     });
     const { cells, why } = this.#allowed;
-    if (cells === before.cells) return;
-    // What other workers leave changes all the time.
-    log[name === 'machine' ? 'info' : 'debug']({ allowed: cells, why }, 'cells that may run');
-    this.#apply(cells);
-    // With cells at work something goes on; only standing still is worth a word to a person.
-    if ((cells === 0) !== (before.cells === 0)) onHeld?.(cells === 0 ? why : null);
+    const isOther = cells !== before.cells;
+    if (isOther) {
+      // What other workers leave changes all the time.
+      log[name === 'machine' ? 'info' : 'debug']({ allowed: cells, why }, 'cells that may run');
+      this.#apply(cells);
+    }
+    // With cells at work something goes on; only standing still, and for what, is worth a word to a person.
+    if (cells === 0 ? isOther || why !== before.why : before.cells === 0) onHeld?.(cells === 0 ? why : null);
   }
 
   #apply(cells: number): void {

@@ -56,6 +56,19 @@ test('no more jobs are taken than the fleet leaves, none where it leaves none, a
   expect(held).toEqual(['the fleet is full', null]);
 });
 
+test('another reason for which none are taken is told, and the same one once', async () => {
+  const { worker, held, gate, opened } = open();
+  await opened();
+  worker.told.length = 0;
+  for (const why of ['Redis was started anew', 'the fleet is full', 'the fleet is full']) gate.share({ cells: 0, why });
+  expect(held).toEqual(['Redis was started anew', 'the fleet is full']);
+  gate.share({ cells: 4, why: null });
+  gate.share({ cells: 4, why: null });
+  expect(held.at(-1)).toBeNull();
+  expect(held).toHaveLength(3);
+  expect(worker.told).toEqual(['pause', 'concurrency 4', 'resume']);
+});
+
 test('what is asked for while a look is under way is looked at once more, and once only', async () => {
   let looks = 0;
   let goOn: () => void = () => undefined;
