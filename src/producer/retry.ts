@@ -178,6 +178,8 @@ async function requeue(
   await control.unmark(id);
   if (!(await isDone(job.retry('failed', { resetAttemptsMade: true, resetAttemptsStarted: true })))) return false;
   const { prefix = DEFAULT_PREFIX } = queue.opts;
-  await new FairShare(redis, { prefix }).again(id, stored.repository, stored.task.priority ?? 0);
+  const again = new FairShare(redis, { prefix }).again(id, stored.repository, stored.task.priority ?? 0);
+  // One that stands in no line has its turn in the queue, where it is by now.
+  await again.catch(() => undefined);
   return true;
 }

@@ -33,7 +33,10 @@ local function enterLine(lines, line, turns, mark, repository, priority, id, job
 end
 `;
 
-/** The first task of a line that stands in the queue and could be taken now; nil when there is none. */
+/**
+ * The first task of a line that stands in the queue and could be taken now; nil when there is none. It is sought from
+ * the end of *wait* at which its head stands.
+ */
 export const FIRST_WAITING = `
 local function firstWaiting(lines, mark, jobs, wait, prioritized, delayed)
   local line = lines .. ':' .. mark
@@ -48,7 +51,7 @@ local function firstWaiting(lines, mark, jobs, wait, prioritized, delayed)
     if redis.call('TYPE', job).ok ~= 'hash' or redis.call('HEXISTS', job, 'finishedOn') == 1 then
       redis.call('ZREM', line, id)
     elseif not redis.call('ZSCORE', delayed, id) and redis.call('EXISTS', job .. ':lock') == 0
-      and (redis.call('ZSCORE', prioritized, id) or redis.call('LPOS', wait, id)) then
+      and (redis.call('ZSCORE', prioritized, id) or redis.call('LPOS', wait, id, 'RANK', -1)) then
       return id
     end
   end
@@ -63,7 +66,7 @@ end
 export const LET_PASS = `${FIRST_WAITING}
 local id = firstWaiting(KEYS[1], ARGV[1], ARGV[2], KEYS[2], KEYS[3], KEYS[4])
 if not id then return nil end
-if redis.call('ZREM', KEYS[3], id) == 0 then redis.call('LREM', KEYS[2], 1, id) end
+if redis.call('ZREM', KEYS[3], id) == 0 then redis.call('LREM', KEYS[2], -1, id) end
 redis.call('RPUSH', KEYS[2], id)
 -- As BullMQ wakes a worker that waits; where the queue is paused it finds nothing.
 redis.call('ZADD', KEYS[5], 0, '0')

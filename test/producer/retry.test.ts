@@ -5,6 +5,7 @@ import type { TaskJob } from '../../src/job/job.ts';
 import { openQueue, TASK_JOB, type TaskQueue } from '../../src/job/queue.ts';
 import { retryFailed, retryTasks } from '../../src/producer/retry.ts';
 import { Control } from '../../src/redis/control.ts';
+import { lineKeys } from '../../src/redis/fleet-keys.ts';
 import { addJob, holdJobs, jobOf, resultOf, untilState } from '../support/jobs.ts';
 import { type TestRedis, testRedis } from '../support/redis.ts';
 
@@ -56,6 +57,14 @@ test('a failed task is queued with all its attempts, its results kept and its ac
   expect(await job?.getState()).toBe('waiting');
   expect(job).toMatchObject({ attemptsMade: 0, attemptsStarted: 0, stalledCounter: 0, timestamp: before?.timestamp });
   expect(job?.data).toEqual({ ...jobOf('a'), results, kept: 1 });
+});
+
+test('a task is retried although it can enter no line of its repository', async () => {
+  await fail(jobOf('a'));
+  // The count of turns cannot go on.
+  await redis.set(lineKeys(prefix).turns, '9223372036854775807');
+  expect(await retry('a')).toMatchObject([{ how: 'queued' }]);
+  expect(await queue.getJobState('a')).toBe('waiting');
 });
 
 test('a task that was cancelled runs when it is retried: its mark is gone', async () => {
