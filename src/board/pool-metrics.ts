@@ -35,9 +35,9 @@ export function poolMetrics(reading: PoolReading): Registry {
   return registry;
 }
 
-function gaugesOf({ pool, ports, disk, roundTripMs }: PoolReading): Told[] {
+function gaugesOf({ pool, ports, disk, fleet, roundTripMs }: PoolReading): Told[] {
   const { cells, workers, queues, cooldowns } = pool;
-  const host = hostLabels([...workers.map(one => one.host), ...cells.map(one => one.host), ...disk.keys()]);
+  const host = hostLabels([...[...workers, ...cells, ...fleet.slots].map(one => one.host), ...disk.keys()]);
   const ofWorkers = (count: (worker: PoolFacts['workers'][number]) => number) =>
     perHost(host, workers, worker => [worker.host, count(worker)]);
   const ofCells = (count: (cell: PoolFacts['cells'][number]) => number) =>
@@ -70,8 +70,25 @@ function gaugesOf({ pool, ports, disk, roundTripMs }: PoolReading): Told[] {
       ofCells(cell => cell.memoryBytes ?? 0),
     ],
     ['cellpool_workers', 'Workers that have said something in the last 30 s', ['host'], ofWorkers(() => 1)],
-    ['cellpool_slots', 'Cells that workers may have at once', ['host'], ofWorkers(worker => worker.concurrency)],
-    ['cellpool_slots_used', 'Jobs that workers have in their hands', ['host'], ofWorkers(worker => worker.running)],
+    [
+      'cellpool_slots',
+      'Cells that workers may have at once by their own --concurrency, whatever the caps of host and fleet',
+      ['host'],
+      ofWorkers(worker => worker.concurrency),
+    ],
+    [
+      'cellpool_slots_used',
+      'Jobs that workers have in their hands, also those that have no cell yet or any more',
+      ['host'],
+      ofWorkers(worker => worker.running),
+    ],
+    [
+      'cellpool_slots_leased',
+      'Slots that are leased, by which the caps of host and fleet count',
+      ['host'],
+      perHost(host, fleet.slots, slot => [slot.host, 1]),
+    ],
+    ['cellpool_slots_cap', "The fleet's caps, on all cells and on those of each host", ['kind'], capSamples(fleet)],
     ['cellpool_queue_jobs', 'Jobs by queue and state', ['queue', 'state'], queueSamples(pool)],
     ['cellpool_queue_paused', '1 while no worker begins another attempt', ['queue'], paused],
     ['cellpool_cooldowns', 'Providers and models that are left alone, by kind of trouble', ['kind'], kinds],
@@ -151,6 +168,13 @@ function portSamples(ports: PoolReading['ports'], host: HostLabel): Sample[] {
       { state },
     ),
   );
+}
+
+/** What has no cap is left out. */
+function capSamples({ cells, hostCells }: PoolReading['fleet']): Sample[] {
+  return Object.entries({ fleet: cells, host: hostCells }).flatMap(([kind, cap]): Sample[] => {
+    return cap === null ? [] : [[{ kind }, cap]];
+  });
 }
 
 /** Of a host that nobody has measured there is nothing to tell. */

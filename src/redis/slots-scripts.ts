@@ -157,13 +157,14 @@ end
 return state('1', ARGV[3])
 `;
 
-/** Returns the two caps and ms that none are granted, then slot, when it expires and owner of each. */
+/** ARGV: host, '' for all. Returns the two caps and ms that none are granted, then slot and owner of each. */
 export const LIST = `${STATE}
 local list = {cells and decimal(cells) or '', hostCells and decimal(hostCells) or '', decimal(settling)}
 for _, slot in ipairs(slots()) do
-  list[#list + 1] = slot
-  list[#list + 1] = decimal(tonumber(redis.call('ZSCORE', KEYS[1], slot)))
-  list[#list + 1] = redis.call('HGET', KEYS[2], slot) or ''
+  if ARGV[3] == '' or begins(slot, ARGV[3] .. '|') then
+    list[#list + 1] = slot
+    list[#list + 1] = redis.call('HGET', KEYS[2], slot) or ''
+  end
 end
 return list
 `;

@@ -30,16 +30,9 @@ const ownerSchema = z.object({
   taskId: z.string().refine(id => taskIdFault(id) === null, 'is not a task id'),
   attempt: z.int().min(1),
   repository: z.string(),
-  /** Epoch ms, by the clock of the host. */
-  since: z.number(),
 });
 /** Who has a slot; host, worker and task together are its name. */
 export type SlotOwner = z.infer<typeof ownerSchema>;
-
-export interface HeldSlot extends SlotOwner {
-  /** Epoch ms by the clock of Redis; it is taken for free then. */
-  expiresAt: number;
-}
 
 /** null: no cap. */
 export interface FleetCaps {
@@ -65,7 +58,7 @@ export interface Answer {
 }
 
 export interface FleetState extends FleetCaps {
-  slots: HeldSlot[];
+  slots: SlotOwner[];
   settlingMs: number;
 }
 
@@ -137,13 +130,13 @@ export class Slots {
     return understood(await this.#run(keep, [worker.host, own, held.length, ...pairs, ...asked.map(nameOf)]));
   }
 
-  /** All slots by host and task, and the caps. What somebody else has written there counts, but is not told. */
-  async list(): Promise<FleetState> {
-    const [cells, hostCells, settlingMs, ...fields] = listSchema.parse(await this.#run(list, []));
-    const slots: HeldSlot[] = [];
-    for (let index = 0; index < fields.length; index += 3) {
-      const owner = ownerOf(fields[index] ?? '', fields[index + 2] ?? '');
-      if (owner !== null) slots.push({ ...owner, expiresAt: Number(fields[index + 1]) });
+  /** All slots, or those of one host, by host and task, and the caps. What others have written counts, but is not told. */
+  async list(host = ''): Promise<FleetState> {
+    const [cells, hostCells, settlingMs, ...fields] = listSchema.parse(await this.#run(list, [host]));
+    const slots: SlotOwner[] = [];
+    for (let index = 0; index < fields.length; index += 2) {
+      const owner = ownerOf(fields[index] ?? '', fields[index + 1] ?? '');
+      if (owner !== null) slots.push(owner);
     }
     slots.sort((a, b) => (nameOf(a) < nameOf(b) ? -1 : 1));
     return { cells, hostCells, settlingMs, slots };

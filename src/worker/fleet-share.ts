@@ -47,7 +47,7 @@ export class FleetShare {
   /** Leases a slot for an attempt. @throws the error of Redis */
   async take(job: SlotJob): Promise<Taken> {
     const { slots, worker, host, home, hostCap } = this.#options;
-    const owner: SlotOwner = { host, home, worker, since: Date.now(), ...job };
+    const owner: SlotOwner = { host, home, worker, ...job };
     this.#asked.set(job.taskId, owner);
     try {
       const { granted, toPass, view } = await slots.acquire(owner, hostCap);

@@ -1,7 +1,7 @@
 /** Slots that dead workers of this host have in the fleet, and of which no cell stands in the registry any more. */
 import { messageOf } from '../errors.ts';
 import type { CellRecord, RegistryEntry } from '../redis/registry.ts';
-import type { HeldSlot, Slots } from '../redis/slots.ts';
+import type { SlotOwner, Slots } from '../redis/slots.ts';
 import type { ReapNotes } from './reap-report.ts';
 
 /** The slot that the cell's attempt had; none of a worker that lives, which gives its slots back itself. */
@@ -10,7 +10,7 @@ export async function releaseSlotOf(slots: Slots, { host, worker, taskId }: Cell
 }
 
 /** Those of `slots` that no cell has. `entries` must have been read after the slots, or a cell may be missed. */
-export function withoutCell(slots: readonly HeldSlot[], entries: readonly RegistryEntry[]): HeldSlot[] {
+export function withoutCell(slots: readonly SlotOwner[], entries: readonly RegistryEntry[]): SlotOwner[] {
   const name = ({ worker, taskId }: Pick<CellRecord, 'worker' | 'taskId'>) => `${worker.id}|${taskId}`;
   const cells = new Set(entries.flatMap(({ record }) => (record === null ? [] : [name(record)])));
   return slots.filter(slot => !cells.has(name(slot)));
@@ -19,7 +19,7 @@ export function withoutCell(slots: readonly HeldSlot[], entries: readonly Regist
 /** Frees what `dead` have; never throws. */
 export async function reapSlots(
   { slots, dryRun, notes }: { slots: Slots; dryRun: boolean; notes: ReapNotes },
-  dead: readonly { slot: HeldSlot; why: string }[],
+  dead: readonly { slot: SlotOwner; why: string }[],
 ): Promise<void> {
   for (const { slot, why } of dead) {
     const { taskId, worker } = slot;

@@ -12,7 +12,7 @@ import type { ProcessIdentity } from '../os/identity.ts';
 import { pidIsTaken, readProcess } from '../os/process-table.ts';
 import type { HeldPortLease } from '../redis/port-lease.ts';
 import type { CellRecord, RegistryEntry } from '../redis/registry.ts';
-import type { HeldSlot } from '../redis/slots.ts';
+import type { SlotOwner } from '../redis/slots.ts';
 import type { Tally } from '../redis/tally.ts';
 import { judge, type LifeFacts } from './is-dead.ts';
 import { type DeadCell, giveJobBack, type ReapContext, type ReaperParts, reapCell } from './reap-cell.ts';
@@ -49,7 +49,7 @@ interface View {
   readonly traces: Traces;
   readonly expired: readonly HeldPortLease[];
   /** Of this host, in the fleet. */
-  readonly slots: readonly HeldSlot[];
+  readonly slots: readonly SlotOwner[];
 }
 
 export class Reaper {
@@ -120,12 +120,11 @@ export class Reaper {
   /** The registry last: what is erased from it meanwhile was removed before. */
   async #look(withTraces: boolean): Promise<View> {
     const { registry, ports, home, host } = this.#options;
-    const [traces, expired, fleet] = await Promise.all([
+    const [traces, expired, { slots }] = await Promise.all([
       withTraces ? findTraces(home) : NO_TRACES,
       ports.expired(),
-      this.#options.slots.list(),
+      this.#options.slots.list(host),
     ]);
-    const slots = fleet.slots.filter(slot => slot.host === host);
     return { traces, expired, slots, entries: await registry.list() };
   }
 
@@ -177,8 +176,8 @@ export class Reaper {
   }
 
   /** A slot says that it is alive every second, or runs out: silence need not be waited for. */
-  async #deadSlots(slots: readonly HeldSlot[]): Promise<{ slot: HeldSlot; why: string }[]> {
-    const dead: { slot: HeldSlot; why: string }[] = [];
+  async #deadSlots(slots: readonly SlotOwner[]): Promise<{ slot: SlotOwner; why: string }[]> {
+    const dead: { slot: SlotOwner; why: string }[] = [];
     for (const slot of slots) {
       const facts = { ...(await this.#factsOf(slot.worker)), beatAgeMs: 0, recordAgeMs: 0 };
       const { verdict, why } = judge({ ...slot, abandoned: false }, facts);

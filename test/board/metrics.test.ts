@@ -10,6 +10,7 @@ import { Cooldowns } from '../../src/redis/cooldown.ts';
 import { DiskUses } from '../../src/redis/disk-use.ts';
 import { PortLeases } from '../../src/redis/port-lease.ts';
 import { type CellRecord, CellRegistry } from '../../src/redis/registry.ts';
+import { Slots } from '../../src/redis/slots.ts';
 import { Tally } from '../../src/redis/tally.ts';
 import { WorkerList } from '../../src/redis/worker-list.ts';
 import { addJob, jobOf, resultOf } from '../support/jobs.ts';
@@ -202,12 +203,9 @@ describe('the dashboard for Grafana', () => {
   test('asks only for metrics and labels that there are', async () => {
     const { prefix, read } = pool();
     await enterHost(prefix, 'one', []);
-    await new DiskUses(redis, { prefix }).write('one', {
-      artifactsBytes: 1,
-      mirrorsBytes: 1,
-      cellsBytes: 1,
-      at: Date.now(),
-    });
+    const use = { artifactsBytes: 1, mirrorsBytes: 1, cellsBytes: 1, at: Date.now() };
+    await new DiskUses(redis, { prefix }).write('one', use);
+    await new Slots(redis, { prefix }).set({ cells: 9, hostCells: 9 });
     const found = await read();
     const series = new Map<string, Set<string>>();
     for (const { samples } of found.values()) {

@@ -25,7 +25,7 @@ async function enter(host: string, id: string, labels: string[], tasks: string[]
   await workers.beat(entry);
   for (const taskId of tasks) {
     const worker = { id, ...process, pidNamespace: 'n' };
-    await slots.acquire({ host, home: '/h', worker, taskId, attempt: 1, repository: '/r', since: 1 }, null);
+    await slots.acquire({ host, home: '/h', worker, taskId, attempt: 1, repository: '/r' }, null);
   }
 }
 

@@ -98,7 +98,7 @@ class Fleet {
 }
 
 const ownerOf = (taskId: string, repository: string): SlotOwner => ({
-  ...{ host: 'here', home: '/home', taskId, attempt: 1, repository, since: 1 },
+  ...{ host: 'here', home: '/home', taskId, attempt: 1, repository },
   worker: { id: 'w', pid: 1, startTime: '1', bootId: 'b', pidNamespace: 'n' },
 });
 const names = (start: string, count: number) => Array.from({ length: count }, (_, index) => `${start}${index + 1}`);

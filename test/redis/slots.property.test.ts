@@ -172,7 +172,7 @@ class Model {
   #owner(worker: number, taskId: string): SlotOwner {
     const id = this.#ids[worker] ?? '';
     return {
-      ...{ host: HOSTS[worker % HOSTS.length] ?? '', home: '/home', taskId, attempt: 1, repository: '/r', since: 1 },
+      ...{ host: HOSTS[worker % HOSTS.length] ?? '', home: '/home', taskId, attempt: 1, repository: '/r' },
       worker: { id, pid: 1, startTime: '', bootId: '', pidNamespace: '' },
     };
   }

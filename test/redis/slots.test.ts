@@ -30,7 +30,7 @@ function newFleet(options: { ttlMs?: number; settleMs?: number } = {}) {
 }
 
 const owner = (taskId: string, worker = 'w1', host = 'here'): SlotOwner => ({
-  ...{ host, home: '/home', taskId, attempt: 1, repository: '/repo', since: 1_700_000_000_000 },
+  ...{ host, home: '/home', taskId, attempt: 1, repository: '/repo' },
   worker: { id: worker, pid: 7, startTime: '1', bootId: 'b', pidNamespace: 'n' },
 });
 const isGranted = async (slots: Slots, one: SlotOwner, hostCap: number | null = null) =>
@@ -147,6 +147,8 @@ describe('a worker that says what it has', () => {
       'here w1 asked',
       'there w1 c',
     ]);
+    expect((await slots.list('here')).slots).toEqual((await slots.list()).slots.filter(({ host }) => host === 'here'));
+    expect((await slots.list('her')).slots).toEqual([]);
   });
 });
 

@@ -69,7 +69,7 @@ export function useWholePool({ url, prefix, home }: Pool): Promise<unknown> {
     await slots.set({ cells: 1 });
     const identity = { id: 'w', pid: 1, startTime: '', bootId: '', pidNamespace: '' };
     const slotOf = (taskId: string): SlotOwner => ({
-      ...{ host: 'one', home, worker: identity, taskId, attempt: 1, repository: '/repo', since: 1 },
+      ...{ host: 'one', home, worker: identity, taskId, attempt: 1, repository: '/repo' },
     });
     const granted = [await slots.acquire(slotOf('a'), null), await slots.acquire(slotOf('b'), null)];
     await slots.keep(slotOf('a'), [slotOf('a')]);

@@ -14,7 +14,7 @@ import type { TaskInput } from '../../src/job/task.ts';
 import { checkRedis, connectRedis } from '../../src/redis/connection.ts';
 import { openRedis } from '../../src/redis/open-redis.ts';
 import { type HeldPortLease, PortLeases } from '../../src/redis/port-lease.ts';
-import { type HeldSlot, Slots } from '../../src/redis/slots.ts';
+import { type SlotOwner, Slots } from '../../src/redis/slots.ts';
 import { FILE_VARIABLE, processesLeft, RUN_VARIABLE, realFolder } from './leaks.ts';
 import { type Files, git, makeRepository } from './repository.ts';
 
@@ -220,7 +220,7 @@ export class CliHome {
   }
 
   /** Looks into the private Redis between two commands. */
-  async look<T>(with_: (queue: TaskQueue, leases: HeldPortLease[], slots: HeldSlot[]) => Promise<T>): Promise<T> {
+  async look<T>(with_: (queue: TaskQueue, leases: HeldPortLease[], slots: SlotOwner[]) => Promise<T>): Promise<T> {
     const server = await openRedis({ home: this.home });
     const redis = connectRedis(server.address, 'producer');
     try {

@@ -66,7 +66,7 @@ async function startPool(settings: Partial<Settings> = {}): Promise<Told> {
 }
 
 const stranger = (taskId: string): SlotOwner => ({
-  ...{ host: 'far', home: '/home', taskId, attempt: 1, repository: '/repo', since: Date.now() },
+  ...{ host: 'far', home: '/home', taskId, attempt: 1, repository: '/repo' },
   worker: { id: 'far.1', pid: 1, startTime: '1', bootId: 'b', pidNamespace: 'n' },
 });
 

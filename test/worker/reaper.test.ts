@@ -380,7 +380,7 @@ describe('a cell that cannot be removed', () => {
 describe('a slot in the fleet', () => {
   /** The slot of an attempt at the cell's task, by the worker of its record. */
   const slotOf = ({ host, home, worker, taskId, attempt, repository }: CellRecord) => ({
-    ...{ host, home, worker, taskId, attempt, repository, since: 1 },
+    ...{ host, home, worker, taskId, attempt, repository },
   });
 
   test('is freed with the last of a dead worker’s cell, and not before', async () => {
