@@ -2,6 +2,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
+import { parse } from 'yaml';
 import { type ScriptStep, script } from '../../src/cli/demo/script.ts';
 import { type ScriptedModel, startScriptedModel } from '../../src/cli/demo/scripted-model.ts';
 import { CliHome, type RunningCli } from '../support/cli.ts';
@@ -29,6 +30,7 @@ afterAll(async () => {
 });
 
 const read = (name: string) => readFileSync(join(tasks, `${name}.md`), 'utf8');
+const front = (name: string): unknown => parse(read(name).split('---\n')[1] ?? '');
 
 function write(name: string, steps: readonly ScriptStep[], front = ''): void {
   writeFileSync(
@@ -54,7 +56,7 @@ test(
       interval: 200,
     });
     expect(read('first')).toMatch(/^---\ntitle: Write first # mine\n/);
-    expect(read('second')).toContain(`commit: ${git(repository, 'rev-parse', 'cellpool/second').trim()}`);
+    expect(front('second')).toMatchObject({ commit: git(repository, 'rev-parse', 'cellpool/second').trim() });
     expect(read('broken')).toMatch(/^reason: /m);
     expect(read('broken')).not.toContain('assignee:');
     expect(read('after-broken')).not.toContain('status:');
