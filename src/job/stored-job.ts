@@ -16,6 +16,8 @@ export type StoredJob = {
   state: JobState | 'unknown';
   /** Epoch ms at which the job ended; null while it has not. */
   finishedOn: number | null;
+  /** How many attempts BullMQ knows to be over; a result is written before it is told. */
+  attemptsMade: number;
   /** How its last ended attempt ended; null before the first has. */
   result: AttemptResult | null;
 } & ({ data: TaskJob; fault: null } | { data: null; fault: string });
@@ -41,11 +43,17 @@ export async function readJob(queue: TaskQueue, taskId: string): Promise<StoredJ
   try {
     const job = await queue.getJob(id);
     if (job === undefined) return null;
-    const common = { id, state, finishedOn: job.finishedOn ?? null, result: resultOf(job) };
+    const common = {
+      id,
+      state,
+      finishedOn: job.finishedOn ?? null,
+      attemptsMade: job.attemptsMade,
+      result: resultOf(job),
+    };
     return { ...common, ...understoodData(taskId, job.data) };
   } catch (error) {
     if (!isNonsense(error)) throw error;
-    return { id, state, finishedOn: null, result: null, data: null, fault: messageOf(error) };
+    return { id, state, finishedOn: null, attemptsMade: 0, result: null, data: null, fault: messageOf(error) };
   }
 }
 

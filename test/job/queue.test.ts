@@ -83,7 +83,7 @@ test('nonsense in a job is no result, and no crash', () => {
 
 test('only an ended job whose last attempt committed or changed nothing has ended well', () => {
   const stored = (state: StoredJob['state'], outcome: string | null): StoredJob => ({
-    ...{ id: 'a', state, finishedOn: state === 'completed' || state === 'failed' ? 1 : null },
+    ...{ id: 'a', state, attemptsMade: 1, finishedOn: state === 'completed' || state === 'failed' ? 1 : null },
     result: outcome === null ? null : resultOf({ returnvalue: { ...result, outcome }, data: null }),
     ...{ data: null, fault: 'left out' },
   });

@@ -184,8 +184,10 @@ export class Bridge {
     const stored = await readJob(this.#options.queue, taskId);
     if (stored === null) return null;
     const results = stored.data?.results ?? (stored.result === null ? [] : [stored.result]);
-    const endedAt = hasEnded(stored) ? stored.finishedOn : null;
-    return { active: stored.state === 'active', endedAt, results, fault: stored.fault };
+    const { finishedOn, attemptsMade } = stored;
+    const endedAt = hasEnded(stored) ? finishedOn : null;
+    const isFollowed = finishedOn === null && attemptsMade >= (results.at(-1)?.attempt ?? 0);
+    return { active: stored.state === 'active', isFollowed, endedAt, results, fault: stored.fault };
   }
 
   async #queueReady(signal: AbortSignal): Promise<number> {

@@ -6,6 +6,7 @@
  * | waits for its first attempt | none |
  * | an attempt has begun | `claim` |
  * | an attempt ended, another follows | `attempt`, once each |
+ * | an attempt ended, what follows is not known yet | `claim` alone: what the attempt came to may be the task's end |
  * | ended committed | `done`, or `awaiting-landing` where items are closed when they have landed |
  * | ended no-changes | `unchanged` |
  * | ended cancelled, or is gone | `cancelled` |
@@ -28,6 +29,11 @@ export type CloseOn = (typeof CLOSE_ON)[number];
 export interface JobSeen {
   /** Whether a worker has it just now. */
   active: boolean;
+  /**
+   * Whether another attempt follows the last result, while the task has not ended: its worker writes the result first,
+   * and says only then what becomes of the job.
+   */
+  isFollowed: boolean;
   /** Epoch ms; null while it has not ended. */
   endedAt: number | null;
   /** Of attempts that have ended, oldest first. */
@@ -62,12 +68,12 @@ export function duesOf({ notes }: Pick<LedgerEntry, 'notes'>, job: JobSeen | nul
     const gone: Due = { key: `end:gone-${lives}`, news: { kind: 'cancelled', message: REMOVED } };
     return { due: [claim, gone].filter(({ key }) => !notes.has(key)), end: 'released' };
   }
-  const { active, endedAt, results } = job;
+  const { active, isFollowed, endedAt, results } = job;
   const end = endedAt === null ? null : endOf(results.at(-1), job.fault, closeOn);
   const endKey = end === null ? '' : keyOfEnd(endedAt, results.at(-1), end);
   const how = end === null ? null : end.kind === 'done' || end.kind === 'awaiting-landing' ? end.kind : 'released';
   if (notes.has(endKey)) return { due: [], end: how };
-  const attempts = (end === null ? results : results.slice(0, -1))
+  const attempts = (isFollowed && end === null ? results : results.slice(0, -1))
     .map((result): Due => ({ key: `attempt:${digestOf(result)}`, news: attemptOf(result) }))
     .filter(({ key }) => !told.has(key.slice('attempt:'.length)));
   const begun = active || end !== null || attempts.length > 0;

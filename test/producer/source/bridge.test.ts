@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Job, UnrecoverableError, type Worker } from 'bullmq';
 import type { Redis } from 'ioredis';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { Fault } from '../../../src/errors.ts';
 import type { TaskJob } from '../../../src/job/job.ts';
 import type { AttemptResult, Outcome } from '../../../src/job/outcome.ts';
@@ -69,8 +69,13 @@ function bridge(more: Partial<BridgeOptions> = {}): Bridge {
   });
 }
 
-/** A worker whose attempts end as `outcomes` say, one after another; `null` goes on until the test lets it. */
-async function work(outcomes: Record<string, (Outcome | null)[]>, gate: Promise<void> = Promise.resolve()) {
+const OPEN = Promise.resolve();
+
+/**
+ * A worker whose attempts end as `outcomes` say, one after another; `null` goes on until the test opens `gate`. What
+ * an attempt came to stands in the job until `verdict`, and only then is it said what becomes of the job.
+ */
+async function work(outcomes: Record<string, (Outcome | null)[]>, gate: Promise<void> = OPEN, verdict = OPEN) {
   workers.push(
     holdJobs(await server.connect('worker'), prefix, async (job: Job<TaskJob>) => {
       const id = job.data.task.id;
@@ -82,6 +87,7 @@ async function work(outcomes: Record<string, (Outcome | null)[]>, gate: Promise<
       const before = job.data.results;
       const kept = before.at(-1)?.attempt === attempt ? before.slice(0, -1) : before;
       await job.updateData({ ...job.data, results: [...kept, result] });
+      await verdict;
       if (result.commit !== null || outcome === 'no-changes') return result;
       throw outcomes[id]?.length === attempt ? new UnrecoverableError(outcome) : new Error(outcome);
     }),
@@ -248,6 +254,30 @@ describe('what becomes of it is written back', () => {
     expect(await bridge().look(on)).toMatchObject({ open: 0, waiting: 0 });
     expect(book.taken).toEqual(['a-1 claim', 'a-1 attempt', 'a-1 done']);
   });
+
+  test.each([
+    ['committed', 'completed', 'done'],
+    ['reverted', 'failed', 'failed'],
+  ] as const)(
+    'an attempt that came to %s and may be the last is told as the end alone',
+    async (outcome, state, end) => {
+      book.add('a-1');
+      let say: () => void = () => undefined;
+      const verdict = new Promise<void>(resolve => {
+        say = resolve;
+      });
+      await work({ 'a-1': [outcome] }, OPEN, verdict);
+      const one = bridge();
+      await one.look(on);
+      await vi.waitUntil(async () => ((await queue.getJob('a-1'))?.data as TaskJob | undefined)?.results.length === 1);
+      await one.look(on);
+      expect(book.taken).toEqual(['a-1 claim']);
+      say();
+      await untilState(queue, 'a-1', state);
+      await one.look(on);
+      expect(book.taken).toEqual(['a-1 claim', `a-1 ${end}`]);
+    },
+  );
 
   test('a task whose item somebody else took is cancelled, and nothing more is written to the item', async () => {
     book.add('a-1');

@@ -14,7 +14,7 @@ function result(outcome: Outcome, attempt: number, cell = attempt): AttemptResul
 
 function job(outcomes: readonly Outcome[], more: Partial<JobSeen> = {}): JobSeen {
   const results = outcomes.map((outcome, at) => result(outcome, at + 1));
-  return { active: false, endedAt: null, results, fault: null, ...more };
+  return { active: false, isFollowed: true, endedAt: null, results, fault: null, ...more };
 }
 
 /** Notes all that is due, and says what it was. */
@@ -35,6 +35,11 @@ describe('the table', () => {
     ['waits for its first attempt', job([]), []],
     ['an attempt has begun', job([], { active: true }), ['claim']],
     ['an attempt ended, another follows', job(['reverted']), ['claim', 'attempt']],
+    [
+      'what follows is not known yet',
+      job(['stalled', 'reverted'], { active: true, isFollowed: false }),
+      ['claim', 'attempt'],
+    ],
     ['ended committed', job(['reverted', 'committed'], { endedAt: 5 }), ['claim', 'attempt', 'done']],
     ['ended no-changes', job(['no-changes'], { endedAt: 5 }), ['claim', 'unchanged']],
     ['ended cancelled', job(['cancelled'], { endedAt: 5 }), ['claim', 'cancelled']],
@@ -85,15 +90,22 @@ describe('the table', () => {
     const results = [
       { ...resultOf('a-1', 'reverted'), error: { code: 'TESTS_FAILED', message: `${'x'.repeat(1e5)}END` } },
     ];
-    const [last] = duesOf(notes('claim:0'), { active: false, endedAt: 5, results, fault: null }, 'commit').due;
+    const [last] = duesOf(
+      notes('claim:0'),
+      { active: false, isFollowed: false, endedAt: 5, results, fault: null },
+      'commit',
+    ).due;
     expect(last?.news).toMatchObject({ kind: 'failed', message: expect.stringMatching(/^x{7997}END$/) });
   });
 });
 
 /** What happens to a job: attempts that end, each of which may be the last, and a retry by a person after an end. */
-const events = fc.array(fc.record({ outcome: fc.constantFrom(...OUTCOMES), ends: fc.boolean(), seen: fc.boolean() }), {
-  maxLength: 14,
-});
+const events = fc.array(
+  fc.record({ outcome: fc.constantFrom(...OUTCOMES), ends: fc.boolean(), seen: fc.boolean(), early: fc.boolean() }),
+  {
+    maxLength: 14,
+  },
+);
 
 test('looked at at any moments, each result is told once at most, each end that was seen once, each life after a claim', () => {
   fc.assert(
@@ -103,12 +115,21 @@ test('looked at at any moments, each result is told once at most, each end that 
       let results: AttemptResult[] = [];
       let attempt = 0;
       let ends = 0;
-      steps.forEach(({ outcome, ends: last, seen }, at) => {
+      steps.forEach(({ outcome, ends: last, seen, early }, at) => {
         attempt += 1;
         // As the worker writes it: an attempt of the same number as the last one takes its place.
         const kept = results.at(-1)?.attempt === attempt ? results.slice(0, -1) : results;
         results = [...kept, result(outcome, attempt, at)];
-        const now: JobSeen = { active: false, endedAt: last ? 1_000 + at : null, results, fault: null };
+        // Its result stands there, and what becomes of the task is not said yet.
+        const written: JobSeen = { active: true, isFollowed: false, endedAt: null, results, fault: null };
+        if (early) told.push(...look(noted, written, closeOn));
+        const now: JobSeen = {
+          active: false,
+          isFollowed: !last,
+          endedAt: last ? 1_000 + at : null,
+          results,
+          fault: null,
+        };
         if (seen) {
           told.push(...look(noted, now, closeOn));
           expect(look(noted, now, closeOn)).toEqual([]);
@@ -123,6 +144,11 @@ test('looked at at any moments, each result is told once at most, each end that 
         if (at === 0 || isEnd(told[at - 1] ?? '')) expect(kind).toBe('claim');
         else expect(kind).not.toBe('claim');
       });
+      // Each result is in one note: no digest twice.
+      const digests = [...noted.keys()]
+        .filter(key => !key.startsWith('claim'))
+        .map(key => key.split(':').at(key.startsWith('end') ? 2 : 1));
+      expect(new Set(digests).size).toBe(digests.length);
       expect(told.filter(kind => kind !== 'claim').length).toBeLessThanOrEqual(steps.length);
     }),
   );
