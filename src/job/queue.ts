@@ -40,9 +40,6 @@ export interface JobRetention {
  * limits whenever another job ends, so a quiet queue may keep jobs for longer. A job that is dropped is forgotten:
  * its task would be worked anew.
  */
-export const RETENTION = { age: DEFAULTS.retention.jobDays * DAY_S, count: DEFAULTS.retention.jobs } as const;
-
-/** The same as BullMQ takes it. */
 function kept({ jobDays, jobs }: JobRetention): KeepJobs | false {
   if (jobDays === null) return jobs === null ? false : { count: jobs };
   return { age: Math.round(jobDays * DAY_S), ...(jobs === null ? {} : { count: jobs }) };

@@ -4,12 +4,12 @@
  */
 import type { Redis } from 'ioredis';
 import { cellKeys, DEFAULT_PREFIX } from './keys.ts';
+import { MUST_BE } from './lua.ts';
 import { Script } from './script.ts';
 
 /** KEYS: memory, records. ARGV: cell id and bytes by turns. */
-const write = new Script(`
-local found = redis.call('TYPE', KEYS[1]).ok
-if found ~= 'hash' and found ~= 'none' then redis.call('DEL', KEYS[1]) end
+const write = new Script(`${MUST_BE}
+mustBe('hash', KEYS[1])
 for _, id in ipairs(redis.call('HKEYS', KEYS[1])) do
   if redis.call('HEXISTS', KEYS[2], id) == 0 then redis.call('HDEL', KEYS[1], id) end
 end

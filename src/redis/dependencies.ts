@@ -5,15 +5,16 @@
  * BullMQ forgets ended jobs when there are too many, so how a task ended is kept beside its job while others may ask.
  */
 import type { Redis } from 'ioredis';
+import { DEFAULTS } from '../config.ts';
 import { endedWell, OUTCOMES, type Outcome } from '../job/outcome.ts';
-import { RETENTION, type TaskQueue } from '../job/queue.ts';
+import type { TaskQueue } from '../job/queue.ts';
 import { KEEP, LOOK, WELL } from './dependency-scripts.ts';
 import { DEFAULT_PREFIX, endedKeys, taskKeys } from './keys.ts';
 import { queueFirst } from './queue-first.ts';
 import { Script } from './script.ts';
 
-/** As long as an ended job may be kept itself; counted from the last time that somebody asked. */
-const KEEP_MS = RETENTION.age * 1_000;
+/** As long as an ended job is usually kept itself; counted from the last time that somebody asked. */
+const KEEP_MS = DEFAULTS.retention.jobDays * 24 * 3_600_000;
 /** Longer than any task waits before it looks again, and is entered anew. */
 const ENTRY_MS = 3_600_000;
 /** Tasks in one script: Redis serves nobody else meanwhile. */

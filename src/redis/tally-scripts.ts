@@ -4,19 +4,16 @@
  *
  * *Totals* is a hash, and so is each *hour*, whose key is KEYS' last one with the hours since 1970 behind it.
  */
+import { MUST_BE, NUMBERS } from './lua.ts';
 
-const COUNT = `
-local function mustBeHash(key)
-  local found = redis.call('TYPE', key).ok
-  if found ~= 'hash' and found ~= 'none' then redis.call('DEL', key) end
-end
+const COUNT = `${NUMBERS}${MUST_BE}
 local function count(key, field, by)
   local done = redis.pcall('HINCRBY', key, field, by)
   if type(done) ~= 'number' or done < tonumber(by) then redis.call('HSET', key, field, by) end
 end
 local time = redis.call('TIME')
 local hour = math.floor(tonumber(time[1]) / 3600)
-local function hourKey(base, number) return base .. string.format('%.0f', number) end
+local function hourKey(base, number) return base .. decimal(number) end
 `;
 
 /**
@@ -27,8 +24,8 @@ local function hourKey(base, number) return base .. string.format('%.0f', number
 export const ADD = `${COUNT}
 if not redis.call('SET', KEYS[2], '1', 'NX', 'PX', ARGV[1]) then return 0 end
 local ofHour = hourKey(KEYS[3], hour)
-mustBeHash(KEYS[1])
-mustBeHash(ofHour)
+mustBe('hash', KEYS[1])
+mustBe('hash', ofHour)
 redis.call('HSETNX', KEYS[1], 'since', time[1] .. '000')
 for index = 4, #ARGV, 2 do
   count(KEYS[1], ARGV[index], ARGV[index + 1])
@@ -43,14 +40,14 @@ export const HOURS = `${COUNT}
 local told = {}
 for number = hour - tonumber(ARGV[1]) + 1, hour do
   local key = hourKey(KEYS[1], number)
-  mustBeHash(key)
-  told[#told + 1] = {string.format('%.0f', number), redis.call('HGETALL', key)}
+  mustBe('hash', key)
+  told[#told + 1] = {decimal(number), redis.call('HGETALL', key)}
 end
 return told
 `;
 
 /** KEYS: totals. Returns its fields. */
 export const TOTALS = `${COUNT}
-mustBeHash(KEYS[1])
+mustBe('hash', KEYS[1])
 return redis.call('HGETALL', KEYS[1])
 `;
