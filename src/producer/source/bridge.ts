@@ -14,7 +14,7 @@ import { cancelTasks } from '../cancel.ts';
 import type { EnqueueContext, Producer } from '../producer.ts';
 import type { PlacedTask } from '../tasks-file.ts';
 import { Discovery, type DiscoveryOptions, isBegun, nextName } from './discovery.ts';
-import { type CloseOn, duesOf, type JobSeen } from './due.ts';
+import { type CloseOn, duesOf, type JobSeen, seenJob } from './due.ts';
 import { type StoredNote, type Stuck, writeBack } from './outbox.ts';
 import type { Note, Written } from './task-source.ts';
 
@@ -182,12 +182,7 @@ export class Bridge {
 
   async #job(taskId: string): Promise<JobSeen | null> {
     const stored = await readJob(this.#options.queue, taskId);
-    if (stored === null) return null;
-    const results = stored.data?.results ?? (stored.result === null ? [] : [stored.result]);
-    const { finishedOn, attemptsMade } = stored;
-    const endedAt = hasEnded(stored) ? finishedOn : null;
-    const isFollowed = finishedOn === null && attemptsMade >= (results.at(-1)?.attempt ?? 0);
-    return { active: stored.state === 'active', isFollowed, endedAt, results, fault: stored.fault };
+    return stored && seenJob(stored);
   }
 
   async #queueReady(signal: AbortSignal): Promise<number> {

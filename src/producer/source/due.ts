@@ -6,18 +6,18 @@
  * | waits for its first attempt | none |
  * | an attempt has begun | `claim` |
  * | an attempt ended, another follows | `attempt`, once each |
- * | an attempt ended, what follows is not known yet | `claim` alone: what the attempt came to may be the task's end |
+ * | an attempt ended, what follows is not known yet | `claim` alone: what the attempt came to may be the task's end, or be replaced when its worker died |
  * | ended committed | `done`, or `awaiting-landing` where items are closed when they have landed |
  * | ended no-changes | `unchanged` |
  * | ended cancelled, or is gone | `cancelled` |
  * | ended otherwise | `failed` |
  *
  * A job that is retried after its end has a second life: a claim, its attempts, another end. Attempts are numbered from
- * 1 again then, and may take the places of earlier ones in the job's data, so a result is known by its content, and an
- * end by when it was.
+ * 1 again then, so a result is known by its place and content, and an end by when it was.
  */
 import { createHash } from 'node:crypto';
 import { type AttemptResult, endedWell } from '../../job/outcome.ts';
+import { hasEnded, type StoredJob } from '../../job/stored-job.ts';
 import type { LedgerEntry } from '../../redis/source-ledger.ts';
 import type { News } from './task-source.ts';
 
@@ -29,10 +29,7 @@ export type CloseOn = (typeof CLOSE_ON)[number];
 export interface JobSeen {
   /** Whether a worker has it just now. */
   active: boolean;
-  /**
-   * Whether another attempt follows the last result, while the task has not ended: its worker writes the result first,
-   * and says only then what becomes of the job.
-   */
+  /** Whether another attempt follows the last result: see `isFollowed`. */
   isFollowed: boolean;
   /** Epoch ms; null while it has not ended. */
   endedAt: number | null;
@@ -40,6 +37,31 @@ export interface JobSeen {
   results: readonly AttemptResult[];
   /** Why it ended, when no attempt tells. */
   fault: string | null;
+}
+
+/**
+ * Whether another attempt is sure to follow the last result of a job that has not ended. Its worker writes the result
+ * first and says only then what becomes of the job, by which BullMQ counts an attempt more; a retry begins to count anew.
+ */
+export function isFollowed(
+  { results, kept = 0 }: { results: readonly AttemptResult[]; kept?: number | undefined },
+  { attemptsMade, finishedOn }: { attemptsMade: number; finishedOn: number | null },
+): boolean {
+  const last = results.at(-1);
+  // What ended well is the end, whichever attempt had done it.
+  if (last === undefined || finishedOn !== null || endedWell(last.outcome)) return false;
+  return results.length <= kept || attemptsMade >= last.attempt;
+}
+
+export function seenJob(stored: StoredJob): JobSeen {
+  const results = stored.data?.results ?? (stored.result === null ? [] : [stored.result]);
+  return {
+    active: stored.state === 'active',
+    isFollowed: isFollowed({ results, kept: stored.data?.kept }, stored),
+    endedAt: hasEnded(stored) ? stored.finishedOn : null,
+    results,
+    fault: stored.fault,
+  };
 }
 
 export interface Due {
@@ -70,13 +92,13 @@ export function duesOf({ notes }: Pick<LedgerEntry, 'notes'>, job: JobSeen | nul
   }
   const { active, isFollowed, endedAt, results } = job;
   const end = endedAt === null ? null : endOf(results.at(-1), job.fault, closeOn);
-  const endKey = end === null ? '' : keyOfEnd(endedAt, results.at(-1), end);
+  const endKey = end === null ? '' : keyOfEnd(endedAt, results, end);
   const how = end === null ? null : end.kind === 'done' || end.kind === 'awaiting-landing' ? end.kind : 'released';
   if (notes.has(endKey)) return { due: [], end: how };
   const attempts = (isFollowed && end === null ? results : results.slice(0, -1))
-    .map((result): Due => ({ key: `attempt:${digestOf(result)}`, news: attemptOf(result) }))
+    .map((result, at): Due => ({ key: `attempt:${digestOf(result, at)}`, news: attemptOf(result) }))
     .filter(({ key }) => !told.has(key.slice('attempt:'.length)));
-  const begun = active || end !== null || attempts.length > 0;
+  const begun = active || end !== null || attempts.length > 0 || (results.length > 0 && !isFollowed);
   // What waits for its landing is claimed already.
   const landing = end?.kind === 'done' && notes.has(`${endKey}:landing`);
   const due = [
@@ -100,14 +122,18 @@ function readNotes(keys: Iterable<string>): { lives: number; told: Set<string> }
   return { lives: ends.size, told };
 }
 
-function keyOfEnd(endedAt: number | null, last: AttemptResult | undefined, end: News): string {
-  const key = `end:${endedAt}:${last === undefined ? 'none' : digestOf(last)}`;
+function keyOfEnd(endedAt: number | null, results: readonly AttemptResult[], end: News): string {
+  const last = results.at(-1);
+  const key = `end:${endedAt}:${last === undefined ? 'none' : digestOf(last, results.length - 1)}`;
   return end.kind === 'awaiting-landing' ? `${key}:landing` : key;
 }
 
-/** Durations and the folder of artifacts make each attempt's result one of a kind. */
-function digestOf(result: AttemptResult): string {
-  return createHash('sha256').update(JSON.stringify(result)).digest('hex').slice(0, 16);
+/** Durations and the folder of artifacts make a result one of a kind; of one without a cell its place does. */
+function digestOf(result: AttemptResult, at: number): string {
+  return createHash('sha256')
+    .update(`${at} ${JSON.stringify(result)}`)
+    .digest('hex')
+    .slice(0, 16);
 }
 
 function attemptOf(result: AttemptResult): News {

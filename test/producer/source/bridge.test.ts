@@ -269,7 +269,8 @@ describe('what becomes of it is written back', () => {
       await work({ 'a-1': [outcome] }, OPEN, verdict);
       const one = bridge();
       await one.look(on);
-      await vi.waitUntil(async () => ((await queue.getJob('a-1'))?.data as TaskJob | undefined)?.results.length === 1);
+      const hasResult = async () => ((await queue.getJob('a-1'))?.data as TaskJob | undefined)?.results.length === 1;
+      await vi.waitUntil(hasResult, { timeout: 30_000, interval: 10 });
       await one.look(on);
       expect(book.taken).toEqual(['a-1 claim']);
       say();

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { type AttemptResult, OUTCOMES, type Outcome } from '../../../src/job/outcome.ts';
-import { CLOSE_ON, type CloseOn, duesOf, type JobSeen } from '../../../src/producer/source/due.ts';
+import { type AttemptResult, endedWell, OUTCOMES, type Outcome } from '../../../src/job/outcome.ts';
+import { CLOSE_ON, type CloseOn, duesOf, isFollowed, type JobSeen } from '../../../src/producer/source/due.ts';
 import type { NoteState } from '../../../src/redis/source-ledger.ts';
 import { resultOf } from '../../support/jobs.ts';
 
@@ -99,44 +99,87 @@ describe('the table', () => {
   });
 });
 
+describe('whether another attempt follows the last result', () => {
+  const followed = (outcomes: readonly Outcome[], attemptsMade: number, kept?: number) =>
+    isFollowed({ results: job(outcomes).results, kept }, { attemptsMade, finishedOn: null });
+
+  test('is known once BullMQ has counted that attempt', () => {
+    expect([followed(['reverted'], 0), followed(['reverted'], 1)]).toEqual([false, true]);
+    expect([followed(['reverted', 'stalled'], 1), followed(['reverted', 'stalled'], 2)]).toEqual([false, true]);
+  });
+
+  test('is known of a task that a person has retried, whose attempts are counted from none again', () => {
+    expect([followed(['stalled'], 0, 1), followed(['stalled'], 0)]).toEqual([true, false]);
+  });
+
+  test('is never so after an attempt that ended well, whichever attempt is said to have done it', () => {
+    expect(followed(['committed'], 3)).toBe(false);
+    expect(isFollowed({ results: job(['stalled']).results }, { attemptsMade: 1, finishedOn: 5 })).toBe(false);
+  });
+});
+
+test('an item is claimed also when the worker of its first attempt died before anybody had looked', () => {
+  expect(kinds(job(['stalled'], { isFollowed: false }))).toEqual(['claim']);
+});
+
+test('the same end of an attempt without a cell, in two lives of a task, is told in both', () => {
+  const alike = { ...result('failed', 1), artifacts: '' };
+  const noted = new Map<string, NoteState>();
+  expect(look(noted, { ...job([]), results: [alike], endedAt: 5 })).toEqual(['claim', 'failed']);
+  expect(look(noted, { ...job([]), results: [alike, alike] })).toEqual(['claim', 'attempt']);
+});
+
 /** What happens to a job: attempts that end, each of which may be the last, and a retry by a person after an end. */
 const events = fc.array(
-  fc.record({ outcome: fc.constantFrom(...OUTCOMES), ends: fc.boolean(), seen: fc.boolean(), early: fc.boolean() }),
-  {
-    maxLength: 14,
-  },
+  fc.record({
+    outcome: fc.constantFrom(...OUTCOMES),
+    ends: fc.boolean(),
+    /** Its worker dies after it has written the result: the attempt is made again, under the same number. */
+    dies: fc.boolean(),
+    early: fc.boolean(),
+    seen: fc.boolean(),
+  }),
+  { maxLength: 14 },
 );
 
-test('looked at at any moments, each result is told once at most, each end that was seen once, each life after a claim', () => {
+test('looked at at any moments, each result that stays is told once, each end that was seen once, each life after a claim', () => {
   fc.assert(
     fc.property(events, fc.constantFrom(...CLOSE_ON), (steps, closeOn) => {
       const noted = new Map<string, NoteState>();
       const told: string[] = [];
+      const lookAt = (seen: JobSeen) => {
+        told.push(...look(noted, seen, closeOn));
+        expect(look(noted, seen, closeOn)).toEqual([]);
+      };
       let results: AttemptResult[] = [];
-      let attempt = 0;
-      let ends = 0;
-      steps.forEach(({ outcome, ends: last, seen, early }, at) => {
-        attempt += 1;
-        // As the worker writes it: an attempt of the same number as the last one takes its place.
-        const kept = results.at(-1)?.attempt === attempt ? results.slice(0, -1) : results;
-        results = [...kept, result(outcome, attempt, at)];
-        // Its result stands there, and what becomes of the task is not said yet.
-        const written: JobSeen = { active: true, isFollowed: false, endedAt: null, results, fault: null };
-        if (early) told.push(...look(noted, written, closeOn));
-        const now: JobSeen = {
-          active: false,
-          isFollowed: !last,
-          endedAt: last ? 1_000 + at : null,
-          results,
-          fault: null,
-        };
+      let [attempt, kept, ends] = [1, 0, 0];
+      steps.forEach(({ outcome, ends: last, dies, early, seen }, at) => {
+        const isLast = last || endedWell(outcome);
+        // As the worker writes it: an attempt of the same number as the last one of its round takes its place.
+        const before = results.length > kept && results.at(-1)?.attempt === attempt ? results.slice(0, -1) : results;
+        results = [...before, result(outcome, attempt, at)];
+        const seenAt = (attemptsMade: number, more: Partial<JobSeen>): JobSeen => ({
+          ...{ active: false, endedAt: null, results, fault: null },
+          isFollowed: isFollowed({ results, kept }, { attemptsMade, finishedOn: more.endedAt ?? null }),
+          ...more,
+        });
+        if (early) lookAt(seenAt(attempt - 1, { active: !dies }));
+        if (dies && !endedWell(outcome)) return;
+        if (!isLast) attempt += 1;
+        if (seen) lookAt(seenAt(isLast ? attempt : attempt - 1, isLast ? { endedAt: 1_000 + at } : {}));
+        if (!isLast) return;
         if (seen) {
-          told.push(...look(noted, now, closeOn));
-          expect(look(noted, now, closeOn)).toEqual([]);
-          if (last) ends += 1;
+          ends += 1;
+          // All that stands in the job at its end is told, each result in one note.
+          const digests = [...noted.keys()]
+            .filter(key => !key.startsWith('claim'))
+            .map(key => key.split(':').at(key.startsWith('end') ? 2 : 1));
+          expect(new Set(digests).size).toBe(digests.length);
+          expect(digests).toHaveLength(results.length);
         }
-        // Retried by a person: the attempts are numbered anew.
-        if (last) attempt = 0;
+        // Retried by a person: what there is is kept, and attempts are numbered anew.
+        [attempt, kept] = [1, results.length];
+        if (early) lookAt(seenAt(0, {}));
       });
       const isEnd = (kind: string) => kind !== 'claim' && kind !== 'attempt';
       expect(told.filter(isEnd)).toHaveLength(ends);
@@ -144,12 +187,6 @@ test('looked at at any moments, each result is told once at most, each end that 
         if (at === 0 || isEnd(told[at - 1] ?? '')) expect(kind).toBe('claim');
         else expect(kind).not.toBe('claim');
       });
-      // Each result is in one note: no digest twice.
-      const digests = [...noted.keys()]
-        .filter(key => !key.startsWith('claim'))
-        .map(key => key.split(':').at(key.startsWith('end') ? 2 : 1));
-      expect(new Set(digests).size).toBe(digests.length);
-      expect(told.filter(kind => kind !== 'claim').length).toBeLessThanOrEqual(steps.length);
     }),
   );
 });
