@@ -57,7 +57,12 @@ async function fromRedis<T>(redis: Redis, read: () => Promise<T>): Promise<T> {
   } catch (error) {
     const isGone = error instanceof TooLate || redis.status !== 'ready' || isAway(error);
     if (error instanceof CellpoolError || !isGone) throw error;
+    const reason = messageOf(error);
+    // It answers, and refuses: for want of memory or disk, say, or because it is a replica by now.
+    const says = !(error instanceof TooLate) && redis.status === 'ready';
     // No `cause`: errors of ioredis carry the arguments of their command.
-    throw new CellpoolError('REDIS_UNAVAILABLE', 'Redis does not answer.', { facts: { reason: messageOf(error) } });
+    throw new CellpoolError('REDIS_UNAVAILABLE', says ? `Redis refuses: ${reason}` : 'Redis does not answer.', {
+      facts: { reason },
+    });
   }
 }

@@ -83,7 +83,7 @@ describe('a task that has ended', () => {
     return String(poolParts(pool({ latest: [facts] })).latest);
   };
   const RETRY =
-    /<td role="cell" data-name="Do"><form method="post" action="\/api\/tasks\/a\/retry">\s*<button aria-label="Retry a">/;
+    /<td role="cell" data-name="Do"><form method="post" action="\/api\/tasks\/a\/retry" data-confirm="Retry a with all its attempts\?">\s*<button aria-label="Retry a">/;
 
   test('is retried from there when its job failed, whatever can be read of its end', () => {
     expect(ended({ result: resultOf('a', 'reverted') })).toMatch(RETRY);

@@ -50,6 +50,7 @@ test('jobs and queue are moved from there', async () => {
   const { queue } = board;
   await addJob(queue, jobOf('later'), 3_600_000);
   await addJob(queue, jobOf('unwanted'));
+  expect((await ask(board, 'PUT', '/no-such/pause')).status).toBe(404);
   expect((await ask(board, 'PUT', '/tasks/pause')).status).toBeLessThan(300);
   expect(await queue.isPaused()).toBe(true);
   const cooldowns = new Cooldowns(board.redis, { prefix: board.prefix });

@@ -102,9 +102,11 @@ describe.skipIf(CHROMIUM === undefined)('the board', () => {
     await page.getByRole('status').filter({ hasText: 'unwanted is off the queue.' }).waitFor();
     expect(await board.queue.getJob('unwanted')).toBeUndefined();
     const retry = page.getByRole('button', { name: 'Retry fails' });
+    page.once('dialog', dialog => void dialog.accept());
     await retry.click();
     await page.getByRole('status').filter({ hasText: 'fails is queued again' }).waitFor();
     await retry.waitFor({ state: 'detached' });
+    expect(await page.evaluate('document.activeElement.id')).toBe('answer');
     expect(complaints).toEqual([]);
     // An error of the board is no answer of an action, and its words stand elsewhere in it.
     board.redis.disconnect();

@@ -59,7 +59,7 @@ function become(old, fresh) {
   }
   for (const { name } of [...old.attributes]) {
     // Whether something is opened is the reader's to say.
-    if (!fresh.hasAttribute(name) && name !== 'open') old.removeAttribute(name);
+    if (!fresh.hasAttribute(name) && name !== 'open' && name !== 'aria-disabled') old.removeAttribute(name);
   }
   for (const { name, value } of fresh.attributes) {
     if (old.getAttribute(name) !== value) old.setAttribute(name, value);
@@ -99,6 +99,7 @@ function show(element, text) {
 
 function putIn({ at, parts }) {
   ahead = at - Date.now();
+  const focused = document.activeElement;
   for (const [id, text] of Object.entries(parts)) {
     const element = document.getElementById(id);
     if (element === null || !('part' in element.dataset)) continue;
@@ -107,6 +108,8 @@ function putIn({ at, parts }) {
     fresh.innerHTML = text;
     becomeAll(element, [...fresh.content.childNodes]);
   }
+  // The row in which the focus was is gone; what was answered about it is where a reader goes on.
+  if (!focused.isConnected && !answer.hidden) answer.focus();
   body.dataset.updated = String(at);
   tick();
 }
@@ -140,11 +143,17 @@ function listen(path) {
   addEventListener('pagehide', () => events.close(), { once: true });
 }
 
+/** Forms whose actions are under way. */
+const acting = new WeakSet();
+
 async function act(form) {
   const { confirm: question } = form.dataset;
   if (question !== undefined && !confirm(question)) return;
+  if (acting.has(form)) return;
+  acting.add(form);
   const button = form.querySelector('button');
-  button.disabled = true;
+  // Not `disabled`: a button that is loses the focus.
+  button.setAttribute('aria-disabled', 'true');
   try {
     const headers = { accept: 'application/json', 'content-type': 'application/json' };
     const response = await fetch(form.action, { method: 'POST', headers });
@@ -157,7 +166,9 @@ async function act(form) {
   } catch {
     show(answer, 'The board does not answer; nothing may have been done.');
   } finally {
-    button.disabled = false;
+    acting.delete(form);
+    button.removeAttribute('aria-disabled');
+    if (!button.isConnected && document.activeElement === body) answer.focus();
   }
 }
 

@@ -43,7 +43,7 @@ export function page({ title, here, content, now, events, away = null }: PageFac
 <nav aria-label="Pages of the board"><ul>${places}</ul></nav>
 </header>
 <p id="trouble" class="notice trouble" role="status"${away === null && html` hidden`}>${away}</p>
-<p id="answer" class="notice answer" role="status" hidden></p>
+<p id="answer" class="notice answer" role="status" tabindex="-1" hidden></p>
 <main id="main" tabindex="-1">
 ${content}
 </main>
@@ -75,7 +75,8 @@ export function cancelAction(taskId: string): Html {
   });
 }
 
-/** Works it anew; `text` says how that is called where it stands. */
-export function retryAction(taskId: string, text = 'Retry'): Html {
-  return action(`/api/tasks/${encodeURIComponent(taskId)}/retry`, text, { label: `${text} ${taskId}` });
+/** Works it anew; `text` says how that is called where it stands. Where rows move under the pointer it is asked first. */
+export function retryAction(taskId: string, text = 'Retry', confirm?: string): Html {
+  const more = confirm === undefined ? {} : { confirm };
+  return action(`/api/tasks/${encodeURIComponent(taskId)}/retry`, text, { label: `${text} ${taskId}`, ...more });
 }

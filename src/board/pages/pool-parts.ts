@@ -92,7 +92,8 @@ export function latestPart({ latest }: PoolFacts, now: Now): Html {
 
 function latestRow(ended: EndedFacts, now: Now) {
   const { taskId, failed, result } = ended;
-  const retry = failed && taskIdFault(taskId) === null && retryAction(taskId);
+  const retry =
+    failed && taskIdFault(taskId) === null && retryAction(taskId, 'Retry', `Retry ${taskId} with all its attempts?`);
   if (result === null) {
     const state = failed ? badge('failed', 'failed') : badge('committed', 'completed');
     return [taskName(ended), state, pastMoment(ended.endedAt, now), ...Array.from({ length: 7 }, () => '–'), retry];

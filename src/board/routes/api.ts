@@ -56,7 +56,8 @@ export function apiRoutes({ readings, site, actions }: RouteParts): Hono<Env> {
 }
 
 /** What is left out or empty is as usual. @throws {InvalidInput} with all that is wrong */
-function wantedOf({ state = '', limit = '', after }: Record<string, string>): ListOptions {
+function wantedOf({ state = '', limit = '', after: from = '' }: Record<string, string>): ListOptions {
+  const after = from === '' ? undefined : from;
   const names = state === '' ? [] : state.split(',');
   const count = limit === '' ? LIMIT : /^\d{1,6}$/.test(limit) ? Number(limit) : 0;
   const faults: Fault[] = names

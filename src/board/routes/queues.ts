@@ -19,13 +19,16 @@ const SAID_MAX = 300;
 const INSTEAD = { retry: 'retry', promote: 'retry', clean: 'cancel' } as const;
 const ONE_JOB = /^\/queues\/api\/queues\/[^/]+\/([^/]+)\/(retry|promote|clean)$/;
 /** Of the queue, or of all queues: the pool has one. */
-const POOL = /^\/queues\/api\/queues\/(?:[^/]+\/)?(pause|resume)$/;
+const POOL = /^\/queues\/api\/queues\/(?:([^/]+)\/)?(pause|resume)$/;
 
 const asCommand =
-  (actions: BoardActions): MiddlewareHandler<Env> =>
+  (actions: BoardActions, queues: readonly string[]): MiddlewareHandler<Env> =>
   async (c, next) => {
     if (c.req.method !== 'PUT') return next();
-    const [, whole] = POOL.exec(c.req.path) ?? [];
+    const [, queue, whole] = POOL.exec(c.req.path) ?? [];
+    if (whole !== undefined && queue !== undefined && !queues.includes(queue)) {
+      return c.json({ error: 'There is no such queue.' }, 404);
+    }
     if (whole !== undefined) return told(c, await actions[whole as 'pause' | 'resume']());
     const [, id = '', how] = ONE_JOB.exec(c.req.path) ?? [];
     // `retry/completed` and the like are for all jobs of a state, and are no names of tasks either.
@@ -97,7 +100,8 @@ export function queueRoutes(queues: readonly TaskQueue[], actions: BoardActions,
   });
   const app = new Hono<Env>();
   app.get(`${BASE}/`, c => c.redirect(BASE, 301));
-  app.use(`${BASE}/*`, asCommand(actions), mayDo, tidied(isThere));
+  const names = queues.map(({ name }) => encodeURIComponent(name));
+  app.use(`${BASE}/*`, asCommand(actions, names), mayDo, tidied(isThere));
   app.route(BASE, serverAdapter.registerPlugin());
   return app;
 }
