@@ -34,7 +34,7 @@ export class HeldUp {
     if (why === null) this.#said.delete('host');
     else {
       this.#said.set('host', why);
-      if (before === undefined) this.#say(`No more cells for now: ${why}.`);
+      if (before === undefined || kindOf(before) !== kindOf(why)) this.#say(`No more cells for now: ${why}.`);
     }
   }
 
@@ -60,4 +60,9 @@ export class HeldUp {
       hint: 'Put the key right; the tasks are still queued, and the same command goes on with them.',
     });
   }
+}
+
+/** What is lacking; how much of it changes all the time. */
+function kindOf(why: string): string | undefined {
+  return why.split(':')[0];
 }

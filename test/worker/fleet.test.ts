@@ -118,7 +118,10 @@ describe('while the fleet is full', () => {
     // A worker that waits at the queue may still take this one, and puts it back.
     await addJob(queue, failing('b'));
     await untilLooked();
+    await vi.waitUntil(async () => (await states('b'))[0] === 'waiting', BOUND);
+    await untilLooked();
     expect(await states('b')).toEqual(['waiting']);
+    expect((await queue.getJob('b'))?.attemptsMade).toBe(0);
     await slots.set({ cells: null });
     await vi.waitUntil(async () => (await states('b'))[0] === 'failed', BOUND);
     expect((await queue.getJob('b'))?.attemptsMade).toBe(1);
