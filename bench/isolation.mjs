@@ -71,7 +71,7 @@ const bench = await openBenchSite();
 try {
   const levels = await levelsHere();
   const spawners = Object.fromEntries(
-    await Promise.all(levels.map(async level => [level, await bench.spawnerAt(level)])),
+    await Promise.all(levels.map(async level => [level, await bench.spawnerWith({ isolation: level })])),
   );
   // The first of each pays for cold file caches.
   for (const level of levels) await oneCell(spawners[level], `warm-${level}`);

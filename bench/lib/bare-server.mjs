@@ -22,9 +22,17 @@ export async function startBareServer(bench, id, port) {
   const workspace = join(cell, 'workspace');
   const folders = await makeCellFolders(cell);
   const password = randomBytes(24).toString('base64url');
-  const config = opencodeConfig(workspace, undefined);
+  const config = opencodeConfig({ workspacePath: workspace, isolation: 'process' });
   const { configFolder } = bench.site;
-  const env = await serverEnvironment({ cellId: id, folders, configFolder, config, password, passed: [] });
+  const env = await serverEnvironment({
+    cellId: id,
+    folders,
+    configFolder,
+    config,
+    password,
+    profile: 'fast',
+    passed: [],
+  });
 
   const began = performance.now();
   await run('git', ['worktree', 'add', '--quiet', '-b', id, workspace, 'main'], { cwd: bench.repository });

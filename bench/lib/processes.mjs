@@ -1,6 +1,9 @@
 /** Memory of a program with all it started, as /proc tells it (Linux only). */
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 
+/** Linux tells every program that there are 100 a second (USER_HZ). */
+const CLOCK_TICKS = 100;
+
 function read(path) {
   try {
     return readFileSync(path, 'utf8');
@@ -44,4 +47,15 @@ export function memoryOf(pids) {
     if (/opencode\0serve/.test(read(`/proc/${pid}/cmdline`))) sum.servers += 1;
   }
   return sum;
+}
+
+/** Seconds that a process has used, with those of its children that have ended. */
+export function processorSeconds(pid) {
+  const stat = read(`/proc/${pid}/stat`);
+  const [user = 0, system = 0, childUser = 0, childSystem = 0] = stat
+    .slice(stat.lastIndexOf(')') + 2)
+    .split(' ')
+    .slice(11, 15)
+    .map(Number);
+  return (user + system + childUser + childSystem) / CLOCK_TICKS;
 }

@@ -31,13 +31,14 @@ export async function openBenchSite() {
   const ports = new PortLeases(redis, { host: 'bench', range: { from: 24_000, to: 24_999 } });
   return {
     folder,
+    home,
     repository,
     socket: server.address.path,
     site,
     ports,
     spawner: new AgentSpawner({ site, ports }),
-    /** Cells on the same repository, isolated so. */
-    spawnerAt: async isolation => new AgentSpawner({ site: await openSite({ ...options, isolation }), ports }),
+    /** Cells on the same repository, with these options of its site besides. */
+    spawnerWith: async more => new AgentSpawner({ site: await openSite({ ...options, ...more }), ports }),
     async close() {
       redis.disconnect();
       await server.close();
