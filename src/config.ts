@@ -27,6 +27,7 @@ export {
   ISOLATION_LEVELS,
   LIMITS,
   loopRepeats,
+  PROFILES,
   PYTHON,
   type Settings,
   WORKSPACES,

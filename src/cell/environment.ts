@@ -7,6 +7,8 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { CellpoolError } from '../errors.ts';
 import { secretsOfTree, withoutCredentials } from '../observe/secrets.ts';
+import type { Profile } from '../os/memory.ts';
+import { ENGINE } from './profile.ts';
 
 /** Variables without a secret that programs need to work at all; proxies and certificates where a network wants them. */
 const PLAIN = [
@@ -104,6 +106,7 @@ export interface ServerEnvironmentOptions {
   config: Record<string, unknown>;
   password: string;
   model: string | undefined;
+  profile: Profile;
   /** Names of further variables, from the operator. */
   passed: readonly string[];
 }
@@ -113,6 +116,8 @@ export async function serverEnvironment(options: ServerEnvironmentOptions): Prom
   const provider = options.model?.split('/')[0] ?? '';
   const auth = await storedCredentials(provider);
   return {
+    // What the operator passes by name counts more.
+    ...ENGINE[options.profile],
     ...baseEnvironment(options.cellId, options.folders, [...(PROVIDER_KEYS[provider] ?? []), ...options.passed]),
     XDG_CONFIG_HOME: options.configFolder,
     OPENCODE_SERVER_PASSWORD: options.password,

@@ -121,7 +121,9 @@ export async function spawnCell(
     const password = randomBytes(24).toString('base64url');
     const setting = { workspacePath, model: config.model, isolation: grounds.isolation.level };
     const opencode = opencodeConfig(setting, site.opencode, config.opencode);
+    const profile = await site.profile();
     const env = await serverEnvironment({
+      profile,
       cellId: id,
       folders,
       configFolder: site.configFolder,
@@ -163,7 +165,7 @@ export async function spawnCell(
 
     await whileWanted(signal, tools.ready);
     const spawnMs = Math.round(performance.now() - began);
-    log.info({ port: port.lease.port, server: server.process.pid, spawnMs }, 'cell spawned');
+    log.info({ port: port.lease.port, server: server.process.pid, profile, spawnMs }, 'cell spawned');
     return {
       id,
       config,

@@ -14,6 +14,7 @@ import { Redactor } from '../observe/redact.ts';
 import { secretsOfEnvironment, secretsOfTree } from '../observe/secrets.ts';
 import { allEnded } from '../os/all-ended.ts';
 import { type AskedIsolation, chooseIsolation } from '../os/isolation.ts';
+import type { Profile } from '../os/memory.ts';
 import type { ResourceLimits } from '../os/resource-limits.ts';
 import { run } from '../os/run.ts';
 import { makeStateFolder } from '../os/state-folder.ts';
@@ -44,6 +45,8 @@ export interface SiteOptions {
   readable?: readonly string[];
   /** `worktree`: agents work in worktrees of the repository, and may change all of its `.git`; default `clone`. */
   workspace?: WorkspaceKind;
+  /** How the server of the next cell is to be set; default: `fast`. */
+  profile?: () => Promise<Profile>;
   /** Names of environment variables that reach the server, and the setup and test commands. */
   env?: { server: readonly string[]; commands: readonly string[] };
   log?: Logger;
@@ -90,6 +93,7 @@ export async function openSite(options: SiteOptions, signal?: AbortSignal): Prom
     configFolder,
     grounds,
     workspace,
+    profile: options.profile ?? (async () => 'fast'),
     home,
     opencode: options.opencode ?? {},
     author: options.author ?? DEFAULTS.author,

@@ -38,6 +38,7 @@ export interface Check {
 /** The same as `src/git` says when git is missing. */
 const GIT_MINIMUM = [2, 34] as const;
 const REDIS_MINIMUM = [6, 2] as const;
+const MIB = 1024 ** 2;
 const GIB = 1024 ** 3;
 /** Bind probes are cheap, a thousand of them are not. */
 const PORTS_PROBED = 50;
@@ -174,16 +175,27 @@ async function checkPorts({ ports, prefix, host }: Settings, connected: Connecte
   return { state: 'fault', found, advice: 'Choose another range with --ports, below 32768.' };
 }
 
-async function checkMemory({ concurrency }: Settings): Promise<Finding> {
+async function checkMemory({ concurrency, profile }: Settings): Promise<Finding> {
   const available = await availableMemory();
-  const fit = cellsThatFit(available);
-  const found = `${(available / GIB).toFixed(1)} GiB available: ${Math.min(fit, CONCURRENCY_CAP)} cells at once`;
-  if (available < RESERVE_BYTES + CELL_MEMORY_BYTES) {
-    return { state: 'warning', found, advice: 'One cell needs about 450 MiB beside 1 GiB for everything else.' };
+  // At `auto` more cells than fit in as fast ones are dense, and none is asked for where no number is.
+  const kind = profile === 'dense' || (profile === 'auto' && concurrency !== undefined) ? 'dense' : 'fast';
+  const each = CELL_MEMORY_BYTES[kind];
+  const fit = cellsThatFit(available, kind);
+  const found = `${(available / GIB).toFixed(1)} GiB available: ${Math.min(fit, CONCURRENCY_CAP)} ${kind} cells at once`;
+  if (available < RESERVE_BYTES + each) {
+    return {
+      state: 'warning',
+      found,
+      advice: `A ${kind} cell needs about ${each / MIB} MiB beside 1 GiB for everything else.`,
+    };
   }
   if (concurrency === undefined || concurrency <= fit) return ok(found);
-  const need = ((RESERVE_BYTES + concurrency * CELL_MEMORY_BYTES) / GIB).toFixed(1);
-  return { state: 'warning', found, advice: `${concurrency} cells need about ${need} GiB: lower --concurrency.` };
+  const need = ((RESERVE_BYTES + concurrency * each) / GIB).toFixed(1);
+  return {
+    state: 'warning',
+    found,
+    advice: `${concurrency} ${kind} cells need about ${need} GiB: lower --concurrency.`,
+  };
 }
 
 /** What happens to a cell's processes when the worker is killed. */

@@ -66,6 +66,11 @@ export const FLAGS = {
     'workspace',
     'clone, or worktree: agents work in worktrees of your repository and may change its refs, config and hooks (default: clone)',
   ],
+  profile: [
+    '--profile <name>',
+    'profile',
+    'fast, dense (slower, with less memory) or auto: whether agents spend memory on being quick (default: auto, by what is free)',
+  ],
   artifactDays: [
     '--artifact-days <n>',
     'retention.artifactDays',
@@ -103,6 +108,7 @@ export const WORKER_FLAGS = [
   'ports',
   'isolation',
   'workspace',
+  'profile',
   'grace',
   ...LIMIT_FLAGS,
   'artifactDays',

@@ -72,6 +72,9 @@ export const ISOLATION_LEVELS = ['strict', 'sandbox', 'process'] as const;
 /** What the agent finds as `.git`; see `cell/agent-git.ts`. */
 export const WORKSPACES = ['clone', 'worktree'] as const;
 
+/** Whether a cell's server spends memory on being quick; `auto`: while there is enough. See `cell/profile.ts`. */
+export const PROFILES = ['fast', 'dense', 'auto'] as const;
+
 /** Whether a cell gets a Python environment where the repository looks like it; and whose downloads it begins with. */
 export const PYTHON = ['auto', 'off'] as const;
 export const CACHES = ['cell', 'shared'] as const;
@@ -227,6 +230,8 @@ export const settingsSchema = z.strictObject({
   }),
   /** `worktree`: agents work in linked worktrees of the user's repository, and may change all of its `.git`. */
   workspace: z.enum(WORKSPACES).default('clone'),
+  /** `dense`: servers take a quarter less memory, and compute longer. */
+  profile: z.enum(PROFILES).default('auto'),
   /** Names of environment variables that reach the cell's server, and its setup and test commands. */
   env: z.strictObject({ server: names.default([]), commands: names.default([]) }),
   logLevel: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).optional(),

@@ -2,11 +2,15 @@
 import { readFile } from 'node:fs/promises';
 import { freemem } from 'node:os';
 import { join } from 'node:path';
+import type { PROFILES } from '../config.ts';
 
 const MIB = 1024 * 1024;
 
-/** A cell with the opencode server, after a session: 510 to 600 MB resident, 420 to 510 of them its own. Measured. */
-export const CELL_MEMORY_BYTES = 450 * MIB;
+/** How a cell's server is set; see `cell/profile.ts`. */
+export type Profile = Exclude<(typeof PROFILES)[number], 'auto'>;
+
+/** What a cell with the opencode server has of its own after a session. Measured: `bench/density.mjs`. */
+export const CELL_MEMORY_BYTES: Readonly<Record<Profile, number>> = { fast: 450 * MIB, dense: 350 * MIB };
 
 /** Left for the system, Redis and the worker itself. */
 export const RESERVE_BYTES = 1024 * MIB;
@@ -28,8 +32,8 @@ export async function availableMemory(): Promise<number> {
 }
 
 /** How many cells fit into `available` bytes; at least one, since with none nothing would ever be done. */
-export function cellsThatFit(available: number): number {
-  return Math.max(1, Math.floor((available - RESERVE_BYTES) / CELL_MEMORY_BYTES));
+export function cellsThatFit(available: number, profile: Profile): number {
+  return Math.max(1, Math.floor((available - RESERVE_BYTES) / CELL_MEMORY_BYTES[profile]));
 }
 
 /** What `/proc/meminfo` says is available, in bytes; null when it does not say. */

@@ -2,6 +2,7 @@
  * Admission: how many cells may run now, so that neither memory nor disk falls under its reserve. Cells that run are
  * never sent away; only new ones wait.
  */
+import type { AskedProfile } from '../cell/profile.ts';
 import { messageOf } from '../errors.ts';
 import { freeDisk } from '../os/disk.ts';
 import { availableMemory, CELL_MEMORY_BYTES } from '../os/memory.ts';
@@ -30,6 +31,7 @@ export interface Occupancy {
 export interface AdmissionFacts extends Room, Occupancy {
   cap: number;
   reserve: Reserve;
+  profile: AskedProfile;
 }
 
 export interface Allowance {
@@ -41,7 +43,8 @@ export interface Allowance {
 
 /**
  * A cell is let in when its memory fits beside the reserve and what cells being spawned will take. Where none runs,
- * the reserve itself is enough: on a small machine nothing would ever be done otherwise.
+ * the reserve itself is enough: on a small machine nothing would ever be done otherwise. At `auto` one that fits in as
+ * a dense cell becomes one; those being spawned may be fast.
  */
 export function decideAdmission(facts: AdmissionFacts): Allowance {
   const { running, cap, reserve } = facts;
@@ -54,10 +57,12 @@ export function decideAdmission(facts: AdmissionFacts): Allowance {
   return { cells, why: `memory: ${inMib(facts.freeMemory)} free, ${reserve.memoryMb} MiB are kept free${spoken}` };
 }
 
-function cellsThatFitInto({ freeMemory, running, spawning, reserve }: AdmissionFacts): number {
+function cellsThatFitInto({ freeMemory, running, spawning, reserve, profile }: AdmissionFacts): number {
   const room = freeMemory - reserve.memoryMb * MIB;
-  if (running === 0 && room >= 0) return Math.max(1, Math.floor(room / CELL_MEMORY_BYTES));
-  return Math.max(0, Math.floor((room - spawning * CELL_MEMORY_BYTES) / CELL_MEMORY_BYTES));
+  const each = CELL_MEMORY_BYTES[profile === 'fast' ? 'fast' : 'dense'];
+  if (running === 0 && room >= 0) return Math.max(1, Math.floor(room / each));
+  const promised = spawning * CELL_MEMORY_BYTES[profile === 'dense' ? 'dense' : 'fast'];
+  return Math.max(0, Math.floor((room - promised) / each));
 }
 
 function inMib(bytes: number): string {
@@ -69,6 +74,7 @@ export interface AdmissionOptions {
   folder: string;
   cap: number;
   reserve: Reserve;
+  profile: AskedProfile;
   occupancy(): Occupancy;
   /** Told when the allowance is another one; at first it is taken to be `cap`. */
   onChange(allowed: number, why: string | null): void;
@@ -127,18 +133,32 @@ export class Admission {
   }
 
   async #decide(): Promise<void> {
-    const { folder, cap, reserve, occupancy, onChange, onProblem, look = () => roomOf(folder) } = this.#options;
+    const {
+      folder,
+      cap,
+      reserve,
+      profile,
+      occupancy,
+      onChange,
+      onProblem,
+      look = () => roomOf(folder),
+    } = this.#options;
     try {
       const room = await look();
       if (this.#closed) return;
       const before = this.#allowed;
-      this.#allowed = decideAdmission({ ...room, ...occupancy(), cap, reserve });
-      const same = before.cells === this.#allowed.cells && (before.why === null) === (this.#allowed.why === null);
+      this.#allowed = decideAdmission({ ...room, ...occupancy(), cap, reserve, profile });
+      const same = before.cells === this.#allowed.cells && kindOf(before.why) === kindOf(this.#allowed.why);
       if (!same) onChange(this.#allowed.cells, this.#allowed.why);
     } catch (error) {
       if (!this.#closed) onProblem(messageOf(error));
     }
   }
+}
+
+/** Memory or disk; how much of it changes all the time. */
+function kindOf(why: string | null): string | undefined {
+  return why?.split(':')[0];
 }
 
 async function roomOf(folder: string): Promise<Room> {

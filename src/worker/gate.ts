@@ -22,7 +22,7 @@ export interface GateOptions {
   onHeld?: ((why: string | null) => void) | undefined;
 }
 
-export interface GateRounds extends Pick<AdmissionOptions, 'folder' | 'reserve' | 'occupancy'> {
+export interface GateRounds extends Pick<AdmissionOptions, 'folder' | 'reserve' | 'profile' | 'occupancy'> {
   /** Asks what the fleet leaves, and tells it by `share`. */
   look(): Promise<void>;
 }
@@ -51,10 +51,10 @@ export class Gate {
   /** Begins to look; the first looks are over when it resolves. @throws the error of Redis */
   async open(rounds: GateRounds): Promise<void> {
     const { cap, log } = this.#options;
-    const { folder, reserve, occupancy } = rounds;
+    const { folder, reserve, profile, occupancy } = rounds;
     await rounds.look();
     this.#admission = await Admission.start({
-      ...{ folder, reserve, occupancy, cap },
+      ...{ folder, reserve, profile, occupancy, cap },
       onChange: (cells, why) => this.#set('machine', { cells, why }),
       onProblem: problem => log.warn({ problem }, 'free memory or disk cannot be read'),
     });
@@ -101,10 +101,11 @@ export class Gate {
     const { cap, log, onHeld } = this.#options;
     this.#limits.set(name, limit);
     const before = this.#allowed;
-    this.#allowed = [...this.#limits.values()].reduce((least, one) => (one.cells < least.cells ? one : least), {
-      cells: cap,
-      why: null,
-    });
+    // Of two that leave as little the machine's is told: what the fleet leaves changes all the time.
+    this.#allowed = [this.#limits.get('machine'), this.#limits.get('fleet')].reduce<Share>(
+      (least, one) => (one !== undefined && one.cells < least.cells ? one : least),
+      { cells: cap, why: null },
+    );
     const { cells, why } = this.#allowed;
     const isOther = cells !== before.cells;
     if (isOther) {

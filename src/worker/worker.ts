@@ -5,6 +5,7 @@
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Job, Worker } from 'bullmq';
+import { profileNow } from '../cell/profile.ts';
 import { CONCURRENCY_CAP } from '../config.ts';
 import { messageOf } from '../errors.ts';
 import type { AttemptResult } from '../job/outcome.ts';
@@ -59,6 +60,8 @@ export class WorkerPool {
   readonly #cells = new Set<Promise<unknown>>();
   /** Task ids of cells whose server has not taken its memory yet. */
   readonly #spawning = new Set<string>();
+  /** Of those that have one. */
+  readonly #served = new Set<string>();
   readonly #drainAsked = new AbortController();
   #stopping = false;
   /** Takes no more jobs. */
@@ -79,7 +82,9 @@ export class WorkerPool {
     const registry = new CellRegistry(redis, { prefix, host, home });
     const ports = new PortLeases(redis, { prefix, host, range: settings.ports });
     const redactor = options.redactor ?? new Redactor(secretsOfWorker(settings));
-    const site = { ...siteOptionsOf(options.settings, options.log), redactor };
+    const toCome = () => Math.max(1, this.#gate.allowed - this.#served.size);
+    const profile = () => profileNow(settings.profile, settings.reserve.memoryMb, toCome());
+    const site = { ...siteOptionsOf(options.settings, options.log), redactor, profile };
     const spawners = new SpawnerPool(site, ports, { cells: registry, worker });
     this.#fleet = new FleetShare({
       ...{ slots: parts.slots, fairShare: parts.fairShare, worker, host, home, log },
@@ -120,7 +125,8 @@ export class WorkerPool {
    * @throws {CellpoolError} ISOLATION_MISSING when the level that was asked for does not work here
    */
   static async start(options: PoolOptions): Promise<WorkerPool> {
-    const wanted = options.settings.concurrency ?? cellsThatFit(await availableMemory());
+    const { concurrency, profile } = options.settings;
+    const wanted = concurrency ?? cellsThatFit(await availableMemory(), profile === 'dense' ? 'dense' : 'fast');
     const worker = { id: `${options.settings.host}.${randomBytes(4).toString('hex')}`, ...(await ownIdentity()) };
     const { level, readable } = options.settings.isolation;
     const isolation = await chooseIsolation(level, readable);
@@ -187,7 +193,10 @@ export class WorkerPool {
         life.then(over, over);
       },
       holdMs: () => (this.#stopping ? HOLD_MS : this.#running.size > this.#gate.allowed ? 0 : null),
-      onStage: (id, stage) => (stage === 'spawn' ? this.#spawning.add(id) : this.#spawning.delete(id)),
+      onStage: (id, stage) => {
+        if (stage === 'spawn') this.#spawning.add(id);
+        else if (this.#spawning.delete(id)) this.#served.add(id);
+      },
       onResult: result => onResult?.(result),
       onRefused: (provider, reason) => onRefused?.(provider, reason),
       onUsedUp: reason => onUsedUp?.(reason),
@@ -208,6 +217,7 @@ export class WorkerPool {
     } finally {
       this.#running.delete(id);
       this.#spawning.delete(id);
+      this.#served.delete(id);
       this.#locks.done(id);
     }
   }
@@ -219,7 +229,7 @@ export class WorkerPool {
 
   /** No job is taken before what dead workers left is removed, and before it is known how many cells fit. */
   async #begin({ settings, log }: PoolOptions): Promise<void> {
-    const { home, reserve } = settings;
+    const { home, reserve, profile } = settings;
     await makeStateFolder(home);
     // Whoever starts a worker may have put the key right.
     await this.#cooldowns.clearAll('refused');
@@ -227,6 +237,7 @@ export class WorkerPool {
     await this.#gate.open({
       folder: home,
       reserve,
+      profile,
       occupancy: () => ({ running: this.#running.size, spawning: this.#spawning.size }),
       look: () => this.#look(),
     });

@@ -20,6 +20,7 @@ const server = (changes: Partial<Parameters<typeof serverEnvironment>[0]> = {}) 
     config: { share: 'disabled' },
     password: 'pass-word',
     model: undefined,
+    profile: 'fast',
     passed: [],
     ...changes,
   });
@@ -72,6 +73,13 @@ describe('the environment of the server', () => {
     });
     expect(JSON.stringify(env)).not.toMatch(/secret|key-a|key-o|profile/);
     expect(env).not.toHaveProperty('OPENCODE_AUTH_CONTENT');
+  });
+
+  test('of a dense cell tells its engine to be content with less, and of a fast one nothing', async () => {
+    const engine = async (profile: 'fast' | 'dense') =>
+      Object.fromEntries(Object.entries(await server({ profile })).filter(([name]) => name.startsWith('BUN_')));
+    expect(await engine('dense')).toEqual({ BUN_JSC_useDFGJIT: '0', BUN_JSC_forceRAMSize: '402653184' });
+    expect(await engine('fast')).toEqual({});
   });
 
   test('holds the key of the one provider that is used, and what the operator names', async () => {

@@ -56,15 +56,23 @@ describe('what is available', () => {
   });
 });
 
+const PROFILES = ['fast', 'dense'] as const;
+
 test('at least one cell fits, and never one more than there is room for', () => {
-  expect(cellsThatFit(RESERVE_BYTES + 3 * CELL_MEMORY_BYTES)).toBe(3);
-  expect(cellsThatFit(RESERVE_BYTES + 3 * CELL_MEMORY_BYTES - 1)).toBe(2);
+  for (const profile of PROFILES) {
+    expect(cellsThatFit(RESERVE_BYTES + 3 * CELL_MEMORY_BYTES[profile], profile)).toBe(3);
+    expect(cellsThatFit(RESERVE_BYTES + 3 * CELL_MEMORY_BYTES[profile] - 1, profile)).toBe(2);
+  }
   fc.assert(
-    fc.property(fc.double({ min: -1e12, max: 1e15, noNaN: true }), available => {
-      const cells = cellsThatFit(available);
-      expect(Number.isInteger(cells)).toBe(true);
-      expect(cells).toBeGreaterThanOrEqual(1);
-      if (cells > 1) expect(RESERVE_BYTES + cells * CELL_MEMORY_BYTES).toBeLessThanOrEqual(available);
-    }),
+    fc.property(
+      fc.double({ min: -1e12, max: 1e15, noNaN: true }),
+      fc.constantFrom(...PROFILES),
+      (available, profile) => {
+        const cells = cellsThatFit(available, profile);
+        expect(Number.isInteger(cells)).toBe(true);
+        expect(cells).toBeGreaterThanOrEqual(1);
+        if (cells > 1) expect(RESERVE_BYTES + cells * CELL_MEMORY_BYTES[profile]).toBeLessThanOrEqual(available);
+      },
+    ),
   );
 });

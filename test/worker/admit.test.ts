@@ -1,6 +1,7 @@
 import { tmpdir } from 'node:os';
 import fc from 'fast-check';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
+import { PROFILES } from '../../src/config.ts';
 import { CELL_MEMORY_BYTES } from '../../src/os/memory.ts';
 import { Admission, type AdmissionFacts, type AdmissionOptions, decideAdmission } from '../../src/worker/admit.ts';
 
@@ -19,6 +20,7 @@ const someFacts: fc.Arbitrary<AdmissionFacts> = fc
       fc.nat(8 * 1024).map(mib => mib * MIB),
     ),
     cap: fc.integer({ min: 1, max: 50 }),
+    profile: fc.constantFrom(...PROFILES),
     reserve: fc.record({ memoryMb: fc.nat(4_096), diskMb: fc.nat(4_096) }),
   })
   .chain(facts =>
@@ -60,7 +62,9 @@ describe('the decision', () => {
       fc.property(someFacts, facts => {
         const more = decideAdmission(facts).cells - facts.running;
         fc.pre(more > 1 || (more === 1 && facts.running > 0));
-        const taken = (facts.spawning + more) * CELL_MEMORY_BYTES;
+        const { fast, dense } = CELL_MEMORY_BYTES;
+        const starting = facts.profile === 'dense' ? dense : fast;
+        const taken = facts.spawning * starting + more * (facts.profile === 'fast' ? fast : dense);
         expect(taken).toBeLessThanOrEqual(facts.freeMemory - facts.reserve.memoryMb * MIB);
       }),
     );
@@ -78,7 +82,7 @@ describe('the decision', () => {
   });
 
   test('lets one cell in where none runs, as soon as the reserves are kept', () => {
-    const facts = { freeMemory: 512 * MIB, freeDisk: GIB, running: 0, spawning: 0, cap: 4 };
+    const facts = { freeMemory: 512 * MIB, freeDisk: GIB, running: 0, spawning: 0, cap: 4, profile: 'fast' } as const;
     expect(decideAdmission({ ...facts, reserve: { memoryMb: 512, diskMb: 1024 } }).cells).toBe(1);
     expect(decideAdmission({ ...facts, reserve: { memoryMb: 513, diskMb: 1024 } })).toEqual({
       cells: 0,
@@ -91,6 +95,17 @@ describe('the decision', () => {
   });
 });
 
+test('a cell that would not fit in as a fast one is let in as a dense one, where the profile allows that', () => {
+  const { fast, dense } = CELL_MEMORY_BYTES;
+  const facts = { freeDisk: GIB, running: 1, spawning: 0, cap: 9, reserve: { memoryMb: 0, diskMb: 0 } };
+  const cells = (freeMemory: number, profile: AdmissionFacts['profile'], spawning = 0) =>
+    decideAdmission({ ...facts, freeMemory, profile, spawning }).cells;
+  expect([cells(fast - 1, 'fast'), cells(fast - 1, 'auto'), cells(fast - 1, 'dense')]).toEqual([1, 2, 2]);
+  // The one that starts may be a fast one.
+  expect([cells(fast + dense, 'auto', 1), cells(fast + dense - 1, 'auto', 1)]).toEqual([2, 1]);
+  expect(cells(2 * dense, 'dense', 1)).toBe(2);
+});
+
 describe('admission', () => {
   async function admit(more: Partial<AdmissionOptions> = {}) {
     const changes: [number, boolean][] = [];
@@ -99,6 +114,7 @@ describe('admission', () => {
       folder: tmpdir(),
       cap: 4,
       reserve: { memoryMb: 0, diskMb: 0 },
+      profile: 'fast',
       occupancy: () => ({ running: 0, spawning: 0 }),
       onChange: (allowed, why) => changes.push([allowed, why === null]),
       onProblem: message => problems.push(message),
@@ -121,6 +137,25 @@ describe('admission', () => {
       [4, true],
     ]);
     expect(admission.allowed).toEqual({ cells: 4, why: null });
+  });
+
+  test('tells of another reason for the same number of cells, and not of each other figure in it', async () => {
+    let room = { freeMemory: 0, freeDisk: GIB };
+    let looks = 0;
+    const look = async () => {
+      looks += 1;
+      return room;
+    };
+    const whys: (string | null)[] = [];
+    const onChange = (_: number, why: string | null) => whys.push(why);
+    const reserve = { memoryMb: 100, diskMb: 100 };
+    const { admission } = await admit({ look, reserve, onChange });
+    room = { freeMemory: MIB, freeDisk: GIB };
+    await admission.look();
+    room = { freeMemory: MIB, freeDisk: 0 };
+    await admission.look();
+    expect(whys.map(why => why?.split(':')[0])).toEqual(['memory', 'disk']);
+    expect(looks).toBeGreaterThanOrEqual(3);
   });
 
   test('says nothing as long as nothing changes, and nothing once it is closed', async () => {

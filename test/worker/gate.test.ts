@@ -35,6 +35,7 @@ function open(look: GateRounds['look'] = async () => undefined) {
   const rounds: GateRounds = {
     folder: tmpdir(),
     reserve: { memoryMb: 0, diskMb: 0 },
+    profile: 'fast',
     occupancy: () => ({ running: 0, spawning: 0 }),
     look,
   };

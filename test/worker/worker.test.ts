@@ -116,6 +116,16 @@ describe('jobs that are none of ours', () => {
   });
 });
 
+test.each([
+  ['dense', '0'],
+  ['fast', ''],
+] as const)("the servers of a worker's cells run with the engine of its profile %s", async (profile, setting) => {
+  const failed = failures('a');
+  await addJob(jobOf('a', makeRepository(join(folder, 'repository')), { attempts: 1 }));
+  await startPool({ opencodeBin: brokenOpencode('echo "(engine: $BUN_JSC_useDFGJIT)"; exit 7'), profile });
+  expect((await failed).get('a')).toContain(`(engine: ${setting})`);
+});
+
 describe('an attempt for which no cell could be made', () => {
   test('is kept on the job with its reason, and not repeated when that cannot help', async () => {
     const failed = failures('a');

@@ -12,7 +12,7 @@ Ends with 0 when cells can run here (warnings allowed), 3 when something is miss
 
 export function addDoctorCommand(program: Command, exit: (code: number) => void): void {
   const command = program.command('doctor').description('check git, opencode, Redis, ports, memory and limits');
-  addFlags(command, ['concurrency', 'ports', 'workspace', ...LIMIT_FLAGS, ...SITE_FLAGS])
+  addFlags(command, ['concurrency', 'ports', 'workspace', 'profile', ...LIMIT_FLAGS, ...SITE_FLAGS])
     .option('--json', 'one JSON object a line on stdout for every check')
     .addHelpText('after', EXAMPLES)
     .action(async (flags: DoctorFlags) => exit(await (await import('../doctor.ts')).doctor(flags)));
