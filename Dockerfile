@@ -11,6 +11,8 @@ COPY tsconfig.json tsconfig.build.json ./
 COPY scripts scripts
 COPY src src
 RUN npm run build && npm prune --omit=dev --ignore-scripts
+# npm brings opencode for x64 twice, 177 MB each; the one for all processors is enough, wherever the image goes.
+RUN for baseline in node_modules/opencode-*-baseline; do if [ -d "$baseline" ]; then rm -rf "${baseline%-baseline}"; fi; done
 
 FROM ${NODE_IMAGE}
 LABEL org.opencontainers.image.title=cellpool
