@@ -133,9 +133,14 @@ async function startRedis() {
   const saved = ['--dir', folder, '--appendonly', 'yes', '--save', '', '--maxmemory-policy', 'noeviction'];
   // Only what is on the bridge, or on this machine, reaches the address.
   const argv = ['--port', String(port), '--bind', address, '--protected-mode', 'no', ...saved];
-  const child = spawn(binary.file, argv, { env: serverEnvironment(binary), stdio: 'ignore' });
+  const child = spawn(binary.file, argv, { env: serverEnvironment(binary), stdio: ['ignore', 'pipe', 'ignore'] });
+  let said = '';
+  child.stdout.on('data', chunk => {
+    said += chunk;
+  });
   const client = connectRedis({ url: `redis://${address}:${port}` }, 'worker');
   try {
+    await until('Redis', () => said.includes('Ready to accept connections'));
     await checkRedis(client);
   } catch (error) {
     child.kill('SIGKILL');
