@@ -70,7 +70,7 @@ class Model {
     if (one.do === 'take') await this.#take(one.worker, `t${one.task}`);
     else if (one.do === 'end') await this.#end(one.worker, one.pick);
     else if (one.do === 'look') await this.#look(one.worker);
-    else if (one.do === 'die') this.#die(one.worker);
+    else if (one.do === 'die') await this.#die(one.worker);
     else if (one.do === 'reap') await this.#reap(HOSTS[one.host] ?? '');
     else if (one.do === 'run out') await this.#runOut();
     else if (one.do === 'lose') await this.#lose(one.pick);
@@ -105,7 +105,11 @@ class Model {
     await this.#of(worker).keep(this.#owner(worker, ''), this.#ownOf(worker));
   }
 
-  #die(worker: number): void {
+  async #die(worker: number): Promise<void> {
+    // As in `#lose`: a slot that Redis had lost, and that it has not entered again, nobody will enter now.
+    for (const owner of this.#ownOf(worker)) {
+      if ((await redis.zscore(this.#keys.leased, name(owner))) === null) this.#cells.delete(name(owner));
+    }
     this.#dead.add(this.#ids[worker] ?? '');
     this.#ids[worker] = `${this.#ids[worker]}x`;
   }
@@ -154,7 +158,7 @@ class Model {
 
   /** Whatever has happened: once everybody is gone and their hosts were looked at, every slot can be had again. */
   async finish(): Promise<void> {
-    for (let worker = 0; worker < WORKERS; worker += 1) this.#die(worker);
+    for (let worker = 0; worker < WORKERS; worker += 1) await this.#die(worker);
     for (const host of HOSTS) await this.#reap(host);
     expect((await this.#of(0).list()).slots).toEqual([]);
     await redis.hdel(this.#keys.fleet, 'until');
