@@ -70,7 +70,7 @@ class Model {
     if (one.do === 'take') await this.#take(one.worker, `t${one.task}`);
     else if (one.do === 'end') await this.#end(one.worker, one.pick);
     else if (one.do === 'look') await this.#look(one.worker);
-    else if (one.do === 'die') await this.#die(one.worker);
+    else if (one.do === 'die') this.#die(one.worker);
     else if (one.do === 'reap') await this.#reap(HOSTS[one.host] ?? '');
     else if (one.do === 'run out') await this.#runOut();
     else if (one.do === 'lose') await this.#lose(one.pick);
@@ -105,11 +105,7 @@ class Model {
     await this.#of(worker).keep(this.#owner(worker, ''), this.#ownOf(worker));
   }
 
-  async #die(worker: number): Promise<void> {
-    // As in `#lose`: a slot that Redis had lost, and that it has not entered again, nobody will enter now.
-    for (const owner of this.#ownOf(worker)) {
-      if ((await redis.zscore(this.#keys.leased, name(owner))) === null) this.#cells.delete(name(owner));
-    }
+  #die(worker: number): void {
     this.#dead.add(this.#ids[worker] ?? '');
     this.#ids[worker] = `${this.#ids[worker]}x`;
   }
@@ -138,17 +134,21 @@ class Model {
     const slots = await redis.zrange(this.#keys.leased, '0', '-1');
     const lost = slots[pick % Math.max(1, slots.length)];
     const crash = redis.multi();
-    // That of a dead worker is not entered again by anybody: its cell must not count any more.
     if (lost !== undefined) crash.zrem(this.#keys.leased, lost).hdel(this.#keys.owners, lost);
     this.#runs += 1;
     await crash.hset(this.#keys.fleet, 'run', `f00${this.#runs}`).exec();
-    const owner = this.#cells.get(lost ?? '');
-    if (owner !== undefined && this.#dead.has(owner.worker.id)) this.#cells.delete(lost ?? '');
   }
 
-  /** As much time passes as a Redis that was started anew waits; meanwhile every worker has said what it has. */
+  /**
+   * As much time passes as a Redis that was started anew waits: every worker has said what it has, and reapers have
+   * removed the cells of the dead whose slots were lost, which nobody enters again.
+   */
   async #settle(): Promise<void> {
     await this.#lookAll();
+    const leased = new Set(await redis.zrange(this.#keys.leased, '0', '-1'));
+    for (const [slot, owner] of this.#cells) {
+      if (this.#dead.has(owner.worker.id) && !leased.has(slot)) this.#cells.delete(slot);
+    }
     await redis.hdel(this.#keys.fleet, 'until');
   }
 
@@ -158,7 +158,7 @@ class Model {
 
   /** Whatever has happened: once everybody is gone and their hosts were looked at, every slot can be had again. */
   async finish(): Promise<void> {
-    for (let worker = 0; worker < WORKERS; worker += 1) await this.#die(worker);
+    for (let worker = 0; worker < WORKERS; worker += 1) this.#die(worker);
     for (const host of HOSTS) await this.#reap(host);
     expect((await this.#of(0).list()).slots).toEqual([]);
     await redis.hdel(this.#keys.fleet, 'until');
