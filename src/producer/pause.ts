@@ -1,7 +1,9 @@
 /** Keeps all workers from beginning attempts, and lets them begin again. */
 import type { TaskQueue } from '../job/queue.ts';
 import type { Cooldowns } from '../redis/cooldown.ts';
-import { unavailable } from '../redis/redis-away.ts';
+import { inRedis } from '../redis/redis-away.ts';
+
+const AGAIN = 'Try again in a moment.';
 
 export interface Resumed {
   /** Whether it was paused before. */
@@ -15,7 +17,7 @@ export interface Resumed {
  * @throws {CellpoolError} `REDIS_UNAVAILABLE`
  */
 export async function pausePool(queue: TaskQueue): Promise<{ changed: boolean }> {
-  return inRedis('Redis went away while the pool was paused', async () => {
+  return inRedis('Redis went away while the pool was paused', AGAIN, async () => {
     const wasPaused = await queue.isPaused();
     await queue.pause();
     return { changed: !wasPaused };
@@ -24,17 +26,9 @@ export async function pausePool(queue: TaskQueue): Promise<{ changed: boolean }>
 
 /** Workers begin attempts again, and ask anew the providers in cool-down. @throws {CellpoolError} `REDIS_UNAVAILABLE` */
 export async function resumePool(queue: TaskQueue, cooldowns: Cooldowns): Promise<Resumed> {
-  return inRedis('Redis went away while the pool was resumed', async () => {
+  return inRedis('Redis went away while the pool was resumed', AGAIN, async () => {
     const wasPaused = await queue.isPaused();
     await queue.resume();
     return { changed: wasPaused, cooldownsEnded: await cooldowns.clearAll() };
   });
-}
-
-async function inRedis<T>(what: string, work: () => Promise<T>): Promise<T> {
-  try {
-    return await work();
-  } catch (error) {
-    throw unavailable(error, what, 'Try again in a moment.');
-  }
 }

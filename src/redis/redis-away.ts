@@ -17,6 +17,15 @@ export function unavailable(error: unknown, what: string, hint: string): Cellpoo
   return new CellpoolError('REDIS_UNAVAILABLE', `${what}: ${reasonOf(error)}`, { hint });
 }
 
+/** Does `work`; its errors are told as by `unavailable`. */
+export async function inRedis<T>(what: string, hint: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    throw unavailable(error, what, hint);
+  }
+}
+
 /** A refused transaction names its own end only; why it was refused stands in the errors of its commands. */
 function reasonOf(error: unknown): string {
   const first: unknown =

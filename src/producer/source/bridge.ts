@@ -8,7 +8,7 @@ import { CellpoolError, InvalidInput } from '../../errors.ts';
 import { taskIdFault } from '../../job/names.ts';
 import type { TaskQueue } from '../../job/queue.ts';
 import { hasEnded, readJob } from '../../job/stored-job.ts';
-import { unavailable } from '../../redis/redis-away.ts';
+import { inRedis } from '../../redis/redis-away.ts';
 import { type LedgerEntry, SourceLedger } from '../../redis/source-ledger.ts';
 import { cancelTasks } from '../cancel.ts';
 import type { EnqueueContext, Producer } from '../producer.ts';
@@ -231,12 +231,8 @@ export class Bridge {
   }
 }
 
-async function withRedis<T>(work: () => Promise<T>): Promise<T> {
-  try {
-    return await work();
-  } catch (error) {
-    throw unavailable(error, 'Redis went away', 'What was not done is done by the next look.');
-  }
+function withRedis<T>(work: () => Promise<T>): Promise<T> {
+  return inRedis('Redis went away', 'What was not done is done by the next look.', work);
 }
 
 /** Whether an error means that the source, Redis or the repository does not answer for now. */

@@ -83,10 +83,10 @@ async function work(outcomes: Record<string, (Outcome | null)[]>, gate: Promise<
       const outcome = outcomes[id]?.[attempt - 1] ?? null;
       if (outcome === null) return gate;
       const result = ended(id, outcome, attempt);
-      // As the worker writes it: an attempt of the same number as the last one takes its place.
-      const before = job.data.results;
-      const kept = before.at(-1)?.attempt === attempt ? before.slice(0, -1) : before;
-      await job.updateData({ ...job.data, results: [...kept, result] });
+      // As the worker writes it: an attempt of the same number as the last one of its round takes its place.
+      const { results: before, kept = 0 } = job.data;
+      const isLost = before.length > kept && before.at(-1)?.attempt === attempt;
+      await job.updateData({ ...job.data, results: [...(isLost ? before.slice(0, -1) : before), result] });
       await verdict;
       if (result.commit !== null || outcome === 'no-changes') return result;
       throw outcomes[id]?.length === attempt ? new UnrecoverableError(outcome) : new Error(outcome);
