@@ -48,10 +48,12 @@ function tell(retried: Retried, json: boolean): void {
 }
 
 /** The end of a sentence that begins with the task's id. */
-export function retriedInWords({ how, outcome }: Retried): string {
+export function retriedInWords({ how, outcome, remark }: Retried): string {
   switch (how) {
-    case 'queued':
-      return `is queued again; it had ended ${outcome ?? 'without an attempt'}.`;
+    case 'queued': {
+      const more = remark === undefined ? '' : ` But ${printable(remark)}.`;
+      return `is queued again; it had ended ${outcome ?? 'without an attempt'}.${more}`;
+    }
     case 'promoted':
       return 'waited for its next attempt, and is queued now.';
     case 'waiting':

@@ -1,7 +1,7 @@
 /** Works tasks anew that did not end well, and sends on at once those that wait for their next attempt. */
 import type { Redis } from 'ioredis';
 import { isRecord } from '../config.ts';
-import { InvalidInput } from '../errors.ts';
+import { InvalidInput, messageOf } from '../errors.ts';
 import { type DependencyGraph, orderByDependencies } from '../job/dependency-order.ts';
 import { taskIdFault } from '../job/names.ts';
 import type { Outcome } from '../job/outcome.ts';
@@ -26,7 +26,11 @@ export interface Retried {
   how: 'queued' | 'promoted' | 'waiting' | 'running' | 'ended' | 'refused' | 'unknown';
   /** Of the last attempt before; null when there is none to tell. */
   outcome: Outcome | null;
+  /** What went wrong beside that; left out: nothing. */
+  remark?: string;
 }
+
+type Moved = Pick<Retried, 'how' | 'remark'>;
 
 /** Tasks looked at side by side. */
 const AT_ONCE = 50;
@@ -128,32 +132,27 @@ async function retryOne(redis: Redis, queue: TaskQueue, control: Control, taskId
     const stored = await readJob(queue, taskId);
     if (stored === null) return { taskId, how: 'unknown', outcome: null };
     const outcome = stored.result?.outcome ?? null;
-    const how = stored.data === null ? 'refused' : await moveOn(redis, queue, control, stored);
-    if (how !== null) return { taskId, how, outcome };
+    const moved: Moved | null = stored.data === null ? { how: 'refused' } : await moveOn(redis, queue, control, stored);
+    if (moved !== null) return { taskId, ...moved, outcome };
   }
   return { taskId, how: 'refused', outcome: null };
 }
 
 /** Null when the job is not any more what it was when it was read. */
-async function moveOn(
-  redis: Redis,
-  queue: TaskQueue,
-  control: Control,
-  stored: StoredJob,
-): Promise<Retried['how'] | null> {
+async function moveOn(redis: Redis, queue: TaskQueue, control: Control, stored: StoredJob): Promise<Moved | null> {
   const { id, state } = stored;
   switch (state) {
     case 'active':
-      return 'running';
+      return { how: 'running' };
     case 'waiting':
     case 'prioritized':
-      return 'waiting';
+      return { how: 'waiting' };
     case 'completed':
-      return 'ended';
+      return { how: 'ended' };
     case 'failed':
-      return (await requeue(redis, queue, control, stored)) ? 'queued' : null;
+      return requeue(redis, queue, control, stored);
     case 'delayed':
-      return (await promote(queue, id)) ? 'promoted' : null;
+      return (await promote(queue, id)) ? { how: 'promoted' } : null;
     default:
       return null;
   }
@@ -164,22 +163,25 @@ async function requeue(
   queue: TaskQueue,
   control: Control,
   { id, data: stored }: StoredJob,
-): Promise<boolean> {
+): Promise<Moved | null> {
   const [jobKey, failedKey] = [queue.toKey(id), queue.toKey('failed')];
   const [job, before] = await Promise.all([queue.getJob(id), redis.hget(jobKey, 'data')]);
-  if (job === undefined || before === null || stored === null) return false;
+  if (job === undefined || before === null || stored === null) return null;
   const data: unknown = JSON.parse(before);
-  if (!isRecord(data)) return false;
+  if (!isRecord(data)) return null;
   // What was used up and how long something lacked belong to the attempts that are over; their results are kept.
   const { spent: _spent, waits: _waits, ...after } = data;
   const kept = Array.isArray(data.results) ? data.results.length : 0;
   const renewed = [id, before, JSON.stringify({ ...after, ...(kept > 0 ? { kept } : {}) })];
-  if ((await RENEW_DATA.run(redis, [jobKey, failedKey], renewed)) !== 1) return false;
+  if ((await RENEW_DATA.run(redis, [jobKey, failedKey], renewed)) !== 1) return null;
   await control.unmark(id);
-  if (!(await isDone(job.retry('failed', { resetAttemptsMade: true, resetAttemptsStarted: true })))) return false;
+  if (!(await isDone(job.retry('failed', { resetAttemptsMade: true, resetAttemptsStarted: true })))) return null;
   const { prefix = DEFAULT_PREFIX } = queue.opts;
-  const again = new FairShare(redis, { prefix }).again(id, stored.repository, stored.task.priority ?? 0);
-  // One that stands in no line has its turn in the queue, where it is by now.
-  await again.catch(() => undefined);
-  return true;
+  try {
+    await new FairShare(redis, { prefix }).again(id, stored.repository, stored.task.priority ?? 0);
+    return { how: 'queued' };
+  } catch (error) {
+    // It has its turn in the queue, where it is by now, as one that no producer of ours has put there.
+    return { how: 'queued', remark: `it stands in no line of its repository: ${messageOf(error)}` };
+  }
 }

@@ -59,11 +59,12 @@ test('a failed task is queued with all its attempts, its results kept and its ac
   expect(job?.data).toEqual({ ...jobOf('a'), results, kept: 1 });
 });
 
-test('a task is retried although it can enter no line of its repository', async () => {
+test('a task is retried although it can enter no line of its repository, which is told', async () => {
   await fail(jobOf('a'));
   // The count of turns cannot go on.
   await redis.set(lineKeys(prefix).turns, '9223372036854775807');
-  expect(await retry('a')).toMatchObject([{ how: 'queued' }]);
+  const remark = expect.stringMatching(/^it stands in no line of its repository: .*overflow/);
+  expect(await retry('a')).toEqual([{ taskId: 'a', how: 'queued', outcome: null, remark }]);
   expect(await queue.getJobState('a')).toBe('waiting');
 });
 
