@@ -18,20 +18,24 @@ export const ENGINE: Readonly<Record<Profile, Readonly<Record<string, string>>>>
   dense: { BUN_JSC_useDFGJIT: '0', BUN_JSC_forceRAMSize: String(SEEMING_BYTES) },
 };
 
+/** The profile of most memory that a cell may come to have, and that of least. */
+export const largest = (asked: AskedProfile): Profile => (asked === 'auto' ? 'fast' : asked);
+export const smallest = (asked: AskedProfile): Profile => (asked === 'auto' ? 'dense' : asked);
+
 export interface Demand {
-  /** Bytes that cells may take: what can be had without swapping, less the reserve. */
-  room: number;
-  /** Cells that the worker may have now and that have not taken their memory yet, this one with them. */
+  /** MiB that cells leave free. */
+  reserveMb: number;
+  /** Cells that the worker may have now and that have not taken their memory yet, the next one with them. */
   toCome: number;
 }
 
-/** By what is free just now beside the reserve, in MiB. */
-export async function profileNow(asked: AskedProfile, reserveMb: number, toCome: number): Promise<Profile> {
-  return chooseProfile(asked, { room: (await availableMemory()) - reserveMb * MIB, toCome });
-}
-
-/** `auto` is quick while all cells that may still come fit in as quick ones. */
-export function chooseProfile(asked: AskedProfile, { room, toCome }: Demand): Profile {
+/** Of the next cell. `auto` is quick while all cells that may still come fit in as quick ones, by what is free now. */
+export async function chooseProfile(
+  asked: AskedProfile,
+  { reserveMb, toCome }: Demand,
+  available: () => Promise<number> = availableMemory,
+): Promise<Profile> {
   if (asked !== 'auto') return asked;
+  const room = (await available()) - reserveMb * MIB;
   return room >= toCome * CELL_MEMORY_BYTES.fast ? 'fast' : 'dense';
 }

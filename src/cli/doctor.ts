@@ -4,6 +4,7 @@ import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isBindable } from '../cell/held-port.ts';
 import { findOpencode } from '../cell/opencode-binary.ts';
+import { largest, smallest } from '../cell/profile.ts';
 import { opencodeVersion } from '../cell/spawner-site.ts';
 import { CONCURRENCY_CAP, type Settings } from '../config.ts';
 import { asCellpoolError } from '../errors.ts';
@@ -178,7 +179,7 @@ async function checkPorts({ ports, prefix, host }: Settings, connected: Connecte
 async function checkMemory({ concurrency, profile }: Settings): Promise<Finding> {
   const available = await availableMemory();
   // At `auto` more cells than fit in as fast ones are dense, and none is asked for where no number is.
-  const kind = profile === 'dense' || (profile === 'auto' && concurrency !== undefined) ? 'dense' : 'fast';
+  const kind = concurrency === undefined ? largest(profile) : smallest(profile);
   const each = CELL_MEMORY_BYTES[kind];
   const fit = cellsThatFit(available, kind);
   const found = `${(available / GIB).toFixed(1)} GiB available: ${Math.min(fit, CONCURRENCY_CAP)} ${kind} cells at once`;

@@ -2,6 +2,7 @@
 import { CellpoolError } from '../errors.ts';
 import { type DependencyGraph, orderByDependencies } from '../job/dependency-order.ts';
 import type { Task } from '../job/task.ts';
+import { kindOf } from '../worker/admit.ts';
 
 export class HeldUp {
   readonly #providers: ReadonlyMap<string, string | null>;
@@ -60,9 +61,4 @@ export class HeldUp {
       hint: 'Put the key right; the tasks are still queued, and the same command goes on with them.',
     });
   }
-}
-
-/** What is lacking; how much of it changes all the time. */
-function kindOf(why: string): string | undefined {
-  return why.split(':')[0];
 }

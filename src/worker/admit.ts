@@ -2,7 +2,7 @@
  * Admission: how many cells may run now, so that neither memory nor disk falls under its reserve. Cells that run are
  * never sent away; only new ones wait.
  */
-import type { AskedProfile } from '../cell/profile.ts';
+import { type AskedProfile, largest, smallest } from '../cell/profile.ts';
 import { messageOf } from '../errors.ts';
 import { freeDisk } from '../os/disk.ts';
 import { availableMemory, CELL_MEMORY_BYTES } from '../os/memory.ts';
@@ -59,9 +59,9 @@ export function decideAdmission(facts: AdmissionFacts): Allowance {
 
 function cellsThatFitInto({ freeMemory, running, spawning, reserve, profile }: AdmissionFacts): number {
   const room = freeMemory - reserve.memoryMb * MIB;
-  const each = CELL_MEMORY_BYTES[profile === 'fast' ? 'fast' : 'dense'];
+  const each = CELL_MEMORY_BYTES[smallest(profile)];
   if (running === 0 && room >= 0) return Math.max(1, Math.floor(room / each));
-  const promised = spawning * CELL_MEMORY_BYTES[profile === 'dense' ? 'dense' : 'fast'];
+  const promised = spawning * CELL_MEMORY_BYTES[largest(profile)];
   return Math.max(0, Math.floor((room - promised) / each));
 }
 
@@ -156,8 +156,8 @@ export class Admission {
   }
 }
 
-/** Memory or disk; how much of it changes all the time. */
-function kindOf(why: string | null): string | undefined {
+/** What is lacking: the beginning of a reason, for how much of it is lacking changes all the time. */
+export function kindOf(why: string | null): string | undefined {
   return why?.split(':')[0];
 }
 

@@ -5,10 +5,10 @@
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Job, Worker } from 'bullmq';
-import { profileNow } from '../cell/profile.ts';
-import { CONCURRENCY_CAP } from '../config.ts';
+import { chooseProfile, type Demand, largest } from '../cell/profile.ts';
+import { CONCURRENCY_CAP, type Settings } from '../config.ts';
 import { messageOf } from '../errors.ts';
-import type { AttemptResult } from '../job/outcome.ts';
+import type { AttemptResult, Stage } from '../job/outcome.ts';
 import { Redactor } from '../observe/redact.ts';
 import { secretsOfWorker } from '../observe/secrets.ts';
 import { ownIdentity } from '../os/identity.ts';
@@ -58,10 +58,8 @@ export class WorkerPool {
   /** By task id: when the job was put on the queue. */
   readonly #running = new Map<string, number>();
   readonly #cells = new Set<Promise<unknown>>();
-  /** Task ids of cells whose server has not taken its memory yet. */
-  readonly #spawning = new Set<string>();
-  /** Of those that have one. */
-  readonly #served = new Set<string>();
+  /** By task id of the cells that there are. At `spawn` their servers have not taken their memory yet. */
+  readonly #stages = new Map<string, Stage>();
   readonly #drainAsked = new AbortController();
   #stopping = false;
   /** Takes no more jobs. */
@@ -82,8 +80,7 @@ export class WorkerPool {
     const registry = new CellRegistry(redis, { prefix, host, home });
     const ports = new PortLeases(redis, { prefix, host, range: settings.ports });
     const redactor = options.redactor ?? new Redactor(secretsOfWorker(settings));
-    const toCome = () => Math.max(1, this.#gate.allowed - this.#served.size);
-    const profile = () => profileNow(settings.profile, settings.reserve.memoryMb, toCome());
+    const profile = () => chooseProfile(settings.profile, this.#demand(settings));
     const site = { ...siteOptionsOf(options.settings, options.log), redactor, profile };
     const spawners = new SpawnerPool(site, ports, { cells: registry, worker });
     this.#fleet = new FleetShare({
@@ -126,7 +123,7 @@ export class WorkerPool {
    */
   static async start(options: PoolOptions): Promise<WorkerPool> {
     const { concurrency, profile } = options.settings;
-    const wanted = concurrency ?? cellsThatFit(await availableMemory(), profile === 'dense' ? 'dense' : 'fast');
+    const wanted = concurrency ?? cellsThatFit(await availableMemory(), largest(profile));
     const worker = { id: `${options.settings.host}.${randomBytes(4).toString('hex')}`, ...(await ownIdentity()) };
     const { level, readable } = options.settings.isolation;
     const isolation = await chooseIsolation(level, readable);
@@ -193,10 +190,7 @@ export class WorkerPool {
         life.then(over, over);
       },
       holdMs: () => (this.#stopping ? HOLD_MS : this.#running.size > this.#gate.allowed ? 0 : null),
-      onStage: (id, stage) => {
-        if (stage === 'spawn') this.#spawning.add(id);
-        else if (this.#spawning.delete(id)) this.#served.add(id);
-      },
+      onStage: (id, stage) => this.#stages.set(id, stage),
       onResult: result => onResult?.(result),
       onRefused: (provider, reason) => onRefused?.(provider, reason),
       onUsedUp: reason => onUsedUp?.(reason),
@@ -216,10 +210,18 @@ export class WorkerPool {
       return await processJob(context, job, token, signal);
     } finally {
       this.#running.delete(id);
-      this.#spawning.delete(id);
-      this.#served.delete(id);
+      this.#stages.delete(id);
       this.#locks.done(id);
     }
+  }
+
+  get #spawning(): number {
+    return [...this.#stages.values()].filter(stage => stage === 'spawn').length;
+  }
+
+  #demand({ reserve }: Settings): Demand {
+    const served = this.#stages.size - this.#spawning;
+    return { reserveMb: reserve.memoryMb, toCome: Math.max(1, this.#gate.allowed - served) };
   }
 
   async #look(): Promise<void> {
@@ -238,7 +240,7 @@ export class WorkerPool {
       folder: home,
       reserve,
       profile,
-      occupancy: () => ({ running: this.#running.size, spawning: this.#spawning.size }),
+      occupancy: () => ({ running: this.#running.size, spawning: this.#spawning }),
       look: () => this.#look(),
     });
     void this.#worker.run().catch(error => log.error({ problem: messageOf(error) }, 'the queue cannot be worked'));

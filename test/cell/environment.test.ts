@@ -80,6 +80,10 @@ describe('the environment of the server', () => {
       Object.fromEntries(Object.entries(await server({ profile })).filter(([name]) => name.startsWith('BUN_')));
     expect(await engine('dense')).toEqual({ BUN_JSC_useDFGJIT: '0', BUN_JSC_forceRAMSize: '402653184' });
     expect(await engine('fast')).toEqual({});
+    vi.stubEnv('BUN_JSC_forceRAMSize', '7');
+    expect(await server({ profile: 'dense', passed: ['BUN_JSC_forceRAMSize'] })).toMatchObject({
+      BUN_JSC_forceRAMSize: '7',
+    });
   });
 
   test('holds the key of the one provider that is used, and what the operator names', async () => {

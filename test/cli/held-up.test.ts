@@ -49,6 +49,16 @@ test('a reason that many tasks share is said once, and so is a host that is full
   ]);
 });
 
+test('a host that is full for something else says so', () => {
+  const { held, said } = heldUp();
+  for (const why of ['disk: 3 MiB free', 'disk: 2 MiB free', 'memory: 9 MiB free', 'the fleet is full']) held.held(why);
+  expect(said).toEqual([
+    'No more cells for now: disk: 3 MiB free.',
+    'No more cells for now: memory: 9 MiB free.',
+    'No more cells for now: the fleet is full.',
+  ]);
+});
+
 test('a task that waits for one whose provider refuses us has no hope of its own', () => {
   const tasks = [
     taskOf('last', 'two/model', ['next']),

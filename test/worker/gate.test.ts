@@ -27,14 +27,14 @@ function fakeWorker() {
   };
 }
 
-function open(look: GateRounds['look'] = async () => undefined) {
+function open(look: GateRounds['look'] = async () => undefined, reserve = { memoryMb: 0, diskMb: 0 }) {
   const worker = fakeWorker();
   const held: (string | null)[] = [];
   const gate = new Gate({ worker, cap: 4, log: silentLogger, onHeld: why => held.push(why) });
   onTestFinished(() => gate.close());
   const rounds: GateRounds = {
     folder: tmpdir(),
-    reserve: { memoryMb: 0, diskMb: 0 },
+    reserve,
     profile: 'fast',
     occupancy: () => ({ running: 0, spawning: 0 }),
     look,
@@ -55,6 +55,13 @@ test('no more jobs are taken than the fleet leaves, none where it leaves none, a
   expect(gate.allowed).toBe(4);
   expect(worker.told).toEqual(['concurrency 2', 'pause', 'concurrency 1', 'resume', 'concurrency 4']);
   expect(held).toEqual(['the fleet is full', null]);
+});
+
+test('a machine that is full is told once, however the fleet changes meanwhile', async () => {
+  const { held, gate, opened } = open(undefined, { memoryMb: 2 ** 40, diskMb: 0 });
+  await opened();
+  for (const cells of [0, 1, 0, 1]) gate.share({ cells, why: cells === 0 ? 'the fleet is full' : null });
+  expect(held).toEqual([expect.stringMatching(/^memory: /)]);
 });
 
 test('another reason for which none are taken is told, and the same one once', async () => {

@@ -10,6 +10,7 @@ import type { AttemptResult } from '../../src/job/outcome.ts';
 import { jobOptions, openQueue, TASK_JOB, type TaskQueue } from '../../src/job/queue.ts';
 import type { TaskInput } from '../../src/job/task.ts';
 import { silentLogger } from '../../src/observe/logger.ts';
+import { availableMemory } from '../../src/os/memory.ts';
 import { Control } from '../../src/redis/control.ts';
 import { Cooldowns } from '../../src/redis/cooldown.ts';
 import { Fence } from '../../src/redis/fence.ts';
@@ -20,6 +21,7 @@ import { type TestRedis, testRedis } from '../support/redis.ts';
 import { makeRepository, tempFolder } from '../support/repository.ts';
 import { committedBefore } from './job-setting.ts';
 
+const MIB = 1024 * 1024;
 let server: TestRedis;
 let prefix: string;
 let queue: TaskQueue;
@@ -124,6 +126,17 @@ test.each([
   await addJob(jobOf('a', makeRepository(join(folder, 'repository')), { attempts: 1 }));
   await startPool({ opencodeBin: brokenOpencode('echo "(engine: $BUN_JSC_useDFGJIT)"; exit 7'), profile });
   expect((await failed).get('a')).toContain(`(engine: ${setting})`);
+});
+
+test("at auto the servers of a worker's cells are dense where not all cells would fit in as fast ones", async () => {
+  // Half of what is free, and no more than 8 GiB: as many cells as fit in as dense ones never fit in as fast ones.
+  const freeMb = (await availableMemory()) / MIB;
+  const memoryMb = Math.ceil(Math.max(freeMb / 2, freeMb - 8_192));
+  const failed = failures('a');
+  await addJob(jobOf('a', makeRepository(join(folder, 'repository')), { attempts: 1 }));
+  const opencodeBin = brokenOpencode('echo "(engine: $BUN_JSC_useDFGJIT)"; exit 7');
+  await startPool({ opencodeBin, profile: 'auto', concurrency: 50, reserve: { memoryMb, diskMb: 0 } });
+  expect((await failed).get('a')).toContain('(engine: 0)');
 });
 
 describe('an attempt for which no cell could be made', () => {
