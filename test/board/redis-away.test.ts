@@ -8,8 +8,22 @@ import { boardActions } from '../../src/cli/board-actions.ts';
 import { openQueue } from '../../src/job/queue.ts';
 import { checkRedis, connectRedis } from '../../src/redis/connection.ts';
 import { openPrivateServer } from '../../src/redis/private-server.ts';
-import { openEvents } from '../support/board.ts';
+import { openBoard, openEvents } from '../support/board.ts';
 import { addJob, jobOf } from '../support/jobs.ts';
+import { testRedis } from '../support/redis.ts';
+
+test('what Redis refuses is told with its reason, and not as its being away', async () => {
+  const server = await testRedis();
+  onTestFinished(() => server.close());
+  const board = await openBoard(server);
+  const { redis } = board;
+  await redis.config('SET', 'maxmemory', '1');
+  const answer = await board.get('/metrics');
+  await redis.config('SET', 'maxmemory', '0');
+  expect(answer.status).toBe(503);
+  expect(await answer.json()).toEqual({ error: expect.stringMatching(/^Redis refuses: OOM /) });
+  expect((await board.get('/metrics')).status).toBe(200);
+});
 
 test('it lives on and says so, to pages, programs and listeners, and goes on when Redis is back', async () => {
   const home = await mkdtemp(join(tmpdir(), 'r-'));

@@ -198,6 +198,9 @@ describeCompose('docker-compose.yml', () => {
             interval: 1_000,
           })
           .toBe('healthy');
+        const programs = ['sh', '-c', 'ls -d /app/node_modules/opencode-linux-*'];
+        // Only one of those that npm brings for this kind of processor.
+        expect((await docker('exec', killed?.result?.host ?? '', ...programs)).trim().split('\n')).toHaveLength(1);
         expect(await docker('exec', killed?.result?.host ?? '', 'id', '-u')).toBe(String(workerUid));
         const git = ['-c', `safe.directory=${repository}`, '-C', repository];
         for (const id of IDS) {
