@@ -57,8 +57,8 @@ beforeAll(async () => {
         test: 'cat deploy.env; cut -c1-20 deploy.env | tr -d "\\n"; cut -c21- deploy.env; env; grep -q right answer.txt',
       },
     ),
-    scripted('leaks', [{ run: 'echo "key: $SCRIPTED_PROVIDER" > leak.txt' }], { test: 'true' }),
-    scripted('named', [{ run: 'echo "$SCRIPTED_PROVIDER" > "$SCRIPTED_PROVIDER.txt"' }], {
+    scripted('leaks', [{ run: 'echo "key: $SCRIPTED_PROVIDER" | tee leak.txt' }], { test: 'true' }),
+    scripted('named', [{ run: 'echo "$SCRIPTED_PROVIDER" | tee "$SCRIPTED_PROVIDER.txt"' }], {
       test: 'false',
       attempts: 1,
     }),
