@@ -1,13 +1,20 @@
 /** The public names of the library, nothing else. */
 export { AgentSpawner, type AgentSpawnerOptions } from './cell/agent-spawner.ts';
+export type { AgentKind } from './cell/cell-kind.ts';
 export type { ExecuteOptions, ExecutionResult } from './cell/execute.ts';
 export type { AttemptSoFar, HookCallback, HookCallbacks, HookFacts } from './cell/hook-facts.ts';
 export type { HookOptions } from './cell/hooks.ts';
+export type { Registration } from './cell/prepare.ts';
 export type { ProviderListeners, ProviderTrouble } from './cell/provider-trouble.ts';
 export { type CellRun, runCell } from './cell/run-cell.ts';
-export type { Registration } from './cell/spawn.ts';
 export type { SpawnConfig } from './cell/spawn-config.ts';
-export type { CellInfo, CommitResult, RevertResult, SpawnedAgent } from './cell/spawned-agent.ts';
+export type {
+  CellInfo,
+  CommitResult,
+  PreparedAgent,
+  RevertResult,
+  SpawnedAgent,
+} from './cell/spawned-agent.ts';
 export { openSite, type SiteOptions, type SpawnerSite } from './cell/spawner-site.ts';
 export type { TestResult } from './cell/verify.ts';
 export { loadSettings, type Settings } from './config.ts';

@@ -162,6 +162,17 @@ describe('what is refused', () => {
     );
   });
 
+  test('cells that are kept ready count with those at work', () => {
+    const refusal = (concurrency: string, warm: string) => {
+      return faultsOf({ env: { CELLPOOL_CONCURRENCY: concurrency }, flags: { warm }, flagNames: { warm: '--warm' } });
+    };
+    expect(load({ env: { CELLPOOL_CONCURRENCY: '45', CELLPOOL_WARM: '5' } })).toMatchObject({ warm: 5 });
+    expect(load({ flags: { warm: '49' } })).toMatchObject({ warm: 49 });
+    expect(refusal('45', '6')).toEqual(['--warm: may be at most 5 beside 45 cells at work: a worker has 50 at most']);
+    expect(refusal('1', '50')).toEqual(['--warm: may be at most 49']);
+    expect(refusal('1', '-1')).toEqual(['--warm: must be a number, not "-1"']);
+  });
+
   test.each(['home', 'redisUrl', 'prefix', 'host', 'ports', 'opencodeBin', 'logLevel'])(
     'the repository may not set %s',
     key => {

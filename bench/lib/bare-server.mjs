@@ -6,6 +6,7 @@ import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
+import { createOpencodeClient } from '@opencode-ai/sdk/v2/client';
 import { makeCellFolders, serverEnvironment } from '../../dist/cell/environment.js';
 import { opencodeConfig } from '../../dist/cell/server.js';
 
@@ -16,13 +17,13 @@ const REQUEST_MS = 300;
 const run = promisify(execFile);
 
 /** With the same environment and config for opencode as a cell has; times by `performance.now()`. */
-export async function startBareServer(bench, id, port) {
+export async function startBareServer(bench, id, port, opencode = {}) {
   const cell = join(bench.folder, 'bare', id);
   mkdirSync(cell, { recursive: true });
   const workspace = join(cell, 'workspace');
   const folders = await makeCellFolders(cell);
   const password = randomBytes(24).toString('base64url');
-  const config = opencodeConfig({ workspacePath: workspace, isolation: 'process' });
+  const config = opencodeConfig({ workspacePath: workspace, isolation: 'process' }, opencode);
   const { configFolder } = bench.site;
   const env = await serverEnvironment({
     cellId: id,
@@ -51,6 +52,13 @@ export async function startBareServer(bench, id, port) {
   }
   return {
     times: { began, made, ready: performance.now() },
+    /** As short as it can be: a session, and a prompt that is not waited for. */
+    async prompt(text) {
+      const client = createOpencodeClient({ baseUrl: `http://127.0.0.1:${port}`, headers: { authorization } });
+      const { data } = await client.session.create({ title: id }, { throwOnError: true });
+      const parts = [{ type: 'text', text }];
+      await client.session.promptAsync({ sessionID: data.id, parts }, { throwOnError: true });
+    },
     /** Ends server and worktree; what else was made for them is not part of the comparison. */
     async end(signal) {
       process.kill(-child.pid, signal);

@@ -42,6 +42,9 @@ export interface AgentGitPlace {
   worktree: LinkedTo | null;
 }
 
+/** Without a log of the branch, which would hold the time and so differ after a revert. */
+const NO_LOG = ['core.logAllRefUpdates=false'];
+
 const gitPath = ({ workspacePath }: AgentGitPlace) => join(workspacePath, '.git');
 
 /** Makes it, with no remote and no hook of ours. Whatever stood in the workspace as `.git` must be gone. */
@@ -57,6 +60,22 @@ export async function giveIndex(place: AgentGitPlace): Promise<void> {
   else await giveWorktreeIndex(place.worktree.source, place.worktree.id, index);
 }
 
+/**
+ * Puts the agent on another branch, at `baseCommit`; its files are to be there already. Only before an agent has
+ * worked there. In a worktree it is on none, and stays so.
+ */
+export async function switchBranch(place: AgentGitPlace, branch: string): Promise<void> {
+  if (place.worktree !== null) return;
+  const gitDir = gitPath(place);
+  await writeFile(join(gitDir, 'HEAD'), `ref: refs/heads/${branch}\n`);
+  const left = place.branch === branch ? '' : `delete refs/heads/${place.branch}\n`;
+  await ownGitOk(
+    ['update-ref', '--stdin'],
+    { gitDir, input: `update refs/heads/${branch} ${place.baseCommit}\n${left}`, config: NO_LOG },
+    'SPAWN_FAILED',
+  );
+}
+
 /** Removes what of it does not lie in the workspace; harmless when there is nothing. */
 export async function forgetAgentGit({ worktree }: Pick<AgentGitPlace, 'worktree'>): Promise<void> {
   if (worktree !== null) await removeRegistration(worktree.source.gitDir, worktree.id);
@@ -67,12 +86,7 @@ async function makeClone(place: AgentGitPlace): Promise<void> {
   const gitDir = gitPath(place);
   await initBorrowing(place.mirror, workspacePath, [`--initial-branch=${branch}`]);
   await appendFile(join(gitDir, 'config'), settings(place.author));
-  // Without a log of the branch, which would hold the time and so differ after a revert.
-  await ownGitOk(
-    ['update-ref', 'HEAD', baseCommit],
-    { gitDir, config: ['core.logAllRefUpdates=false'] },
-    'SPAWN_FAILED',
-  );
+  await ownGitOk(['update-ref', 'HEAD', baseCommit], { gitDir, config: NO_LOG }, 'SPAWN_FAILED');
 }
 
 async function makeWorktree(place: AgentGitPlace, { source, id }: LinkedTo): Promise<void> {

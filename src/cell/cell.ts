@@ -8,6 +8,7 @@ import type { IsolationLevel } from '../os/isolation.ts';
 import type { OwnedProcess } from '../os/process.ts';
 import type { Bounds } from '../os/resource-limits.ts';
 import type { CellRegistry } from '../redis/registry.ts';
+import type { CellKind } from './cell-kind.ts';
 import type { CellFolders } from './environment.ts';
 import type { HeldPort } from './held-port.ts';
 import type { Snapshot } from './settle.ts';
@@ -25,21 +26,19 @@ export interface CellServer {
   readonly client: OpencodeClient;
 }
 
-export interface Cell {
+/** What is there before a task is: all of a cell but the attempt. Cells that are made ahead are this, and nothing more. */
+export interface PreparedCell {
   readonly id: string;
-  readonly config: CheckedSpawnConfig;
+  readonly kind: CellKind;
   /** Holds everything of the cell but its artifacts; gone after teardown. */
   readonly dir: string;
   readonly folders: CellFolders;
   /** Its Python environment; null when it has none. */
   readonly python: string | null;
-  /** Folder that outlives the cell: transcript, diff, logs. */
+  /** Where its logs are for now; of a cell with a task the folder that outlives it. */
   readonly artifacts: string;
   /** How far it is kept apart from the machine. */
   readonly isolation: IsolationLevel;
-  /** Where a commit goes, and the commit it stands at: the one at spawn, later the cell's own. */
-  readonly branch: string;
-  branchBefore: string | null;
   readonly port: HeldPort;
   /** What all of its processes may use together. */
   readonly bounds: Bounds;
@@ -53,8 +52,15 @@ export interface Cell {
   readonly redactor: Redactor;
   readonly createdAt: Date;
   readonly log: Logger;
-  /** Undoes all that spawn did, in reverse. */
+  /** Undoes all that was done for it, in reverse. */
   readonly cleanup: CleanupStack;
+}
+
+export interface Cell extends PreparedCell {
+  readonly config: CheckedSpawnConfig;
+  /** Where a commit goes, and the commit it stands at: the one at spawn, later the cell's own. */
+  readonly branch: string;
+  branchBefore: string | null;
   /** `performance.now()` at the begin of spawn. */
   readonly began: number;
   readonly spawnMs: number;

@@ -26,7 +26,8 @@ export interface CommandAtOptions {
   log: string;
   timeoutMs: number;
   signal?: AbortSignal | undefined;
-  ids: { taskId: string; agentId: string };
+  /** Left to the command as variables; null: it has to do with no task. */
+  ids: { taskId: string; agentId: string } | null;
   /** Names of variables of the worker that it gets. */
   passed: readonly string[];
   /** More variables, which outrank all others. */

@@ -41,6 +41,7 @@ export async function runFailureHookOfDead(dead: DeadCell): Promise<string | nul
   if (command === undefined && callback === undefined) return null;
   try {
     const { home, cellId, taskId, attempt } = record;
+    if (taskId === null) return null;
     const folder = (path: string) => folderBelow(home, path);
     const ofCell = (name: string) => folder(join(home, 'cells', cellId, name));
     const [workspace, ownHome, temp, artifacts] = await Promise.all([

@@ -88,14 +88,13 @@ function baseEnvironment(cellId: string, folders: CellFolders, more: readonly st
 export function commandEnvironment(
   cellId: string,
   folders: CellFolders,
-  facts: { taskId: string; agentId: string },
+  facts: { taskId: string; agentId: string } | null,
   passed: readonly string[],
 ): Record<string, string> {
   return {
     ...baseEnvironment(cellId, folders, passed),
     CI: 'true',
-    CELLPOOL_TASK_ID: facts.taskId,
-    CELLPOOL_AGENT_ID: facts.agentId,
+    ...(facts === null ? {} : { CELLPOOL_TASK_ID: facts.taskId, CELLPOOL_AGENT_ID: facts.agentId }),
   };
 }
 

@@ -1,8 +1,8 @@
 /** What a cell's programs find ready beside the workspace: a Python environment, and what was downloaded before. */
+import type { CellKind } from './cell-kind.ts';
 import type { CommandPlace } from './command-place.ts';
 import { PackageCaches } from './package-caches.ts';
 import { makePythonEnvironment } from './python-environment.ts';
-import type { CheckedSpawnConfig } from './spawn-config.ts';
 import type { SpawnerSite } from './spawner-site.ts';
 
 export interface OwnTools {
@@ -18,11 +18,11 @@ export interface OwnTools {
 export function beginTools(
   site: SpawnerSite,
   place: CommandPlace,
-  { taskId, agentId, python: wanted, caches }: Pick<CheckedSpawnConfig, 'taskId' | 'agentId' | 'python' | 'caches'>,
+  { python: wanted, caches }: Pick<CellKind, 'python' | 'caches'>,
 ): OwnTools {
   const unwanted = new AbortController();
   const { signal } = unwanted;
-  const options = { ids: { taskId, agentId }, passed: site.env.commands, signal };
+  const options = { ids: null, passed: site.env.commands, signal };
   const python = wanted === 'off' ? Promise.resolve(null) : makePythonEnvironment(place, options);
   const given = caches === 'shared' ? cachesOf(site).give(place.folders.home, place.log, signal) : Promise.resolve();
   const ready = Promise.all([python, given]).then(() => undefined);

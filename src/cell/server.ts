@@ -69,7 +69,7 @@ export async function bootServer(options: BootOptions): Promise<CellServer> {
 const listenOn = (port: number) => ['--port', String(port), '--hostname', LOOPBACK];
 
 /** Rules for agents that repositories keep, as opencode knows them; the first that is there counts. */
-const RULES = ['AGENTS.md', 'CLAUDE.md'];
+export const RULES = ['AGENTS.md', 'CLAUDE.md'];
 
 /**
  * The config of a cell's server: what unattended work needs, under what the operator says. A project config in the

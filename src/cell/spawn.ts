@@ -1,54 +1,29 @@
-/**
- * Spawn: port, folder, workspace, server, in this order, each with its undo registered before it is done. A failure
- * undoes what was done and names its step.
- */
+/** Spawn: a cell for one attempt, one that was made ahead where there is such, else one that is made now. */
 import { randomBytes } from 'node:crypto';
-import { mkdir } from 'node:fs/promises';
-import { join } from 'node:path';
-import type { LimitFunction } from 'p-limit';
-import { CellpoolError } from '../errors.ts';
-import { pinBase, unpin } from '../git/mirror.ts';
+import { mkdir, rm } from 'node:fs/promises';
 import { branchOf } from '../job/names.ts';
-import { makeArtifactFolder } from '../observe/artifacts.ts';
-import { CleanupStack } from '../os/cleanup.ts';
-import type { DiskWatch } from '../os/disk-watch.ts';
-import { Bounds } from '../os/resource-limits.ts';
-import { whileWanted } from '../os/within.ts';
-import type { PortLeases } from '../redis/port-lease.ts';
-import type { CellRecord, CellRegistry } from '../redis/registry.ts';
-import { forgetAgentGit } from './agent-git.ts';
-import type { Cell, CellServer } from './cell.ts';
-import { makeCellFolders, secretsOfServer, serverEnvironment } from './environment.ts';
-import { HeldPort, isBindable } from './held-port.ts';
-import { inTurn } from './in-turn.ts';
-import { modelHosts } from './model-hosts.ts';
-import { beginTools } from './own-tools.ts';
-import { bootServer, opencodeConfig } from './server.ts';
+import { artifactFolder } from '../observe/artifacts.ts';
+import type { Cell, PreparedCell } from './cell.ts';
+import { kindOf } from './cell-kind.ts';
+import { giveTask } from './give-task.ts';
+import { type CellParts, prepareCell, type RecordedTask } from './prepare.ts';
+import type { Shelf } from './shelf.ts';
 import type { CheckedSpawnConfig } from './spawn-config.ts';
-import { atStep } from './spawn-fault.ts';
-import type { SpawnerSite } from './spawner-site.ts';
-import { stopProcesses } from './stop-processes.ts';
+import { spawnFault } from './spawn-fault.ts';
 import { branchBefore } from './task-branch.ts';
 import { removeAll } from './teardown.ts';
 import { UsageCounter } from './watch.ts';
-import { makeWorkspace, removeWorkspace } from './workspace.ts';
 
-/** Servers that found their port taken after all, one after another, before it is called a failure. */
-const BOOT_TRIES = 5;
-
-export interface SpawnContext {
-  site: SpawnerSite;
-  ports: PortLeases;
-  registry: Registration | null;
-  disks: DiskWatch;
-  /** Starting a server costs 2.5 CPU seconds; started all at once they would all run into their time limit. */
-  boots: LimitFunction;
+export interface SpawnContext extends CellParts {
+  /** Cells made ahead. */
+  shelf: Shelf;
 }
 
-/** Where a cell is entered before it exists, and by whom. */
-export interface Registration {
-  cells: CellRegistry;
-  worker: CellRecord['worker'];
+interface Wanted {
+  config: CheckedSpawnConfig;
+  task: RecordedTask & { taskId: string };
+  /** Where a commit goes. */
+  branch: string;
 }
 
 /** @throws {CellpoolError} whose facts name the `step` that failed; nothing of the cell is left then. */
@@ -58,177 +33,87 @@ export async function spawnCell(
   signal?: AbortSignal,
 ): Promise<Cell> {
   const began = performance.now();
-  const { site } = context;
-  const id = `${config.taskId}.${randomBytes(4).toString('hex')}`;
-  const log = site.log.child({ task: config.taskId, attempt: config.attempt, cell: id });
-  const dir = join(site.home, 'cells', id);
-  const branch = branchOf(config.taskId);
-  const cleanup = new CleanupStack();
-  const registry = context.registry?.cells ?? null;
-  // Redis may be away for long, and a cell that is not wanted any more does not wait for it.
-  const enter = (changes: Parameters<CellRegistry['update']>[1]) =>
-    whileWanted(signal, Promise.resolve(registry?.update(id, changes)));
+  const { taskId, attempt } = config;
+  const wanted = { config, task: { taskId, attempt, job: config.job ?? null }, branch: branchOf(taskId) };
+  const id = `${taskId}.${randomBytes(4).toString('hex')}`;
+  const before = await lookAtBranch(context, id, wanted, signal);
+  const ahead = await takeAhead(context, wanted, signal);
+  if (ahead !== null) await rm(ownFolder(context, id, wanted), { recursive: true, force: true });
+  const cell = ahead ?? (await makeNow(context, id, wanted, signal));
+  const spawnMs = Math.round(performance.now() - began);
+  const { pid } = cell.server.process;
+  cell.log.info({ port: cell.port.lease.port, server: pid, ahead: ahead !== null, spawnMs }, 'cell spawned');
+  return {
+    ...cell,
+    config,
+    branch: wanted.branch,
+    branchBefore: before,
+    began,
+    spawnMs,
+    usage: new UsageCounter(),
+    executionMs: 0,
+    tokensUsed: 0,
+    costUsd: 0,
+    snapshot: null,
+  };
+}
+
+/** Before anything is made or taken: what is wrong with the branch is wrong with the task. */
+async function lookAtBranch(
+  context: SpawnContext,
+  cellId: string,
+  wanted: Wanted,
+  signal: AbortSignal | undefined,
+): Promise<string | null> {
+  const artifacts = ownFolder(context, cellId, wanted);
   let step = 'artifact folder';
-  let artifacts = '';
-  let bounds: Bounds | null = null;
   try {
-    artifacts = await makeArtifactFolder(site.home, config.taskId, `${config.attempt}-${id.slice(-8)}`);
-
-    step = 'registry';
-    if (context.registry !== null) {
-      await whileWanted(signal, register(context.registry, { id, config, site, artifacts }));
-    }
-
-    step = 'port lease';
-    const port = await HeldPort.take(context.ports, id, log, signal);
-    cleanup.add(step, () => port.release());
-    await enter({ port: port.lease });
-
-    step = 'cell folder';
-    cleanup.add(step, () => removeWorkspace(dir));
-    await mkdir(dir, { recursive: true, mode: 0o700 });
-    const folders = await makeCellFolders(dir);
-
-    step = 'limits';
-    const limits = await Bounds.plan(site.home, id, site.limits);
-    if (limits.groups.length > 0) await enter({ groups: [...limits.groups] });
-    cleanup.add(step, () => limits.remove());
-    await limits.make();
-    bounds = limits;
-    const disk = context.disks.watch(dir, site.limits.diskMb);
-    cleanup.add('disk watch', async () => disk.stop());
-
+    await mkdir(artifacts, { recursive: true, mode: 0o700 });
     step = 'workspace';
-    cleanup.add('base pin', () => unpin(site.mirror, id));
-    // Not beside the pinning: were it refused, the pin would still be set after it had been undone.
-    const before = await branchBefore(site.source, branch, config.taskId, signal);
-    const commit = await pinBase(site.mirror, site.source, config.branch, id, signal);
-    const worktree = site.workspace === 'worktree' ? { source: site.source, id } : null;
-    cleanup.add('worktree', () => forgetAgentGit({ worktree }));
-    if (worktree !== null) await enter({ worktree: site.source.gitDir });
-    const workspace = await makeWorkspace({ mirror: site.mirror, commit, cellDir: dir, branch, worktree });
-
-    step = 'tools';
-    const { workspacePath } = workspace;
-    const { grounds, redactor, binary, bootMs } = site;
-    const own = { folders, artifacts, grounds, redactor, log, limits: limits.ofCommand };
-    const tools = beginTools(site, { cellId: id, dir, cwd: workspacePath, allowed: [], ...own }, config);
-    cleanup.add(step, () => tools.stop());
-
-    step = 'server';
-    let server: CellServer | null = null;
-    cleanup.add(step, () => stopProcesses({ id, dir, server, bounds: limits }));
-    const password = randomBytes(24).toString('base64url');
-    const setting = { workspacePath, model: config.model, isolation: grounds.isolation.level };
-    const opencode = opencodeConfig(setting, site.opencode, config.opencode);
-    const profile = await site.profile();
-    const env = await serverEnvironment({
-      profile,
-      cellId: id,
-      folders,
-      configFolder: site.configFolder,
-      config: opencode,
-      password,
-      model: config.model ?? (typeof opencode.model === 'string' ? opencode.model : undefined),
-      passed: site.env.server,
-    });
-    const giveUpSecrets = redactor.add(secretsOfServer(env, opencode));
-    cleanup.add('secrets', async () => giveUpSecrets());
-    const allowed = [...modelHosts(opencode), ...config.allow];
-    const boot = { grounds, binary, bootMs, workspacePath, log };
-    server = await inTurn(context.boots, signal, async () => {
-      for (let tries = 1; ; tries += 1) {
-        // It may have waited long for its turn.
-        signal?.throwIfAborted();
-        const python = await whileWanted(signal, tools.python);
-        try {
-          return await bootServer({
-            ...boot,
-            env,
-            cell: { cellId: id, dir, folders, allowed, python },
-            password,
-            artifacts,
-            redactor,
-            signal,
-            port: port.lease.port,
-            limits: limits.ofServer,
-            onStart: process => enter({ server: process }),
-          });
-        } catch (error) {
-          if (tries >= BOOT_TRIES || signal?.aborted || (await isBindable(port.lease.port))) throw error;
-          log.warn({ port: port.lease.port }, 'another process took the port while the server started');
-          await whileWanted(signal, port.exchange());
-          await enter({ port: port.lease });
-        }
-      }
-    });
-
-    await whileWanted(signal, tools.ready);
-    const spawnMs = Math.round(performance.now() - began);
-    log.info({ port: port.lease.port, server: server.process.pid, profile, spawnMs }, 'cell spawned');
-    return {
-      id,
-      config,
-      dir,
-      folders,
-      python: await tools.python,
-      artifacts,
-      isolation: setting.isolation,
-      branch,
-      branchBefore: before,
-      port,
-      bounds: limits,
-      disk,
-      workspace,
-      server,
-      registry,
-      password,
-      redactor,
-      createdAt: new Date(),
-      log,
-      cleanup,
-      began,
-      spawnMs,
-      usage: new UsageCounter(),
-      executionMs: 0,
-      tokensUsed: 0,
-      costUsd: 0,
-      snapshot: null,
-    };
+    return await branchBefore(context.site.source, wanted.branch, wanted.task.taskId, signal);
   } catch (error) {
-    // Asked before the cell's group, which counts that, is removed.
-    const outOfMemory = (await bounds?.outOfMemorySince(0)) ?? null;
-    await removeAll({ id, cleanup, registry, log });
-    if (signal?.aborted) {
-      const facts = { step, artifacts, cellId: id };
-      throw new CellpoolError('CANCELLED', `cancelled during spawn, at step "${step}"`, { facts });
-    }
-    throw atStep({ step, artifacts, cellId: id }, outOfMemory ?? error);
+    throw spawnFault({ step, artifacts, cellId }, error, signal);
   }
 }
 
-function register(
-  { cells, worker }: Registration,
-  { id, config, site, artifacts }: { id: string; config: CheckedSpawnConfig; site: SpawnerSite; artifacts: string },
-): Promise<void> {
-  return cells.register({
-    version: 1,
-    cellId: id,
-    host: cells.host,
-    home: site.home,
-    worker,
-    taskId: config.taskId,
-    attempt: config.attempt,
-    job: config.job ?? null,
-    repository: site.source.path,
-    mirror: site.mirror.path,
-    artifacts,
-    isolation: site.grounds.isolation.level,
-    workspace: join(site.home, 'cells', id, 'workspace'),
-    port: null,
-    server: null,
-    stage: 'spawn',
-    abandoned: false,
-    createdAt: Date.now(),
-  });
+async function makeNow(
+  context: SpawnContext,
+  id: string,
+  wanted: Wanted,
+  signal: AbortSignal | undefined,
+): Promise<PreparedCell> {
+  const { site } = context;
+  const { config, task, branch } = wanted;
+  const artifacts = ownFolder(context, id, wanted);
+  const log = site.log.child({ task: task.taskId, attempt: task.attempt, cell: id });
+  return prepareCell(context, { id, kind: kindOf(config), task, branch, artifacts, log }, signal);
+}
+
+/** null when there is none that can be had. One that cannot is removed, for it was somebody else's to use by now. */
+async function takeAhead(
+  context: SpawnContext,
+  wanted: Wanted,
+  signal: AbortSignal | undefined,
+): Promise<PreparedCell | null> {
+  const { site, shelf } = context;
+  const { config, task, branch } = wanted;
+  for (let cell = shelf.take(kindOf(config)); cell !== null; cell = shelf.take(kindOf(config))) {
+    const cellId = cell.id;
+    const artifacts = ownFolder(context, cellId, wanted);
+    try {
+      const given = await giveTask(site, cell, { task, branch, artifacts }, signal);
+      if (given !== null) return given;
+      await removeAll(cell);
+    } catch (error) {
+      await removeAll(cell);
+      throw spawnFault({ step: 'workspace', artifacts, cellId }, error, signal);
+    }
+    site.log.info({ cell: cellId, task: task.taskId }, 'a cell that was made ahead could not be used');
+  }
+  return null;
+}
+
+/** What outlives the cell. */
+function ownFolder({ site }: SpawnContext, cellId: string, { task: { taskId, attempt } }: Wanted): string {
+  return artifactFolder(site.home, taskId, `${attempt}-${cellId.slice(-8)}`);
 }

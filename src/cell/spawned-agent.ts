@@ -3,7 +3,9 @@
 import type { IsolationLevel } from '../os/isolation.ts';
 import type { LimitLevels } from '../os/resource-limits.ts';
 import type { WorkspaceKind } from './agent-git.ts';
-import type { Cell } from './cell.ts';
+import type { Cell, PreparedCell } from './cell.ts';
+import { markOf } from './cell-kind.ts';
+import { isSound } from './shelf.ts';
 
 /** What anybody may know of a cell. */
 export interface CellInfo {
@@ -38,6 +40,19 @@ export interface SpawnedAgent {
   readonly agent: { readonly name: string | null; readonly model: string | null; readonly opencodeVersion: string };
   readonly createdAt: Date;
   readonly tokensUsed: number;
+}
+
+export interface PreparedAgent {
+  readonly cellId: string;
+  /** The same for two only if they are of one kind. */
+  readonly mark: string;
+  readonly createdAt: Date;
+  /** False once its server has ended, or what it had is lost: no task is given it any more. */
+  readonly isSound: boolean;
+}
+
+export function preparedAgentOf(cell: PreparedCell): PreparedAgent {
+  return { cellId: cell.id, mark: markOf(cell.kind), createdAt: cell.createdAt, isSound: isSound(cell) };
 }
 
 export interface CommitExtras {

@@ -59,13 +59,13 @@ export async function makeWorkspace(options: WorkspaceOptions): Promise<Workspac
     await mkdir(workspacePath, { recursive: true });
     if (worktree !== null) await writeHomeConfig(workspace);
     // All must have ended before anything is removed, or one would go on writing into what is gone.
-    const [, , tree] = await allEnded([
+    const [, , baseTree] = await allEnded([
       makeRecord(workspace).then(() => checkOut(workspace)),
       makeAgentGit(workspace),
-      ownGitOk(['rev-parse', '--verify', `${commit}^{tree}`], { gitDir: mirror.path }, 'SPAWN_FAILED'),
+      treeOf(mirror, commit),
     ]);
     await giveIndex(workspace);
-    return { ...workspace, baseTree: tree.trim() };
+    return { ...workspace, baseTree };
   } catch (error) {
     // Who spawns it undoes that once more, and tells when it cannot be done.
     await forgetAgentGit(workspace).catch(() => undefined);
@@ -74,6 +74,22 @@ export async function makeWorkspace(options: WorkspaceOptions): Promise<Workspac
       ? error
       : new CellpoolError('SPAWN_FAILED', `the workspace cannot be made in ${cellDir}`, { cause: error });
   }
+}
+
+/**
+ * Brings a workspace in which nobody has worked yet to another commit, pinned like the first: only the files that
+ * differ are written. The agent's branch is moved by `switchBranch`. @throws {CellpoolError} SPAWN_FAILED
+ */
+export async function moveTo(workspace: Workspace, commit: string): Promise<Workspace> {
+  const moved = { ...workspace, baseCommit: commit };
+  const [baseTree] = await allEnded([treeOf(workspace.mirror, commit), readTree(moved)]);
+  await giveIndex(moved);
+  return { ...moved, baseTree };
+}
+
+async function treeOf(mirror: Mirror, commit: string): Promise<string> {
+  const args = ['rev-parse', '--verify', `${commit}^{tree}`];
+  return (await ownGitOk(args, { gitDir: mirror.path }, 'SPAWN_FAILED')).trim();
 }
 
 /** The record of a workspace, as the functions of src/git take it. */
@@ -87,8 +103,13 @@ export async function checkOut(workspace: Workspace): Promise<void> {
   const record = recordOf(workspace);
   // A git that crashed or was killed has left its lock; nobody else works on the record.
   for (const file of [record.index, `${record.index}.lock`]) await rm(file, { force: true });
+  await readTree(workspace);
+}
+
+async function readTree(workspace: Workspace): Promise<void> {
   const args = ['read-tree', '-u', '--reset', workspace.baseCommit];
-  await ownGitOk(args, { ...record, config: [`checkout.workers=${CHECKOUT_WORKERS}`] }, 'SPAWN_FAILED');
+  const config = [`checkout.workers=${CHECKOUT_WORKERS}`];
+  await ownGitOk(args, { ...recordOf(workspace), config }, 'SPAWN_FAILED');
 }
 
 async function makeRecord(workspace: Workspace): Promise<void> {

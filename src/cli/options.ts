@@ -71,6 +71,7 @@ export const FLAGS = {
     'profile',
     'fast, dense (slower, with less memory) or auto: whether agents spend memory on being quick (default: auto, by what is free)',
   ],
+  warm: ['--warm <n>', 'warm', 'cells kept ready ahead of demand, beside those at work (default: 0)'],
   artifactDays: [
     '--artifact-days <n>',
     'retention.artifactDays',
@@ -109,6 +110,7 @@ export const WORKER_FLAGS = [
   'isolation',
   'workspace',
   'profile',
+  'warm',
   'grace',
   ...LIMIT_FLAGS,
   'artifactDays',

@@ -61,6 +61,7 @@ const ENTRIES = [
   { key: 'isolation.allow', env: 'CELLPOOL_ALLOW', file: true },
   { key: 'workspace', env: 'CELLPOOL_WORKSPACE', file: false },
   { key: 'profile', env: 'CELLPOOL_PROFILE', file: false },
+  { key: 'warm', env: 'CELLPOOL_WARM', file: false },
   { key: 'env.server', env: 'CELLPOOL_SERVER_ENV', file: false },
   { key: 'env.commands', env: 'CELLPOOL_COMMAND_ENV', file: false },
   { key: 'logLevel', env: 'CELLPOOL_LOG_LEVEL', file: false },

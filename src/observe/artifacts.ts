@@ -23,9 +23,14 @@ export function hookLogOf(hook: HookName): string {
   return `hook-${hook}.log`;
 }
 
-/** Makes and returns `<home>/artifacts/<task id>/<attempt name>`. @throws {CellpoolError} when one is no plain name. */
+/** `<home>/artifacts/<task id>/<attempt name>`, which need not be there. @throws {CellpoolError} when one is no plain name. */
+export function artifactFolder(home: string, taskId: string, name: string): string {
+  return join(home, 'artifacts', plainName(taskId), plainName(name));
+}
+
+/** Makes and returns it. @throws {CellpoolError} when one is no plain name; the file system's error */
 export async function makeArtifactFolder(home: string, taskId: string, name: string): Promise<string> {
-  const folder = join(home, 'artifacts', plainName(taskId), plainName(name));
+  const folder = artifactFolder(home, taskId, name);
   await mkdir(folder, { recursive: true, mode: 0o700 });
   return folder;
 }

@@ -2,7 +2,7 @@
 import { destination, type Logger as PinoLogger, pino } from 'pino';
 import { MASK, Redactor } from './redact.ts';
 
-export type Logger = Pick<PinoLogger, 'trace' | 'debug' | 'info' | 'warn' | 'error'> & {
+export type Logger = Pick<PinoLogger, 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'setBindings'> & {
   child(bindings: Record<string, unknown>): Logger;
 };
 

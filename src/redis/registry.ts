@@ -10,7 +10,7 @@ import { z } from 'zod';
 import { ISOLATION_LEVELS } from '../config.ts';
 import { messageOf } from '../errors.ts';
 import { taskIdFault } from '../job/names.ts';
-import { STAGES, type Stage } from '../job/outcome.ts';
+import { STAGES } from '../job/outcome.ts';
 import { wholeFile } from '../os/whole-file.ts';
 import { type CellKeys, cellKeys, DEFAULT_PREFIX, hostsKey } from './keys.ts';
 import { inTurn } from './turn.ts';
@@ -25,16 +25,20 @@ const identitySchema = z.object({
 /** A worker's process; the id is never used again. */
 export const workerSchema = identitySchema.extend({ id: z.string().min(1) });
 
+/** What a cell is in before it is given a task, and the first part of the ids of such cells. */
+export const WARM = 'warm';
+
 export const cellRecordSchema = z.object({
   version: z.literal(1),
-  /** `<task id>.<8 hex digits>`; also the name of the cell's folder. */
+  /** `<task id>.<8 hex digits>`, of one made ahead `warm` for the task's id; also the name of the cell's folder. */
   cellId: z.string().refine(isCellId, 'is not the id of a cell'),
   host: z.string(),
   /** The state folder. */
   home: z.string().startsWith('/'),
   worker: workerSchema,
-  taskId: z.string(),
-  attempt: z.int().min(1),
+  /** null, with attempt 0 and stage `warm`: made ahead, and no task's yet. */
+  taskId: z.string().nullable(),
+  attempt: z.int().min(0),
   /** What holds the job's lock, and when the job was put on the queue; null without a queue. */
   job: z.object({ token: z.string(), enqueuedAt: z.number() }).nullable(),
   /** The user's repository, and the pool's mirror of it. */
@@ -50,13 +54,14 @@ export const cellRecordSchema = z.object({
   server: z.object({ pid: z.int().positive(), startTime: z.string() }).nullable(),
   /** Folders of its control group. */
   groups: z.array(z.string()).optional(),
-  stage: z.enum(STAGES),
+  stage: z.enum([...STAGES, WARM]),
   /** Its worker could not remove all of it: the reaper may, though the worker lives. */
   abandoned: z.boolean(),
   /** Epoch ms. */
   createdAt: z.number(),
 });
 export type CellRecord = z.infer<typeof cellRecordSchema>;
+export type CellStage = CellRecord['stage'];
 
 /** What stands in the registry under one cell id; a record that cannot be understood has a `fault` instead. */
 export type RegistryEntry = {
@@ -116,7 +121,7 @@ export class CellRegistry {
   /** Enters what became known of a cell of this process. Harmless for one that is not. */
   async update(
     cellId: string,
-    changes: Partial<Pick<CellRecord, 'port' | 'server' | 'groups' | 'worktree' | 'abandoned'>>,
+    changes: Partial<Omit<CellRecord, 'version' | 'cellId' | 'host' | 'home' | 'worker'>>,
   ): Promise<void> {
     const before = this.#own.get(cellId);
     if (before === undefined) return;
@@ -127,7 +132,7 @@ export class CellRegistry {
   }
 
   /** Tells the stage of a cell of this process; news for people, so a failure is not worth an attempt. */
-  stage(cellId: string, stage: Stage): void {
+  stage(cellId: string, stage: CellStage): void {
     const before = this.#own.get(cellId);
     if (before === undefined || before.stage === stage) return;
     const record = { ...before, stage };

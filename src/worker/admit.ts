@@ -161,7 +161,8 @@ export function kindOf(why: string | null): string | undefined {
   return why?.split(':')[0];
 }
 
-async function roomOf(folder: string): Promise<Room> {
+/** What is free on this machine, disk where `folder` lies. */
+export async function roomOf(folder: string): Promise<Room> {
   const [freeMemory, disk] = await Promise.all([availableMemory(), freeDisk(folder)]);
   return { freeMemory, freeDisk: disk };
 }

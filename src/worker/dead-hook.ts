@@ -23,10 +23,10 @@ export function failureHookOfDead(
   { settings, log, redactor, callback }: DeadHookOptions,
 ): (record: CellRecord) => Promise<void> {
   return async record => {
-    if (record.job === null) return;
-    const { taskId: task, attempt, cellId: cell } = record;
+    const { taskId: task, attempt, cellId: cell, job } = record;
+    if (job === null || task === null) return;
     const named = log.child({ task, attempt, cell });
-    const stored = await readJob(queue, record.taskId);
+    const stored = await readJob(queue, task);
     const { level, readable } = settings.isolation;
     const isolation = await chooseIsolation(level, readable);
     const { hooks, hookMs, allow: allowed = [] } = stored?.data?.plan ?? {};

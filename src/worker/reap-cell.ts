@@ -7,14 +7,14 @@ import { messageOf } from '../errors.ts';
 import { unpin } from '../git/mirror.ts';
 import { removeRegistration } from '../git/worktree.ts';
 import { backToLine } from '../job/back-to-line.ts';
-import { jobIdOf } from '../job/names.ts';
+import { jobIdOf, taskIdFault } from '../job/names.ts';
 import type { TaskQueue } from '../job/queue.ts';
 import { removeGroup } from '../os/cgroup.ts';
 import { isGroupOf } from '../os/resource-limits.ts';
 import { within } from '../os/within.ts';
 import type { JobData } from '../redis/job-data.ts';
 import type { PortLeases } from '../redis/port-lease.ts';
-import type { CellRecord, CellRegistry } from '../redis/registry.ts';
+import { type CellRecord, type CellRegistry, WARM } from '../redis/registry.ts';
 import type { Slots } from '../redis/slots.ts';
 import { findCellProcesses, killCellProcesses, type ReapedCell } from './cell-processes.ts';
 import type { Judgement } from './is-dead.ts';
@@ -191,9 +191,9 @@ async function giveBack(
   { queue, jobData, dryRun }: ReapContext,
   { cellId, taskId, job }: CellRecord,
 ): Promise<boolean> {
-  if (job === null || job.token === '' || job.token === NO_LOCK) return false;
-  // The cell's id was checked and holds the task's; anything else is no record that we wrote.
-  if (cellId.slice(0, cellId.lastIndexOf('.')) !== taskId) return false;
+  if (taskId === null || job === null || job.token === '' || job.token === NO_LOCK) return false;
+  // The cell's id was checked, and holds the task's unless it was made ahead; anything else is no record that we wrote.
+  if (![taskId, WARM].includes(cellId.slice(0, cellId.lastIndexOf('.'))) || taskIdFault(taskId) !== null) return false;
   const found = await Job.fromId(queue, jobIdOf(taskId));
   if (found === undefined || found.timestamp !== job.enqueuedAt) return false;
   if ((await found.getState()) !== 'active') return false;

@@ -4,14 +4,18 @@ import type { CellRecord, RegistryEntry } from '../redis/registry.ts';
 import type { SlotOwner, Slots } from '../redis/slots.ts';
 import type { ReapNotes } from './reap-report.ts';
 
-/** The slot that the cell's attempt had; none of a worker that lives, which gives its slots back itself. */
+/**
+ * The slot that the cell's attempt had; none of a worker that lives, which gives its slots back itself, nor of a cell
+ * that was made ahead.
+ */
 export async function releaseSlotOf(slots: Slots, { host, worker, taskId }: CellRecord): Promise<string[]> {
+  if (taskId === null) return [];
   return (await slots.release([{ host, worker, taskId }])) > 0 ? ['slot'] : [];
 }
 
 /** Those of `slots` that no cell has. `entries` must have been read after the slots, or a cell may be missed. */
 export function withoutCell(slots: readonly SlotOwner[], entries: readonly RegistryEntry[]): SlotOwner[] {
-  const name = ({ worker, taskId }: Pick<CellRecord, 'worker' | 'taskId'>) => `${worker.id}|${taskId}`;
+  const name = ({ worker, taskId }: Pick<CellRecord, 'worker' | 'taskId'>) => `${worker.id}|${taskId ?? ''}`;
   const cells = new Set(entries.flatMap(({ record }) => (record === null ? [] : [name(record)])));
   return slots.filter(slot => !cells.has(name(slot)));
 }

@@ -215,8 +215,9 @@ export class Reaper {
 }
 
 /** What other lines of the log call them. */
-function aboutCell({ kind, name }: { kind: ReapKind; name: string }): { task?: string; cell?: string } {
-  return kind === 'cell' ? { task: name.slice(0, name.lastIndexOf('.')), cell: name } : {};
+function aboutCell(one: { kind: ReapKind; name: string; taskId?: string | null }): { task?: string; cell?: string } {
+  if (one.kind !== 'cell') return {};
+  return { cell: one.name, ...(one.taskId == null ? {} : { task: one.taskId }) };
 }
 
 /** The largest pid of any system; a record may hold larger numbers, which signals do not take. */

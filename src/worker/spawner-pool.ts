@@ -3,8 +3,9 @@ import { stat } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import pLimit from 'p-limit';
 import { AgentSpawner } from '../cell/agent-spawner.ts';
-import type { Registration } from '../cell/spawn.ts';
+import type { Registration } from '../cell/prepare.ts';
 import { openSite, type SiteOptions, type SpawnerSite } from '../cell/spawner-site.ts';
+import { WarmUpModel } from '../cell/warm-up-model.ts';
 import type { Settings } from '../config.ts';
 import type { Logger } from '../observe/logger.ts';
 import { whileWanted } from '../os/within.ts';
@@ -23,6 +24,9 @@ export class SpawnerPool {
   readonly #registry: Registration;
   readonly #boots = pLimit(Math.max(2, availableParallelism()));
   readonly #spawners = new Map<string, Promise<PooledSpawner>>();
+  /** All that there ever were: one whose repository went away may have cells still. */
+  readonly #opened: { repository: string; spawner: AgentSpawner }[] = [];
+  readonly #warmUps = new WarmUpModel();
 
   constructor(options: PoolSite, ports: PortLeases, registry: Registration) {
     this.#options = options;
@@ -38,6 +42,10 @@ export class SpawnerPool {
     return whileWanted(signal, this.#of(repository));
   }
 
+  get opened(): readonly { repository: string; spawner: AgentSpawner }[] {
+    return this.#opened;
+  }
+
   async #of(repository: string): Promise<PooledSpawner> {
     const known = this.#spawners.get(repository);
     const pooled = await known;
@@ -49,8 +57,10 @@ export class SpawnerPool {
 
   #open(repository: string): Promise<PooledSpawner> {
     const opening = openSite({ ...this.#options, repository }).then(site => {
-      const shared = { ports: this.#ports, registry: this.#registry, boots: this.#boots };
-      return { spawner: new AgentSpawner({ site, ...shared }), site };
+      const shared = { ports: this.#ports, registry: this.#registry, boots: this.#boots, warmUps: this.#warmUps };
+      const spawner = new AgentSpawner({ site, ...shared });
+      this.#opened.push({ repository, spawner });
+      return { spawner, site };
     });
     this.#spawners.set(repository, opening);
     // What was missing may be there for the next job.

@@ -26,7 +26,8 @@ export async function tidy({ settings, registry, uses, log, signal }: TidyOption
   const { home, host, retention } = settings;
   if (!(await uses.takeTurn(host, home, EVERY_MS))) return;
   // Also of cells whose records nobody understands: their tasks may be at work.
-  const running = new Set((await registry.list()).map(({ cellId }) => cellId.slice(0, cellId.lastIndexOf('.'))));
+  const entries = await registry.list();
+  const running = new Set(entries.map(({ cellId, record }) => record?.taskId ?? nameIn(cellId)));
   const { artifactDays, artifactsMb } = retention;
   const pruned = await pruneArtifacts({ home, artifactDays, artifactsMb, running, signal });
   if (pruned.removed > 0) log.info({ attempts: pruned.removed }, 'artifacts of old attempts removed');
@@ -51,3 +52,6 @@ export async function tidy({ settings, registry, uses, log, signal }: TidyOption
     at: Date.now(),
   });
 }
+
+/** Of a cell that was not made ahead, its task's id. */
+const nameIn = (cellId: string) => cellId.slice(0, cellId.lastIndexOf('.'));

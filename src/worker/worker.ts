@@ -5,19 +5,20 @@
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Job, Worker } from 'bullmq';
-import { chooseProfile, type Demand, largest } from '../cell/profile.ts';
-import { CONCURRENCY_CAP, type Settings } from '../config.ts';
+import { chooseProfile } from '../cell/profile.ts';
 import { messageOf } from '../errors.ts';
-import type { AttemptResult, Stage } from '../job/outcome.ts';
+import type { AttemptResult } from '../job/outcome.ts';
 import { Redactor } from '../observe/redact.ts';
 import { secretsOfWorker } from '../observe/secrets.ts';
 import { ownIdentity } from '../os/identity.ts';
 import { chooseIsolation, type Isolation } from '../os/isolation.ts';
-import { availableMemory, cellsThatFit } from '../os/memory.ts';
 import { makeStateFolder } from '../os/state-folder.ts';
 import type { Cooldowns } from '../redis/cooldown.ts';
 import { PortLeases } from '../redis/port-lease.ts';
 import { type CellRecord, CellRegistry } from '../redis/registry.ts';
+import type { Occupancy } from './admit.ts';
+import { capacityOf } from './capacity.ts';
+import { CellStages } from './cell-stages.ts';
 import { FleetShare } from './fleet-share.ts';
 import { Gate } from './gate.ts';
 import { type JobContext, REASONS } from './held-job.ts';
@@ -29,13 +30,12 @@ import { processJob } from './process-job.ts';
 import { type RedisParts, redisParts } from './redis-parts.ts';
 import { SpawnerPool, siteOptionsOf } from './spawner-pool.ts';
 import { Upkeep } from './upkeep.ts';
+import { WarmCells } from './warm-cells.ts';
 
 /** For handing jobs back once the cells are gone; after that their locks run out by themselves. */
 const HAND_BACK_MS = 10_000;
 /** A job that may not begin here right now is looked at again so soon. */
 const HOLD_MS = 1_000;
-
-export type { PoolOptions } from './pool-options.ts';
 
 /** Of a job that is put back before anything is done for it. */
 const NEVER = new AbortController().signal;
@@ -58,8 +58,8 @@ export class WorkerPool {
   /** By task id: when the job was put on the queue. */
   readonly #running = new Map<string, number>();
   readonly #cells = new Set<Promise<unknown>>();
-  /** By task id of the cells that there are. At `spawn` their servers have not taken their memory yet. */
-  readonly #stages = new Map<string, Stage>();
+  readonly #stages = new CellStages();
+  readonly #warm: WarmCells;
   readonly #drainAsked = new AbortController();
   #stopping = false;
   /** Takes no more jobs. */
@@ -80,7 +80,7 @@ export class WorkerPool {
     const registry = new CellRegistry(redis, { prefix, host, home });
     const ports = new PortLeases(redis, { prefix, host, range: settings.ports });
     const redactor = options.redactor ?? new Redactor(secretsOfWorker(settings));
-    const profile = () => chooseProfile(settings.profile, this.#demand(settings));
+    const profile = () => chooseProfile(settings.profile, this.#stages.demand(this.#gate.allowed, settings));
     const site = { ...siteOptionsOf(options.settings, options.log), redactor, profile };
     const spawners = new SpawnerPool(site, ports, { cells: registry, worker });
     this.#fleet = new FleetShare({
@@ -88,6 +88,8 @@ export class WorkerPool {
       hostCap: settings.hostConcurrency ?? null,
       onShare: share => this.#gate.share(share),
     });
+    const { queue } = parts;
+    this.#warm = new WarmCells({ settings, queue, spawners, log, occupancy: () => this.#occupancy });
     const context = { ...this.#contextOf(options), ...parts, fleet: this.#fleet, spawners, redactor };
     const work = (job: Job, token: string) => this.#work(context, job, token);
     const { onEnded } = parts;
@@ -118,19 +120,18 @@ export class WorkerPool {
   }
 
   /**
-   * Starts taking jobs. The cap is what was asked, else what memory allows, and never over 50.
+   * Starts taking jobs, never more at once than `capacityOf` says.
    * @throws {CellpoolError} ISOLATION_MISSING when the level that was asked for does not work here
    */
   static async start(options: PoolOptions): Promise<WorkerPool> {
-    const { concurrency, profile } = options.settings;
-    const wanted = concurrency ?? cellsThatFit(await availableMemory(), largest(profile));
     const worker = { id: `${options.settings.host}.${randomBytes(4).toString('hex')}`, ...(await ownIdentity()) };
     const { level, readable } = options.settings.isolation;
     const isolation = await chooseIsolation(level, readable);
+    const concurrency = await capacityOf(options.settings);
     // On every line, so that the lines of many hosts can be read together.
     const log = options.log.child({ host: options.settings.host, worker: worker.id });
     const named = { ...options, log };
-    const pool = new WorkerPool(named, worker, { concurrency: Math.min(CONCURRENCY_CAP, wanted), isolation });
+    const pool = new WorkerPool(named, worker, { concurrency, isolation });
     await pool.#begin(named).catch(async error => {
       await pool.stop();
       throw error;
@@ -152,7 +153,9 @@ export class WorkerPool {
   /** Takes no more jobs and resolves when the running ones have ended, or when `stop` is done. */
   async drain(): Promise<void> {
     this.#ending = true;
+    const cooled = this.#warm.end();
     await Promise.race([this.#worker.close(), this.#stopped]);
+    await cooled;
     await this.#close();
   }
 
@@ -160,10 +163,12 @@ export class WorkerPool {
   async stop(): Promise<void> {
     this.#stopping = true;
     this.#ending = true;
+    const cooled = this.#warm.end();
     const closing = this.#worker.close();
     for (const id of this.#running.keys()) this.#locks.cancel(id, REASONS.stopping);
     // Again: a job that was being taken just now may have begun its cell meanwhile.
     while (this.#cells.size > 0) await Promise.allSettled(this.#cells);
+    await cooled;
     // The cells are gone. What is left is to tell Redis, which cannot be waited for when it is not there.
     await Promise.race([closing, sleep(HAND_BACK_MS, undefined, { ref: false })]);
     this.#tellStopped();
@@ -190,7 +195,8 @@ export class WorkerPool {
         life.then(over, over);
       },
       holdMs: () => (this.#stopping ? HOLD_MS : this.#running.size > this.#gate.allowed ? 0 : null),
-      onStage: (id, stage) => this.#stages.set(id, stage),
+      onStage: (id, stage) => this.#stages.enter(id, stage),
+      onBegun: data => this.#warm.note(data),
       onResult: result => onResult?.(result),
       onRefused: (provider, reason) => onRefused?.(provider, reason),
       onUsedUp: reason => onUsedUp?.(reason),
@@ -210,18 +216,13 @@ export class WorkerPool {
       return await processJob(context, job, token, signal);
     } finally {
       this.#running.delete(id);
-      this.#stages.delete(id);
+      this.#stages.over(id);
       this.#locks.done(id);
     }
   }
 
-  get #spawning(): number {
-    return [...this.#stages.values()].filter(stage => stage === 'spawn').length;
-  }
-
-  #demand({ reserve }: Settings): Demand {
-    const served = this.#stages.size - this.#spawning;
-    return { reserveMb: reserve.memoryMb, toCome: Math.max(1, this.#gate.allowed - served) };
+  get #occupancy(): Occupancy {
+    return { running: this.#running.size, spawning: this.#stages.spawning + this.#warm.making };
   }
 
   async #look(): Promise<void> {
@@ -240,10 +241,11 @@ export class WorkerPool {
       folder: home,
       reserve,
       profile,
-      occupancy: () => ({ running: this.#running.size, spawning: this.#spawning }),
+      occupancy: () => this.#occupancy,
       look: () => this.#look(),
     });
     void this.#worker.run().catch(error => log.error({ problem: messageOf(error) }, 'the queue cannot be worked'));
     await this.#worker.waitUntilReady();
+    this.#warm.begin();
   }
 }

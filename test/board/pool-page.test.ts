@@ -72,6 +72,14 @@ describe('a cell', () => {
     expect(cells({ taskId: '../a b' })).not.toContain('<form');
   });
 
+  test('that was made ahead says for what it is, and there is nothing to cancel', () => {
+    const text = cells({ taskId: null, attempt: 0, stage: 'warm', tokenBudget: null });
+    expect(text).toContain('for the next task');
+    expect(text).toMatch(/stage warm[^>]*>warm</);
+    expect(text).not.toContain('<form');
+    expect(text).not.toContain('/tasks/');
+  });
+
   test('without facts leaves a dash', () => {
     expect(cells({ memoryBytes: null, port: null, tokenBudget: null }).match(/>–</g)).toHaveLength(2);
   });

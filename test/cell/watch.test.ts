@@ -6,6 +6,7 @@ import { afterAll, beforeAll, expect, onTestFinished, test, vi } from 'vitest';
 import type { Cell } from '../../src/cell/cell.ts';
 import type { RetryNotice } from '../../src/cell/provider-trouble.ts';
 import { authorization } from '../../src/cell/ready.ts';
+import { Shelf } from '../../src/cell/shelf.ts';
 import { spawnCell } from '../../src/cell/spawn.ts';
 import { checkSpawnConfig } from '../../src/cell/spawn-config.ts';
 import { teardown } from '../../src/cell/teardown.ts';
@@ -24,7 +25,8 @@ let cells: TestCells;
 let cell: Cell;
 beforeAll(async () => {
   cells = await startTestCells();
-  const context = { site: cells.site, ports: cells.ports, registry: null, disks: new DiskWatch(), boots: pLimit(1) };
+  const own = { disks: new DiskWatch(), boots: pLimit(1), shelf: new Shelf() };
+  const context = { site: cells.site, ports: cells.ports, registry: null, ...own };
   cell = await spawnCell(context, checkSpawnConfig({ agentId: 'agent-1', taskId: 'task-1', model: SCRIPTED_MODEL }));
 });
 afterAll(async () => {

@@ -51,6 +51,21 @@ describe('the proxy', () => {
     expect(refused).toEqual([]);
   });
 
+  test('refuses what was allowed from the moment on in which it is taken off the list', async () => {
+    const port = await site();
+    const allowed = [{ host: 'localhost', port }];
+    const { port: at, refused } = await proxy(allowed);
+    const status = () =>
+      new Promise<number | undefined>((resolve, reject) => {
+        const call = { host: '127.0.0.1', port: at, path: `http://localhost:${port}/` };
+        get(call, response => resolve(response.resume().statusCode)).on('error', reject);
+      });
+    expect(await status()).toBe(200);
+    allowed.pop();
+    expect(await status()).toBe(403);
+    expect(refused).toEqual([`http://localhost:${port}/`]);
+  });
+
   test('refuses everything else, says so, and tells whom', async () => {
     const port = await site();
     const { port: at, refused } = await proxy([{ host: 'localhost', port: port === 1 ? 2 : 1 }]);

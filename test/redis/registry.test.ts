@@ -64,6 +64,18 @@ test('what became known of a cell stands in both places; of a cell that is not o
   expect((await cells.list()).map(entry => entry.record)).toEqual([record('task.0123abcd', news)]);
 });
 
+test('a cell that was made ahead belongs to no task until it is given one, which both places say then', async () => {
+  const { cells, record } = fresh();
+  const ahead = record('warm.0123abcd', { taskId: null, attempt: 0, stage: 'warm' });
+  await cells.register(ahead);
+  expect((await cells.list()).map(entry => entry.record)).toEqual([ahead]);
+  const given = { taskId: 'task', attempt: 2, job: { token: 't', enqueuedAt: 5 }, stage: 'spawn' as const };
+  await cells.update('warm.0123abcd', given);
+  expect((await cells.list()).map(entry => [entry.record, entry.onDisk, entry.inRedis])).toEqual([
+    [{ ...ahead, ...given }, true, true],
+  ]);
+});
+
 test('the stage is told in Redis', async () => {
   const { cells, record, keys } = fresh();
   await cells.register(record());

@@ -31,6 +31,7 @@ export const WHOLE_ATTEMPTS: readonly string[] = [
   'test/cli/demo/sample-repository.test.ts',
   'test/cell/settle.test.ts',
   'test/cell/settle-tracker.test.ts',
+  'test/cell/warm-up.test.ts',
   'test/cell/workspace.test.ts',
   'test/cell/worktree.test.ts',
   'test/cell/hooks.test.ts',
@@ -39,6 +40,7 @@ export const WHOLE_ATTEMPTS: readonly string[] = [
   'test/git/publish.test.ts',
   'test/git/mirror.test.ts',
   'test/worker/fleet.test.ts',
+  'test/worker/warm-pool.test.ts',
 ];
 
 const root = fileURLToPath(new URL('../..', import.meta.url));

@@ -82,6 +82,7 @@ export async function jobSetting(
       ...parts,
       fleet,
       host: 'test',
+      onBegun: () => undefined,
       hooks: {},
       lockMs: 9_000,
       log: silentLogger,

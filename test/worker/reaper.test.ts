@@ -58,6 +58,28 @@ describe.skipIf(!hasProc)('a worker that was killed', () => {
     expect(await (await setting.reaper()).run()).toEqual({ dryRun: false, reaped: [], left: [], faults: [] });
   });
 
+  test('leaves no cell that it made ahead either, given to a task or not; a job of such a task waits again', async () => {
+    const { tokens, enqueuedAt } = await setting.takeJobs('fix-a');
+    const { registry, record, oldFolder } = setting;
+    const ahead = ['warm.0000000a', 'warm.0000000b', 'warm.0000000c'] as const;
+    const job = { token: tokens['fix-a'] ?? '', enqueuedAt };
+    await registry.register(record(ahead[0], { taskId: null, attempt: 0, stage: 'warm', job: null }));
+    await registry.register(record(ahead[1], { taskId: 'fix-a', job }));
+    await registry.register(record(ahead[2], { taskId: '../fix', job }));
+    for (const id of ahead) oldFolder(id);
+    const hooks: (string | null)[] = [];
+    const onFailure = async ({ taskId }: CellRecord) => void hooks.push(taskId);
+    const { reaped, faults } = await (await setting.reaper({ onFailure })).run();
+    expect(faults).toEqual([]);
+    expect(reaped.map(({ name, taskId, jobGivenBack }) => [name, taskId, jobGivenBack]).sort()).toEqual([
+      [ahead[0], null, false],
+      [ahead[1], 'fix-a', true],
+      [ahead[2], '../fix', false],
+    ]);
+    expect(await setting.queue.getJobState('fix-a')).toBe('waiting');
+    expect(await setting.things()).toEqual(NOTHING);
+  });
+
   test('is not taken for dead while it lives, and nothing of it is touched', async () => {
     const jobs = await setting.takeJobs('fix-a');
     const worker = await setting.startWorker([A], jobs);
@@ -380,7 +402,7 @@ describe('a cell that cannot be removed', () => {
 describe('a slot in the fleet', () => {
   /** The slot of an attempt at the cell's task, by the worker of its record. */
   const slotOf = ({ host, home, worker, taskId, attempt, repository }: CellRecord) => ({
-    ...{ host, home, worker, taskId, attempt, repository },
+    ...{ host, home, worker, taskId: taskId ?? '', attempt, repository },
   });
 
   test('is freed with the last of a dead worker’s cell, and not before', async () => {

@@ -38,15 +38,15 @@ ${table(
 
 function rowOf(cell: CellFacts, at: number, now: Now) {
   return [
-    html`${taskName(cell)}${troubleOf(cell, at)}`,
+    html`${cell.taskId === null ? 'for the next task' : taskName({ ...cell, taskId: cell.taskId })}${troubleOf(cell, at)}`,
     badge(`stage ${cell.stage}`, cell.stage),
-    cell.attempt,
+    cell.taskId === null ? '–' : cell.attempt,
     elapsedSince(cell.startedAt, now),
     tokensOf(cell),
     cell.memoryBytes === null ? '–' : size(cell.memoryBytes),
     cell.port ?? '–',
     // A record in Redis may name what is no task.
-    taskIdFault(cell.taskId) === null && cancelAction(cell.taskId),
+    cell.taskId !== null && taskIdFault(cell.taskId) === null && cancelAction(cell.taskId),
   ];
 }
 

@@ -9,10 +9,14 @@ import { type ViewedJob, viewJobs } from './viewed-job.ts';
 export async function readCells(context: ViewContext, taskId?: string): Promise<CellFacts[]> {
   const all = await new FleetCells(context.redis, context).list();
   const cells = all.filter(({ record }) => taskId === undefined || record.taskId === taskId);
-  const ids = cells.map(({ record }) => record.taskId);
+  const ids = cells.flatMap(({ record }) => record.taskId ?? []);
   const hosts = [...new Set(cells.map(({ host }) => host))];
-  const [jobs, memory] = await Promise.all([viewJobs(context, ids), readMemory(context, hosts)]);
-  return cells.map((cell, at) => factsOf(cell, jobs[at] ?? null, memory.get(cell.record.cellId) ?? null));
+  const [found, memory] = await Promise.all([viewJobs(context, ids), readMemory(context, hosts)]);
+  const jobs = new Map(found.map((job, at) => [ids[at] ?? null, job]));
+  return cells.map(cell => {
+    const { taskId, cellId } = cell.record;
+    return factsOf(cell, jobs.get(taskId) ?? null, memory.get(cellId) ?? null);
+  });
 }
 
 function factsOf({ host, record, beatAt }: FleetCell, job: ViewedJob | null, memoryBytes: number | null): CellFacts {

@@ -3,18 +3,20 @@
  * All of it comes from a Redis that anybody may write to, so texts are hostile until they are rendered.
  */
 
-import type { AttemptResult, Outcome, Stage } from '../../job/outcome.ts';
+import type { AttemptResult, Outcome } from '../../job/outcome.ts';
 import type { IsolationLevel } from '../../os/isolation.ts';
+import type { CellStage } from '../../redis/registry.ts';
 
 export interface CellFacts {
   cellId: string;
   host: string;
   workerId: string;
-  taskId: string;
+  /** null: it was made ahead, and waits for a task. */
+  taskId: string | null;
   title: string | null;
   repository: string;
   attempt: number;
-  stage: Stage;
+  stage: CellStage;
   startedAt: number;
   tokensUsed: number;
   /** null when its job is not there any more. */

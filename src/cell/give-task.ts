@@ -1,0 +1,90 @@
+/**
+ * A cell that was made ahead is given its task: entered under it, brought to the base's tip of now, and put on the
+ * task's branch. It is used once, like any other.
+ */
+import { access, mkdir, readdir, rename } from 'node:fs/promises';
+import { join } from 'node:path';
+import { pinBase } from '../git/mirror.ts';
+import { changedAtTop } from '../git/record.ts';
+import { allEnded } from '../os/all-ended.ts';
+import { whileWanted } from '../os/within.ts';
+import { switchBranch } from './agent-git.ts';
+import type { PreparedCell } from './cell.ts';
+import type { RecordedTask } from './prepare.ts';
+import { looksLikePython } from './python-environment.ts';
+import { askHealth } from './ready.ts';
+import { RULES } from './server.ts';
+import { isSound } from './shelf.ts';
+import type { SpawnerSite } from './spawner-site.ts';
+import { moveTo, type Workspace } from './workspace.ts';
+
+export interface GivenTask {
+  task: RecordedTask;
+  /** Short name of the branch the agent is to find itself on. */
+  branch: string;
+  /** Folder that outlives the cell. */
+  artifacts: string;
+}
+
+const HEALTH_MS = 1_000;
+
+/**
+ * The cell as it is then; null when it cannot be had for this task, and is to be removed.
+ * @throws {CellpoolError} UNKNOWN_BASE, SPAWN_FAILED, GIT_FAILED; the signal's reason on abort. It is to be removed
+ * then as well.
+ */
+export async function giveTask(
+  site: SpawnerSite,
+  cell: PreparedCell,
+  { task, branch, artifacts }: GivenTask,
+  signal: AbortSignal | undefined,
+): Promise<PreparedCell | null> {
+  if (!isSound(cell)) return null;
+  cell.log.setBindings({ task: task.taskId, attempt: task.attempt });
+  // The reaper must know whose it is before anything is done with it.
+  const now = { ...task, artifacts, stage: 'spawn' as const, createdAt: Date.now() };
+  await whileWanted(signal, Promise.resolve(cell.registry?.update(cell.id, now)));
+  const [workspace, version] = await allEnded([
+    onBranch(site, cell, branch, signal),
+    askHealth(cell.server.baseUrl, cell.password, HEALTH_MS),
+  ]);
+  if (workspace === null || version === null || !isSound(cell)) return null;
+  await moveLogs(cell.artifacts, artifacts);
+  return { ...cell, artifacts, workspace, createdAt: new Date(now.createdAt) };
+}
+
+async function onBranch(
+  site: SpawnerSite,
+  { id, kind, workspace }: PreparedCell,
+  branch: string,
+  signal: AbortSignal | undefined,
+): Promise<Workspace | null> {
+  const tip = await pinBase(site.mirror, site.source, kind.branch, id, signal);
+  let current = workspace;
+  if (tip !== workspace.baseCommit) {
+    if (workspace.worktree !== null || (await decidesOtherwise(workspace, tip))) return null;
+    current = await moveTo(workspace, tip);
+  }
+  await switchBranch(current, branch);
+  return { ...current, branch };
+}
+
+/** Whether the cell would have been made in another way, had this commit been the base. */
+async function decidesOtherwise({ mirror, baseCommit }: Workspace, tip: string): Promise<boolean> {
+  // Where the source's history is cut off, what is borrowed may end elsewhere by now.
+  if (await isThere(join(mirror.path, 'shallow'))) return true;
+  const names = await changedAtTop({ gitDir: mirror.path }, baseCommit, tip);
+  return looksLikePython(names) || names.some(name => RULES.includes(name));
+}
+
+const isThere = (path: string) =>
+  access(path).then(
+    () => true,
+    () => false,
+  );
+
+/** The server's log goes on in the file it has open. */
+async function moveLogs(from: string, to: string): Promise<void> {
+  await mkdir(to, { recursive: true, mode: 0o700 });
+  for (const name of await readdir(from)) await rename(join(from, name), join(to, name));
+}

@@ -1,0 +1,82 @@
+/**
+ * Warming up: a throw-away session in a server that has no task yet. The first session of a server costs it seconds
+ * that the second does not; so the first is had ahead, with a model that costs nothing.
+ */
+import { randomBytes } from 'node:crypto';
+import { CellpoolError, messageOf } from '../errors.ts';
+import { refresh } from '../git/remote-cache.ts';
+import { within } from '../os/within.ts';
+import { WARM } from '../redis/registry.ts';
+import type { PreparedCell } from './cell.ts';
+import type { CellKind } from './cell-kind.ts';
+import { type CellParts, prepareCell } from './prepare.ts';
+import { snapshot } from './settle.ts';
+import { removeAll } from './teardown.ts';
+import { WARM_UP, type WarmUpModel } from './warm-up-model.ts';
+
+/** The agent's branch until there is a task; none has this one. */
+const BRANCH = 'cellpool-warm';
+
+/** Measured: about 3 s where nothing else runs. */
+const SESSION_MS = 60_000;
+
+/**
+ * A cell that is ready and warm and belongs to no task. No task's tokens are spent on it.
+ * @throws {CellpoolError} as `prepareCell`, and SPAWN_FAILED when it does not get warm; nothing is left then
+ */
+export async function makeWarmCell(
+  parts: CellParts,
+  model: WarmUpModel,
+  kind: CellKind,
+  signal?: AbortSignal,
+): Promise<PreparedCell> {
+  const { site } = parts;
+  const id = `${WARM}.${randomBytes(4).toString('hex')}`;
+  const endpoint = await model.open();
+  try {
+    // What its task will begin at is what the remote has now.
+    await refresh(site.source, signal);
+    const log = site.log.child({ cell: id });
+    const task = { taskId: null, attempt: 0, job: null };
+    const made = { id, kind, task, branch: BRANCH, artifacts: null, log, warmUp: endpoint };
+    const began = performance.now();
+    const cell = await prepareCell(parts, made, signal);
+    try {
+      await warmUp(cell, signal);
+    } catch (error) {
+      await removeAll(cell);
+      throw error;
+    }
+    log.info({ port: cell.port.lease.port, ms: Math.round(performance.now() - began) }, 'cell made ahead');
+    return cell;
+  } finally {
+    await endpoint.close();
+  }
+}
+
+/**
+ * Holds the session and removes it. The workspace must be as it was, or the cell is none to be given to anybody.
+ * @throws {CellpoolError} SPAWN_FAILED; the signal's reason on abort
+ */
+async function warmUp({ server, workspace }: PreparedCell, abort: AbortSignal | undefined): Promise<void> {
+  const { client } = server;
+  await within(SESSION_MS, abort, async signal => {
+    const how = { throwOnError: true as const, signal };
+    const { stream } = await client.event.subscribe({}, { signal, sseMaxRetryAttempts: 1 });
+    // What the first reader of events costs is paid, too.
+    await stream.next();
+    const { data: session } = await client.session.create({ title: 'Warm-up' }, how);
+    const parts = [{ type: 'text' as const, text: 'Get ready.' }];
+    const answer = await client.session.prompt({ sessionID: session.id, model: WARM_UP, parts }, how);
+    if (answer.data.info.error !== undefined) throw new Error(JSON.stringify(answer.data.info.error));
+    await client.session.messages({ sessionID: session.id }, how);
+    await client.session.delete({ sessionID: session.id }, how);
+    await stream.return(undefined);
+  }).catch(error => {
+    abort?.throwIfAborted();
+    throw new CellpoolError('SPAWN_FAILED', `the server could not be warmed up: ${messageOf(error)}`, { cause: error });
+  });
+  const { changed, filesModified } = await snapshot(workspace);
+  if (!changed) return;
+  throw new CellpoolError('SPAWN_FAILED', `warming up changed the workspace: ${filesModified.slice(0, 5).join(', ')}`);
+}
