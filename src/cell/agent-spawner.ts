@@ -3,12 +3,10 @@
  * queue; the worker is built on it and has no other path.
  */
 import { availableParallelism } from 'node:os';
-import { join } from 'node:path';
 import pLimit, { type LimitFunction } from 'p-limit';
-import { CellpoolError, messageOf } from '../errors.ts';
+import { CellpoolError } from '../errors.ts';
 import type { HookName } from '../job/hooks.ts';
 import type { LifecycleMetrics, Stage } from '../job/outcome.ts';
-import { ARTIFACTS } from '../observe/artifacts.ts';
 import type { Redactor } from '../observe/redact.ts';
 import { DiskWatch } from '../os/disk-watch.ts';
 import type { PortLeases } from '../redis/port-lease.ts';
@@ -19,7 +17,7 @@ import { type HookOptions, runHook, runSpawnFailureHook } from './hooks.ts';
 import { namingOutOfMemory, serverOutOfMemory } from './out-of-memory.ts';
 import type { Registration } from './prepare.ts';
 import { askHealth } from './ready.ts';
-import { commit, revert, type Snapshot, saveDiff, snapshot, summaryOf } from './settle.ts';
+import { snapshot } from './settle.ts';
 import { Shelf } from './shelf.ts';
 import { type SpawnContext, spawnCell } from './spawn.ts';
 import { checkSpawnConfig, type SpawnConfig } from './spawn-config.ts';
@@ -40,7 +38,7 @@ import { removeAll, teardown } from './teardown.ts';
 import { runTests, setUp, type TestResult } from './verify.ts';
 import { makeWarmCell } from './warm-up.ts';
 import { WarmUpModel } from './warm-up-model.ts';
-import { addsSecret } from './work-secrets.ts';
+import { commitWork, revertWork } from './work.ts';
 
 const HEALTH_MS = 2_000;
 
@@ -170,59 +168,13 @@ export class AgentSpawner {
    * @throws {CellpoolError} COMMIT_FAILED, BRANCH_CHECKED_OUT, LEASE_LOST, FENCED, and what `fence` throws; for a URL
    * BRANCH_TAKEN, PUSH_REFUSED, REMOTE_UNREACHABLE, REMOTE_REFUSED, CANCELLED
    */
-  async commitChanges(
-    agent: SpawnedAgent,
-    message: string,
-    { facts = {}, fence, signal }: CommitExtras = {},
-  ): Promise<CommitResult> {
-    const cell = this.#at(agent, 'settle');
-    const { work, secretInWork } = await this.#keepWork(cell);
-    if (!work.changed) return { committed: false, commit: null, branch: null, filesModified: [], secretInWork };
-    const made = await commit(cell.workspace, {
-      source: this.#site.source,
-      branch: cell.branch,
-      taskId: cell.config.taskId,
-      expectedOld: cell.branchBefore,
-      message,
-      author: cell.config.author ?? this.#site.author,
-      snapshot: work,
-      trailers: {
-        Task: cell.config.taskId,
-        Attempt: String(cell.config.attempt),
-        Cell: cell.id,
-        Model: cell.config.model ?? 'default',
-        Tokens: String(cell.tokensUsed),
-        ...(cell.config.job === undefined ? {} : { Enqueued: new Date(cell.config.job.enqueuedAt).toISOString() }),
-        ...facts,
-      },
-      // In this order, because what the fence permits is good for a moment only.
-      fence: async () => {
-        await cell.port.prove();
-        await fence?.();
-      },
-      signal,
-    }).catch(error => {
-      throw error === signal?.reason ? new CellpoolError('CANCELLED', 'cancelled while it was published') : error;
-    });
-    cell.branchBefore = made.commit;
-    cell.log.info({ commit: made.commit, branch: made.branch, replaced: made.replaced }, 'committed');
-    const { commit: id, branch, filesModified } = made;
-    return { committed: true, commit: id, branch, filesModified, secretInWork };
+  async commitChanges(agent: SpawnedAgent, message: string, extras: CommitExtras = {}): Promise<CommitResult> {
+    return commitWork(this.#site, this.#at(agent, 'settle'), message, extras);
   }
 
   /** Saves the diff, then puts the working tree back exactly as at spawn. @throws {CellpoolError} REVERT_FAILED */
   async revertChanges(agent: SpawnedAgent): Promise<RevertResult> {
-    const cell = this.#at(agent, 'settle');
-    // An agent may leave what git cannot record, say a link in place of the workspace; that is no way to stay.
-    const { work, secretInWork } = await this.#keepWork(cell).catch(error => {
-      cell.log.warn({ problem: messageOf(error) }, 'the diff could not be saved');
-      return { work: null, secretInWork: false };
-    });
-    const summary = work === null ? '' : await summaryOf(cell.workspace, work).catch(() => '');
-    const { tree } = await revert(cell.workspace);
-    cell.snapshot = null;
-    const diff = work === null ? null : join(cell.artifacts, ARTIFACTS.diff);
-    return { tree, diff, summary, filesModified: work?.filesModified ?? [], secretInWork };
+    return revertWork(this.#at(agent, 'settle'));
   }
 
   /** Removes all of the cell. Never throws; a second call, or one with null, is harmless. Times in milliseconds. */
@@ -243,19 +195,6 @@ export class AgentSpawner {
   getCellInfo(agent: SpawnedAgent | null | undefined): CellInfo | null {
     const cell = agent ? this.#cells.get(agent)?.cell : undefined;
     return cell === undefined ? null : infoOf(cell);
-  }
-
-  /** The work as judged, or as it is now; its patch is kept among the artifacts whatever becomes of it. */
-  async #keepWork(cell: Cell): Promise<{ work: Snapshot; secretInWork: boolean }> {
-    // A copy of what was too much already would take as much again.
-    cell.disk.over.throwIfAborted();
-    cell.snapshot ??= await snapshot(cell.workspace);
-    const work = cell.snapshot;
-    const patch = join(cell.artifacts, ARTIFACTS.diff);
-    await saveDiff(cell.workspace, work, patch);
-    const secretInWork = await addsSecret(patch, cell.redactor);
-    if (secretInWork) cell.log.warn({ patch }, "the agent's work holds a secret of this worker");
-    return { work, secretInWork };
   }
 
   /** The agent's cell, which enters this stage. */

@@ -10,6 +10,7 @@ const HOUR = 60 * MINUTE;
 
 /** No worker runs more cells than this, whatever it is asked. */
 export const CONCURRENCY_CAP = 50;
+const WARM_MAX = CONCURRENCY_CAP - 1;
 
 export const DEFAULTS = {
   prefix: 'cellpool',
@@ -130,127 +131,120 @@ const ports = z.preprocess(
     .refine(range => range.from <= range.to, 'must begin before it ends'),
 );
 
-export const settingsSchema = z
-  .strictObject({
-    /** The state folder: private Redis, mirrors, cells, artifacts. */
-    home: text,
-    redisUrl: text.optional(),
-    /** First part of every Redis key. */
-    prefix: z.string().regex(/^[A-Za-z0-9_-]{1,64}$/, 'is made of letters, digits, "_" and "-", 64 at most'),
-    /** Name of this machine in Redis; ports are leased per host. */
-    host: z.string().regex(/^[A-Za-z0-9._-]{1,255}$/, 'is made of letters, digits, ".", "_" and "-", 255 at most'),
-    /** Cells at once; left out: as many as memory allows. */
-    concurrency: numeric(z.int().min(1).max(CONCURRENCY_CAP)).optional(),
-    /** Cells at once of all workers on this host together, as far as this worker has a say; left out: no cap. */
-    hostConcurrency: numeric(z.int().min(1)).optional(),
-    /** What this worker has; tasks that ask for more are not worked by it. */
-    labels: labelSetting.default([]),
-    /** What tasks ask for that name no labels. */
-    taskLabels: labelSetting.optional(),
-    ports: ports.default(DEFAULTS.ports),
-    opencodeBin: text.optional(),
-    /** `provider/model`. */
-    model: text.regex(/^[^/\s]+\/\S+$/, 'is written provider/model').optional(),
-    agent: text.optional(),
-    /** Shell command that judges the work. */
-    test: text.optional(),
-    /** Shell command run once in a fresh workspace, before the agent. */
-    setup: text.optional(),
-    limits: z.strictObject({
-      /** The agent's time in one attempt. */
-      timeoutMs: ms(DEFAULTS.timeoutMs),
-      /** Tokens of one attempt. */
-      tokenBudget: numeric(z.int().min(1)).default(DEFAULTS.tokenBudget),
-      attempts: numeric(z.int().min(1).max(LIMITS.attempts)).default(DEFAULTS.attempts),
-      /** Until the server of a cell must answer. */
-      bootMs: ms(DEFAULTS.bootMs),
-      setupMs: ms(DEFAULTS.setupMs),
-      testMs: ms(DEFAULTS.testMs),
-      /** Of a hook that names none of its own. */
-      hookMs: ms(DEFAULTS.hookMs),
-      /** US dollars of one attempt, as far as the provider's prices are known; left out: no limit. */
-      costBudgetUsd: decimal(z.number().positive()).optional(),
-      /** Without progress of the agent, in one attempt; left out: 5 minutes. */
-      stallMs: numeric(z.int().min(1).max(LIMITS.timeoutMs)).optional(),
-      /** How often an agent may do the same with the same result; 0: as often as it likes. Left out: 5. */
-      loopRepeats: numeric(loopRepeats).optional(),
-      /** The agents' time and tokens over all attempts of a task; left out: `attempts` times those of one. */
-      totalTimeoutMs: numeric(z.int().min(1)).optional(),
-      totalTokenBudget: numeric(z.int().min(1)).optional(),
-      /** What all processes of one cell may use together, in MiB; a server alone needs more than the least. */
-      memoryMb: orNone(numeric(z.int().min(256).nullable())).default(DEFAULTS.limits.memoryMb),
-      /** Processes and threads of one cell. */
-      pids: orNone(numeric(z.int().min(64).nullable())).default(DEFAULTS.limits.pids),
-      /** Processors' worth of time of one cell. */
-      cpus: orNone(decimal(z.number().min(0.1).max(1024).nullable())).default(DEFAULTS.limits.cpus),
-      /** Workspace, home and tmp of one cell, in MiB. */
-      diskMb: orNone(numeric(z.int().min(64).nullable())).default(DEFAULTS.limits.diskMb),
-    }),
-    /** Whether a task that went over its budget of tokens is tried again. */
-    retryOverBudget: flag.default(false),
-    /** A section with nothing below it is what is left when every line in it is commented out. */
-    hooks: hooks
-      .nullable()
-      .default({})
-      .transform(value => value ?? {}),
-    /** A Python environment of its own for each cell, where the repository looks like Python. */
-    python: z.enum(PYTHON).default('auto'),
-    /** What package managers have downloaded: each cell's own, or taken over from what setup commands left. */
-    caches: z.enum(CACHES).default('cell'),
-    /** How long running attempts may go on once the worker is told to stop. */
-    graceMs: numeric(z.int().min(0).max(LIMITS.timeoutMs)).default(DEFAULTS.graceMs),
-    /** What must stay free (in MiB) for another cell to be started. */
-    reserve: z.strictObject({
-      memoryMb: numeric(z.int().min(0)).default(DEFAULTS.reserve.memoryMb),
-      diskMb: numeric(z.int().min(0)).default(DEFAULTS.reserve.diskMb),
-    }),
-    /** What is removed of what is over; null: never. */
-    retention: z.strictObject({
-      /** Artifacts of an attempt, after so many days. */
-      artifactDays: orNone(decimal(z.number().positive().nullable())).default(DEFAULTS.retention.artifactDays),
-      /** The oldest artifacts of a state folder, when all of them take more MiB than this. */
-      artifactsMb: orNone(numeric(z.int().min(1).nullable())).default(DEFAULTS.retention.artifactsMb),
-      /** An ended job, after so many days. */
-      jobDays: orNone(decimal(z.number().positive().nullable())).default(DEFAULTS.retention.jobDays),
-      /** The oldest ended jobs, when there are more of a kind (completed, failed) than this. */
-      jobs: orNone(numeric(z.int().min(1).nullable())).default(DEFAULTS.retention.jobs),
-    }),
-    author: z.strictObject({
-      name: text.regex(/^[^<>\n]*$/, 'may not contain "<", ">" or a line break').default(DEFAULTS.author.name),
-      email: text.regex(/^[^<>\s]*$/, 'may not contain "<", ">" or white space').default(DEFAULTS.author.email),
-    }),
-    /** Merged into the opencode config of every cell. */
-    opencode: jsonObject.default({}),
-    isolation: z.strictObject({
-      /** How far cells are kept apart from the machine; `auto` is as far as it allows. */
-      level: z.enum(['auto', ...ISOLATION_LEVELS]).default('auto'),
-      /** Further files and folders of the machine that cells may read. */
-      readable: paths.default([]),
-      /** Hosts that cells may call where their network is their own; the model's need not be named. */
-      allow: hostList.default([]),
-    }),
-    /** `worktree`: agents work in linked worktrees of the user's repository, and may change all of its `.git`. */
-    workspace: z.enum(WORKSPACES).default('clone'),
-    /** `dense`: servers take a quarter less memory, and compute longer. */
-    profile: z.enum(PROFILES).default('auto'),
-    /** Cells that a worker keeps ready ahead of demand, beside those at work. */
-    warm: numeric(
-      z
-        .int()
-        .min(0)
-        .max(CONCURRENCY_CAP - 1),
-    ).default(0),
-    /** Names of environment variables that reach the cell's server, and its setup and test commands. */
-    env: z.strictObject({ server: names.default([]), commands: names.default([]) }),
-    logLevel: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).optional(),
-  })
-  .superRefine(({ warm, concurrency }, context) => {
-    // What is wrong with one of them alone is told of that one.
-    if (concurrency === undefined || Math.max(concurrency, warm + 1) > CONCURRENCY_CAP) return;
-    if (concurrency + warm <= CONCURRENCY_CAP) return;
-    const most = CONCURRENCY_CAP - concurrency;
-    const message = `may be at most ${most} beside ${concurrency} cells at work: a worker has ${CONCURRENCY_CAP} at most`;
-    context.addIssue({ code: 'custom', path: ['warm'], message });
-  });
+const fields = z.strictObject({
+  /** The state folder: private Redis, mirrors, cells, artifacts. */
+  home: text,
+  redisUrl: text.optional(),
+  /** First part of every Redis key. */
+  prefix: z.string().regex(/^[A-Za-z0-9_-]{1,64}$/, 'is made of letters, digits, "_" and "-", 64 at most'),
+  /** Name of this machine in Redis; ports are leased per host. */
+  host: z.string().regex(/^[A-Za-z0-9._-]{1,255}$/, 'is made of letters, digits, ".", "_" and "-", 255 at most'),
+  /** Cells at once; left out: as many as memory allows. */
+  concurrency: numeric(z.int().min(1).max(CONCURRENCY_CAP)).optional(),
+  /** Cells at once of all workers on this host together, as far as this worker has a say; left out: no cap. */
+  hostConcurrency: numeric(z.int().min(1)).optional(),
+  /** What this worker has; tasks that ask for more are not worked by it. */
+  labels: labelSetting.default([]),
+  /** What tasks ask for that name no labels. */
+  taskLabels: labelSetting.optional(),
+  ports: ports.default(DEFAULTS.ports),
+  opencodeBin: text.optional(),
+  /** `provider/model`. */
+  model: text.regex(/^[^/\s]+\/\S+$/, 'is written provider/model').optional(),
+  agent: text.optional(),
+  /** Shell command that judges the work. */
+  test: text.optional(),
+  /** Shell command run once in a fresh workspace, before the agent. */
+  setup: text.optional(),
+  limits: z.strictObject({
+    /** The agent's time in one attempt. */
+    timeoutMs: ms(DEFAULTS.timeoutMs),
+    /** Tokens of one attempt. */
+    tokenBudget: numeric(z.int().min(1)).default(DEFAULTS.tokenBudget),
+    attempts: numeric(z.int().min(1).max(LIMITS.attempts)).default(DEFAULTS.attempts),
+    /** Until the server of a cell must answer. */
+    bootMs: ms(DEFAULTS.bootMs),
+    setupMs: ms(DEFAULTS.setupMs),
+    testMs: ms(DEFAULTS.testMs),
+    /** Of a hook that names none of its own. */
+    hookMs: ms(DEFAULTS.hookMs),
+    /** US dollars of one attempt, as far as the provider's prices are known; left out: no limit. */
+    costBudgetUsd: decimal(z.number().positive()).optional(),
+    /** Without progress of the agent, in one attempt; left out: 5 minutes. */
+    stallMs: numeric(z.int().min(1).max(LIMITS.timeoutMs)).optional(),
+    /** How often an agent may do the same with the same result; 0: as often as it likes. Left out: 5. */
+    loopRepeats: numeric(loopRepeats).optional(),
+    /** The agents' time and tokens over all attempts of a task; left out: `attempts` times those of one. */
+    totalTimeoutMs: numeric(z.int().min(1)).optional(),
+    totalTokenBudget: numeric(z.int().min(1)).optional(),
+    /** What all processes of one cell may use together, in MiB; a server alone needs more than the least. */
+    memoryMb: orNone(numeric(z.int().min(256).nullable())).default(DEFAULTS.limits.memoryMb),
+    /** Processes and threads of one cell. */
+    pids: orNone(numeric(z.int().min(64).nullable())).default(DEFAULTS.limits.pids),
+    /** Processors' worth of time of one cell. */
+    cpus: orNone(decimal(z.number().min(0.1).max(1024).nullable())).default(DEFAULTS.limits.cpus),
+    /** Workspace, home and tmp of one cell, in MiB. */
+    diskMb: orNone(numeric(z.int().min(64).nullable())).default(DEFAULTS.limits.diskMb),
+  }),
+  /** Whether a task that went over its budget of tokens is tried again. */
+  retryOverBudget: flag.default(false),
+  /** A section with nothing below it is what is left when every line in it is commented out. */
+  hooks: hooks
+    .nullable()
+    .default({})
+    .transform(value => value ?? {}),
+  /** A Python environment of its own for each cell, where the repository looks like Python. */
+  python: z.enum(PYTHON).default('auto'),
+  /** What package managers have downloaded: each cell's own, or taken over from what setup commands left. */
+  caches: z.enum(CACHES).default('cell'),
+  /** How long running attempts may go on once the worker is told to stop. */
+  graceMs: numeric(z.int().min(0).max(LIMITS.timeoutMs)).default(DEFAULTS.graceMs),
+  /** What must stay free (in MiB) for another cell to be started. */
+  reserve: z.strictObject({
+    memoryMb: numeric(z.int().min(0)).default(DEFAULTS.reserve.memoryMb),
+    diskMb: numeric(z.int().min(0)).default(DEFAULTS.reserve.diskMb),
+  }),
+  /** What is removed of what is over; null: never. */
+  retention: z.strictObject({
+    /** Artifacts of an attempt, after so many days. */
+    artifactDays: orNone(decimal(z.number().positive().nullable())).default(DEFAULTS.retention.artifactDays),
+    /** The oldest artifacts of a state folder, when all of them take more MiB than this. */
+    artifactsMb: orNone(numeric(z.int().min(1).nullable())).default(DEFAULTS.retention.artifactsMb),
+    /** An ended job, after so many days. */
+    jobDays: orNone(decimal(z.number().positive().nullable())).default(DEFAULTS.retention.jobDays),
+    /** The oldest ended jobs, when there are more of a kind (completed, failed) than this. */
+    jobs: orNone(numeric(z.int().min(1).nullable())).default(DEFAULTS.retention.jobs),
+  }),
+  author: z.strictObject({
+    name: text.regex(/^[^<>\n]*$/, 'may not contain "<", ">" or a line break').default(DEFAULTS.author.name),
+    email: text.regex(/^[^<>\s]*$/, 'may not contain "<", ">" or white space').default(DEFAULTS.author.email),
+  }),
+  /** Merged into the opencode config of every cell. */
+  opencode: jsonObject.default({}),
+  isolation: z.strictObject({
+    /** How far cells are kept apart from the machine; `auto` is as far as it allows. */
+    level: z.enum(['auto', ...ISOLATION_LEVELS]).default('auto'),
+    /** Further files and folders of the machine that cells may read. */
+    readable: paths.default([]),
+    /** Hosts that cells may call where their network is their own; the model's need not be named. */
+    allow: hostList.default([]),
+  }),
+  /** `worktree`: agents work in linked worktrees of the user's repository, and may change all of its `.git`. */
+  workspace: z.enum(WORKSPACES).default('clone'),
+  /** `dense`: servers take a quarter less memory, and compute longer. */
+  profile: z.enum(PROFILES).default('auto'),
+  /** Cells that a worker keeps ready ahead of demand, beside those at work. */
+  warm: numeric(z.int().min(0).max(WARM_MAX)).default(0),
+  /** Names of environment variables that reach the cell's server, and its setup and test commands. */
+  env: z.strictObject({ server: names.default([]), commands: names.default([]) }),
+  logLevel: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).optional(),
+});
+
+export const settingsSchema = fields.superRefine(({ warm, concurrency = 1 }, context) => {
+  // What is wrong with one of them alone is told of that one.
+  if (warm > WARM_MAX || concurrency > CONCURRENCY_CAP || concurrency + warm <= CONCURRENCY_CAP) return;
+  const most = `may be at most ${CONCURRENCY_CAP - concurrency} beside ${concurrency} cells at work`;
+  context.addIssue({ code: 'custom', path: ['warm'], message: `${most}: a worker has ${CONCURRENCY_CAP} at most` });
+});
 
 export type Settings = Readonly<z.output<typeof settingsSchema>>;
