@@ -1,11 +1,12 @@
 // Port leases against the naive way (SET NX, port by port) in one run: 50 clients on 1000 ports of which 950 are
 // leased already. Run `npm run build` first, then `node bench/port-lease.mjs`. Takes about 15 s.
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { cpus, loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connectRedis } from '../dist/redis/connection.js';
 import { openRedis } from '../dist/redis/open-redis.js';
 import { PortLeases } from '../dist/redis/port-lease.js';
+import { keep } from './lib/figures.mjs';
 
 const CLIENTS = 50;
 const FROM = 9_000;
@@ -89,9 +90,7 @@ try {
     reached: sortedPairs >= BAR,
     rounds,
   };
-  const folder = new URL('./results/', import.meta.url);
-  mkdirSync(folder, { recursive: true });
-  writeFileSync(new URL('port-lease.json', folder), `${JSON.stringify(result, null, 2)}\n`);
+  keep('port-lease', result);
   process.stdout.write(
     `sorted sets  ${result.sortedPairsPerSecond} acquire+release/s\n` +
       `SET NX       ${result.naivePairsPerSecond} acquire+release/s\n` +

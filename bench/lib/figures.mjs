@@ -1,6 +1,8 @@
 /** Figures of a benchmark: medians, the machine it ran on, and where the results are kept. */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { cpus, loadavg, totalmem } from 'node:os';
+import { join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
 
 export const round = (value, digits = 0) => Number(value.toFixed(digits));
 
@@ -23,8 +25,20 @@ export function machine() {
   };
 }
 
+/** `RESULTS=folder` has them elsewhere: a short trial shall not take the place of what was measured. */
+export const RESULTS = resolve(process.env.RESULTS || fileURLToPath(new URL('../results', import.meta.url)));
+
 export function keep(name, result) {
-  const folder = new URL('../results/', import.meta.url);
-  mkdirSync(folder, { recursive: true });
-  writeFileSync(new URL(`${name}.json`, folder), `${JSON.stringify(result, null, 2)}\n`);
+  mkdirSync(RESULTS, { recursive: true });
+  writeFileSync(join(RESULTS, `${name}.json`), `${JSON.stringify(result, null, 2)}\n`);
+}
+
+/** Half, most and all of some milliseconds. */
+export function spread(values, digits = 0) {
+  return {
+    n: values.length,
+    p50Ms: round(median(values), digits),
+    p95Ms: round(percentile(values, 0.95), digits),
+    worstMs: round(Math.max(...values), digits),
+  };
 }
