@@ -93,6 +93,6 @@ for (const [name, panelsOf] of Object.entries(PICTURES)) {
     continue;
   }
   const plot = join(PLOTS, `${name}.svg`);
-  writeFileSync(plot, drawPanels(panelsOf(JSON.parse(readFileSync(file, 'utf8')))));
+  writeFileSync(plot, drawPanels(`bench:${name}`, panelsOf(JSON.parse(readFileSync(file, 'utf8')))));
   process.stdout.write(`${plot}\n`);
 }

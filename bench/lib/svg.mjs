@@ -66,8 +66,8 @@ function barPanel(panel, yOf, top) {
   return parts;
 }
 
-/** One picture of panels `{ title, unit, lines }` or `{ title, unit, bars }`, side by side. */
-export function drawPanels(panels) {
+/** One picture, whose `title` is for who cannot see it, of panels `{ title, unit, lines }` or `{ title, unit, bars }`, side by side. */
+export function drawPanels(title, panels) {
   const drawn = panels.map((panel, index) => {
     const values = panel.bars
       ? Object.values(panel.bars)
@@ -80,6 +80,7 @@ export function drawPanels(panels) {
   const size = `width="${panels.length * PANEL.width}" height="${PANEL.height}"`;
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" ${size} font-family="sans-serif" font-size="10">`,
+    `<title>${escaped(title)}</title>`,
     `<rect ${size} fill="#ffffff"/>`,
     ...drawn,
     '</svg>\n',
