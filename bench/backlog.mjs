@@ -114,8 +114,10 @@ try {
     }).atOnce;
   const found = {};
   for (const [name, side] of Object.entries(sides)) found[name] = await pass(shared, name, side, TASKS, best(name));
-  const ratio = round(found.cellpool.tasksPerHour / found['shell loop'].tasksPerHour, 2);
-  const reached = ratio >= BAR && found.cellpool.well === TASKS;
+  // A side that has lost work has not done the backlog, and there is nothing to compare.
+  const complete = Object.values(found).every(({ well }) => well === TASKS);
+  const ratio = complete ? round(found.cellpool.tasksPerHour / found['shell loop'].tasksPerHour, 2) : null;
+  const reached = ratio !== null && ratio >= BAR;
   keep('backlog', {
     setting: { ...setting, tasks: TASKS, trial: TRIAL, triedAtOnce: AT_ONCE, thinkMs: TURNS * THINK_MS },
     ...found,
@@ -129,7 +131,7 @@ try {
       `${name.padEnd(10)}  ${tasksPerHour} tasks an hour, ${atOnce} at once (${wallS} s, ${count})\n`,
     );
   }
-  process.stdout.write(`ratio       ${ratio}, bar ${BAR} ${reached ? 'reached' : 'missed'}\n`);
+  process.stdout.write(`ratio       ${ratio ?? 'none, work was lost'}, bar ${BAR} ${reached ? 'reached' : 'missed'}\n`);
 } finally {
   await model.close();
   rmSync(folder, { recursive: true, force: true, maxRetries: 3 });
