@@ -6,10 +6,10 @@
  * | clone     | a repository of the cell's own that borrows the mirror's objects                                        |
  * | worktree  | a linked worktree of the user's repository, with all its refs, config, hooks and stash: isolates nothing |
  */
-import { appendFile, copyFile, cp, mkdir, rename, rm, writeFile } from 'node:fs/promises';
+import { appendFile, copyFile, mkdir, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { WORKSPACES } from '../config.ts';
-import { ownGitOk } from '../git/git.ts';
+import { initBorrowing, moveBranch } from '../git/borrowing.ts';
 import type { Mirror } from '../git/mirror.ts';
 import type { Source } from '../git/source.ts';
 import { addWorktree, giveWorktreeIndex, movedWorktree, removeRegistration } from '../git/worktree.ts';
@@ -42,9 +42,6 @@ export interface AgentGitPlace {
   worktree: LinkedTo | null;
 }
 
-/** Without a log of the branch, which would hold the time and so differ after a revert. */
-const NO_LOG = ['core.logAllRefUpdates=false'];
-
 const gitPath = ({ workspacePath }: AgentGitPlace) => join(workspacePath, '.git');
 
 /** Makes it, with no remote and no hook of ours. Whatever stood in the workspace as `.git` must be gone. */
@@ -66,14 +63,7 @@ export async function giveIndex(place: AgentGitPlace): Promise<void> {
  */
 export async function switchBranch(place: AgentGitPlace, branch: string): Promise<void> {
   if (place.worktree !== null) return;
-  const gitDir = gitPath(place);
-  await writeFile(join(gitDir, 'HEAD'), `ref: refs/heads/${branch}\n`);
-  const left = place.branch === branch ? '' : `delete refs/heads/${place.branch}\n`;
-  await ownGitOk(
-    ['update-ref', '--stdin'],
-    { gitDir, input: `update refs/heads/${branch} ${place.baseCommit}\n${left}`, config: NO_LOG },
-    'SPAWN_FAILED',
-  );
+  await moveBranch(gitPath(place), place.branch, { branch, commit: place.baseCommit });
 }
 
 /** Removes what of it does not lie in the workspace; harmless when there is nothing. */
@@ -82,11 +72,10 @@ export async function forgetAgentGit({ worktree }: Pick<AgentGitPlace, 'worktree
 }
 
 async function makeClone(place: AgentGitPlace): Promise<void> {
-  const { workspacePath, branch, baseCommit } = place;
+  const { mirror, branch, baseCommit: commit } = place;
   const gitDir = gitPath(place);
-  await initBorrowing(place.mirror, workspacePath, [`--initial-branch=${branch}`]);
+  await initBorrowing({ mirror, gitDir, on: { branch, commit } });
   await appendFile(join(gitDir, 'config'), settings(place.author));
-  await ownGitOk(['update-ref', 'HEAD', baseCommit], { gitDir, config: NO_LOG }, 'SPAWN_FAILED');
 }
 
 async function makeWorktree(place: AgentGitPlace, { source, id }: LinkedTo): Promise<void> {
@@ -117,17 +106,3 @@ const settings = ({ name, email }: Author) =>
   `[user]\n\tname = ${quoted(name)}\n\temail = ${quoted(email)}\n[gc]\n\tauto = 0\n`;
 
 const quoted = (value: string) => `"${value.replace(/[\\"]/g, '\\$&').replace(/\s/g, ' ')}"`;
-
-/** A fresh repository that borrows the mirror's objects. */
-export async function initBorrowing(mirror: Mirror, folder: string, more: readonly string[]): Promise<void> {
-  const args = ['init', '--quiet', '--template=', `--object-format=${mirror.format}`, ...more, folder];
-  await ownGitOk(args, {}, 'SPAWN_FAILED');
-  const gitDir = more.includes('--bare') ? folder : join(folder, '.git');
-  await mkdir(join(gitDir, 'info'), { recursive: true });
-  await mkdir(join(gitDir, 'objects', 'info'), { recursive: true });
-  await writeFile(join(gitDir, 'objects', 'info', 'alternates'), `${mirror.objects}\n`);
-  // Where the source's history was cut off, the borrowed history ends too.
-  await cp(join(mirror.path, 'shallow'), join(gitDir, 'shallow')).catch(error => {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-  });
-}

@@ -9,6 +9,7 @@ import { appendFile, chmod, lstat, mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DEFAULTS } from '../config.ts';
 import { CellpoolError } from '../errors.ts';
+import { initBorrowing } from '../git/borrowing.ts';
 import { ownGitOk } from '../git/git.ts';
 import type { Mirror } from '../git/mirror.ts';
 import type { WorkRecord } from '../git/record.ts';
@@ -19,7 +20,6 @@ import {
   type Author,
   forgetAgentGit,
   giveIndex,
-  initBorrowing,
   type LinkedTo,
   makeAgentGit,
   writeHomeConfig,
@@ -87,9 +87,16 @@ export async function moveTo(workspace: Workspace, commit: string): Promise<Work
   return { ...moved, baseTree };
 }
 
+/** The tree of the commit that was asked for last, for the cells of a mirror mostly begin at one commit. */
+const trees = new Map<string, { commit: string; tree: string }>();
+
 async function treeOf(mirror: Mirror, commit: string): Promise<string> {
+  const known = trees.get(mirror.path);
+  if (known?.commit === commit) return known.tree;
   const args = ['rev-parse', '--verify', `${commit}^{tree}`];
-  return (await ownGitOk(args, { gitDir: mirror.path }, 'SPAWN_FAILED')).trim();
+  const tree = (await ownGitOk(args, { gitDir: mirror.path }, 'SPAWN_FAILED')).trim();
+  trees.set(mirror.path, { commit, tree });
+  return tree;
 }
 
 /** The record of a workspace, as the functions of src/git take it. */
@@ -113,7 +120,7 @@ async function readTree(workspace: Workspace): Promise<void> {
 }
 
 async function makeRecord(workspace: Workspace): Promise<void> {
-  await initBorrowing(workspace.mirror, workspace.recordDir, ['--bare']);
+  await initBorrowing({ mirror: workspace.mirror, gitDir: workspace.recordDir, on: null });
   // It does not outlive the cell, so no object in it need survive a power cut.
   await appendFile(join(workspace.recordDir, 'config'), '[core]\n\tfsync = none\n');
 }
