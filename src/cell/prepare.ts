@@ -91,7 +91,8 @@ export async function prepareCell(
     await enter({ port: port.lease });
 
     step = 'cell folder';
-    cleanup.add(step, () => removeWorkspace(dir));
+    // What goes wrong before that is put right by the reaper, which looks for the cell's processes in this place.
+    cleanup.add(step, faults => (faults.length === 0 ? site.discard(dir) : removeWorkspace(dir)));
     await mkdir(dir, { recursive: true, mode: 0o700 });
     if (given.artifacts === null) await mkdir(artifacts, { mode: 0o700 });
     const folders = await makeCellFolders(dir);

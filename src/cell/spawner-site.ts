@@ -23,6 +23,7 @@ import { prepareConfigFolder } from './config-folder.ts';
 import { type Grounds, groundsOf, guarded } from './enclosure.ts';
 import { findOpencode } from './opencode-binary.ts';
 import { makeStandIns } from './stand-ins.ts';
+import { removeWorkspace } from './workspace.ts';
 
 export interface SiteOptions {
   /** The user's repository: a folder, or the URL of one that is fetched from and pushed to. */
@@ -47,6 +48,8 @@ export interface SiteOptions {
   workspace?: WorkspaceKind;
   /** How the server of the next cell is to be set; default: `fast`. */
   profile?: () => Promise<Profile>;
+  /** Takes the folder of an ended cell from its place, in which nobody works any more; left out: removes it. */
+  discard?: (folder: string) => Promise<void>;
   /** Names of environment variables that reach the server, and the setup and test commands. */
   env?: { server: readonly string[]; commands: readonly string[] };
   log?: Logger;
@@ -94,6 +97,7 @@ export async function openSite(options: SiteOptions, signal?: AbortSignal): Prom
     grounds,
     workspace,
     profile: options.profile ?? (async () => 'fast'),
+    discard: options.discard ?? removeWorkspace,
     home,
     opencode: options.opencode ?? {},
     author: options.author ?? DEFAULTS.author,

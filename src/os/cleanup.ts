@@ -7,15 +7,19 @@ export interface CleanupFault {
   message: string;
 }
 
+/** Is told what has gone wrong in the steps before it. */
+export type Undo = (faults: readonly CleanupFault[]) => Promise<unknown> | unknown;
+
 /** One step that hangs must not keep the others from running. */
 const STEP_LIMIT_MS = 15_000;
 
 export class CleanupStack {
-  readonly #steps: { name: string; undo: () => Promise<unknown> | unknown }[] = [];
+  readonly #steps: { name: string; undo: Undo }[] = [];
+  readonly #faults: CleanupFault[] = [];
   #last: Promise<unknown> = Promise.resolve();
 
   /** `undo` must be harmless when what it undoes was never done, or done only half. */
-  add(name: string, undo: () => Promise<unknown> | unknown): void {
+  add(name: string, undo: Undo): void {
     this.#steps.push({ name, undo });
   }
 
@@ -38,9 +42,11 @@ export class CleanupStack {
         () => undefined,
       );
       try {
-        await Promise.race([Promise.resolve(step).then(({ undo }) => undo()), late]);
+        await Promise.race([Promise.resolve(step).then(({ undo }) => undo([...this.#faults])), late]);
       } catch (error) {
-        faults.push({ step: step.name, message: messageOf(error) });
+        const fault = { step: step.name, message: messageOf(error) };
+        this.#faults.push(fault);
+        faults.push(fault);
       } finally {
         done.abort();
       }

@@ -6,7 +6,10 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
 import type { AgentSpawner } from '../../src/cell/agent-spawner.ts';
 import { checkSpawnConfig, type SpawnConfig } from '../../src/cell/spawn-config.ts';
+import type { SpawnerSite } from '../../src/cell/spawner-site.ts';
 import type { CellpoolError } from '../../src/errors.ts';
+import { Redactor } from '../../src/observe/redact.ts';
+import { removeTree } from '../../src/os/remove-tree.ts';
 import { occupy, startTestCells, type TestCells } from '../support/cell.ts';
 import { git, pictureOf, refsOf } from '../support/repository.ts';
 import { registrations } from '../support/worktree.ts';
@@ -123,6 +126,37 @@ describe('a spawn that fails names its step and leaves nothing', () => {
     onTestFinished(() => stranger.close());
     const error = await failureOf(cells.spawnerWith({}, cells.portsOf({ from: last, to: last })));
     expect(error).toMatchObject({ code: 'NO_FREE_PORT', facts: { step: 'port lease' } });
+  });
+});
+
+describe('the folder of a cell that is over', () => {
+  /** A site with a server that does not start, and with what it is told to discard. */
+  const discarding = (more: Partial<SpawnerSite> = {}) => {
+    const discarded: string[] = [];
+    const discard = async (dir: string) => {
+      discarded.push(dir);
+      await removeTree(dir);
+    };
+    return { spawner: cells.spawnerWith({ binary: fake('dies-at-once'), discard, ...more }), discarded };
+  };
+
+  test('is given to whom the site says, once nothing works in it', async () => {
+    const { spawner, discarded } = discarding();
+    const { facts } = (await failureOf(spawner)) as CellpoolError;
+    expect(discarded).toEqual([join(cells.home, 'cells', String(facts.cellId))]);
+  });
+
+  test('is not, but removed in its place, where the reaper looks, when something before it went wrong', async () => {
+    const redactor = new Redactor([]);
+    redactor.add = () => () => {
+      throw new Error('it cannot be undone');
+    };
+    const { spawner, discarded } = discarding({ redactor });
+    await failureOf(spawner);
+    expect(discarded).toEqual([]);
+    expect(cells.logs).toContainEqual(
+      expect.objectContaining({ faults: [{ step: 'secrets', message: 'it cannot be undone' }] }),
+    );
   });
 });
 

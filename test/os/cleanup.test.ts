@@ -39,6 +39,20 @@ describe('the undo stack', () => {
     expect(did).toEqual(['last', 'first']);
   });
 
+  test('tells each step what has gone wrong before it', async () => {
+    const stack = new CleanupStack();
+    const told: string[][] = [];
+    const hears = (faults: readonly { step: string }[]) => told.push(faults.map(({ step }) => step));
+    stack.add('folder', hears);
+    stack.add('server', () => Promise.reject(new Error('it lives')));
+    stack.add('hangs', () => never);
+    stack.add('first', hears);
+    await stack.run(50);
+    stack.add('later', hears);
+    await stack.run();
+    expect(told).toEqual([[], ['hangs', 'server'], ['hangs', 'server']]);
+  });
+
   test('a step that fails after its time is up fails nothing else', async () => {
     const stack = new CleanupStack();
     const fails: ((error: Error) => void)[] = [];
