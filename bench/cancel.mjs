@@ -3,7 +3,7 @@
 // command that ignores SIGTERM. Beside it what cannot be done without: SIGTERM for a bare `opencode serve`, then
 // `git worktree remove --force`. Both sides take turns. Run `npm run bench:cancel`, or with ROUNDS=3. Takes minutes.
 import { execFileSync } from 'node:child_process';
-import { existsSync, readdirSync, writeFileSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { script } from '../dist/cli/demo/script.js';
 import { SCRIPTED_MODEL, startScriptedModel } from '../dist/cli/demo/scripted-model.js';
@@ -12,6 +12,7 @@ import { cancelTasks } from '../dist/producer/cancel.js';
 import { checkRedis, connectRedis } from '../dist/redis/connection.js';
 import { CellRegistry } from '../dist/redis/registry.js';
 import { startBareServer } from './lib/bare-server.mjs';
+import { cellFolders } from './lib/cell-folders.mjs';
 import { keep, machine, median, percentile, round } from './lib/figures.mjs';
 import { processesOf } from './lib/processes.mjs';
 import { openBenchSite } from './lib/site.mjs';
@@ -69,8 +70,8 @@ function enqueue({ bench }, id, { steps, test }) {
   return reached;
 }
 
-const foldersOf = ({ home }) => readdirSync(join(home, 'cells'));
-const processesBelow = ({ home }) => processesOf(-1, join(home, 'cells')).filter(pid => pid > 0);
+const below = (home, name) => processesOf(-1, join(home, name)).filter(pid => pid > 0);
+const processesOfCells = ({ home }) => [...below(home, 'cells'), ...below(home, 'discarded')];
 
 /** Milliseconds from the call until outcome and cell are as they should be. */
 async function ours(site, id, kind) {
@@ -85,9 +86,11 @@ async function ours(site, id, kind) {
   const began = performance.now();
   const cancelling = cancelTasks({ redis, prefix: PREFIX }, [id], { waitMs: 60_000 });
   await until(`${id} has ended`, async () => (await queue.getJobState(id)) === 'failed' || null);
+  // The slot is free before that.
+  await until(`the folder of ${id} is gone`, () => cellFolders(site.home).length === 0);
   const ended = performance.now();
   const entries = await site.registry.list();
-  const left = { folders: foldersOf(site).length, processes: processesBelow(site).length, entries: entries.length };
+  const left = { processes: processesOfCells(site).length, entries: entries.length };
   const [{ how, outcome }] = await cancelling;
   if (how !== 'cancelled' || outcome !== 'cancelled') throw new Error(`${id}: ${how}, ${outcome}`);
   if (Object.values(left).some(Boolean)) throw new Error(`${id} left ${JSON.stringify(left)}`);

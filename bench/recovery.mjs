@@ -3,7 +3,7 @@
 // proves the death; (c) only the pool process died, and its supervisor lives. Beside them a bare BullMQ worker with
 // its default settings. Run `npm run bench:recovery`, or with KILLS=3. Takes a quarter of an hour.
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Queue } from 'bullmq';
@@ -14,6 +14,7 @@ import { openQueue } from '../dist/job/queue.js';
 import { checkRedis, connectRedis } from '../dist/redis/connection.js';
 import { openRedis } from '../dist/redis/open-redis.js';
 import { CellRegistry } from '../dist/redis/registry.js';
+import { cellFolders } from './lib/cell-folders.mjs';
 import { keep, machine, median, percentile, round } from './lib/figures.mjs';
 import { processesOf } from './lib/processes.mjs';
 import { bareWorker, CLI, cellpoolWorker, killPid, until } from './lib/victims.mjs';
@@ -147,10 +148,7 @@ try {
   const ways = {};
   for (const one of WAYS) ways[one.way] = figures(await measure(site, queue, one));
   const bare = figures(await bareTimes);
-  const cells = Object.values(HOSTS).flatMap(({ name }) => {
-    const folder = join(site.folder, name, 'cells');
-    return existsSync(folder) ? readdirSync(folder) : [];
-  });
+  const cells = Object.values(HOSTS).flatMap(({ name }) => cellFolders(join(site.folder, name)));
   const ofHost = ({ name }) => processesOf(-1, join(site.folder, name)).length - 1;
   const reached = Object.values(ways).every(({ p50Ms, worstMs }) => p50Ms <= BARS.p50Ms && worstMs <= BARS.worstMs);
   for (const one of Object.values(ways)) one.ratioToBare = round(one.p50Ms / bare.p50Ms, 4);

@@ -2,7 +2,7 @@
 // Run `npm run bench:scale`, or with TASKS=20 CONCURRENCY=5. Takes some minutes.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
@@ -10,6 +10,7 @@ import { fileURLToPath } from 'node:url';
 import { makeSampleRepository } from '../dist/cli/demo/sample-repository.js';
 import { script } from '../dist/cli/demo/script.js';
 import { SCRIPTED_MODEL, startScriptedModel } from '../dist/cli/demo/scripted-model.js';
+import { cellFolders } from './lib/cell-folders.mjs';
 import { keep, machine, percentile, round } from './lib/figures.mjs';
 import { memoryOf, processesOf } from './lib/processes.mjs';
 
@@ -80,7 +81,7 @@ try {
     spawnMs: { p50: metric('spawnMs', 0.5), p95: metric('spawnMs', 0.95) },
     executionMs: { p50: metric('executionMs', 0.5), p95: metric('executionMs', 0.95) },
     teardownMs: { p50: metric('teardownMs', 0.5), p95: metric('teardownMs', 0.95) },
-    left: { cells: readdirSync(join(home, 'cells')).length, processes: processesOf(-1, home).length - 1 },
+    left: { cells: cellFolders(home).length, processes: processesOf(-1, home).length - 1 },
   };
   keep('scale', result);
   process.stdout.write(

@@ -40,7 +40,7 @@ export interface TestCells {
   /** Leases of the same host over other ports. */
   portsOf(range: PortRange): PortLeases;
   leases(): Promise<PortLease[]>;
-  /** Names of the folders of cells. */
+  /** Names of the folders of cells, those on their way out included. */
   cellFolders(): string[];
   /** Processes that work in the state folder or name it. */
   processes(): LeakedProcess[];
@@ -81,13 +81,14 @@ export async function startTestCells(changes: Partial<SiteOptions> = {}): Promis
     ...changes,
   });
 
-  const cellFolders = () => {
-    try {
-      return readdirSync(join(home, 'cells'));
-    } catch {
-      return []; // None was ever made.
-    }
-  };
+  const cellFolders = () =>
+    ['cells', 'discarded'].flatMap(name => {
+      try {
+        return readdirSync(join(home, name));
+      } catch {
+        return []; // None was ever made.
+      }
+    });
   // No process carries this variable: what is looked for is known by its folder, whatever its environment.
   const processes = () => processesOf({ marker: 'CELLPOOL_TEST_CELLS=none', folder: home });
   return {

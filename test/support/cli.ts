@@ -238,8 +238,10 @@ export class CliHome {
   /** A command with cells has ended: no process, no cell, no lease, no slot, no worktree of it may be there. */
   async expectNothingLeft(repository: string): Promise<void> {
     expect(await processesLeft({ marker: `CELLPOOL_HOME=${this.home}`, folder: this.home })).toEqual([]);
-    const cells = join(this.home, 'cells');
-    expect(existsSync(cells) ? readdirSync(cells) : []).toEqual([]);
+    for (const name of ['cells', 'discarded']) {
+      const folder = join(this.home, name);
+      expect(existsSync(folder) ? readdirSync(folder) : []).toEqual([]);
+    }
     const worktrees = git(repository, 'worktree', 'list', '--porcelain').match(/^worktree /gm);
     expect(worktrees).toHaveLength(1);
     expect(await this.look(async (_, leases, slots) => ({ leases, slots }))).toEqual({ leases: [], slots: [] });
