@@ -89,6 +89,12 @@ function gaugesOf({ pool, ports, disk, fleet, roundTripMs }: PoolReading): Told[
       ['host'],
       perHost(host, fleet.slots, slot => [slot.host, 1]),
     ],
+    [
+      'cellpool_folders_to_remove',
+      'Folders of ended cells that their workers have not removed yet',
+      ['host'],
+      ofWorkers(worker => worker.removing),
+    ],
     ['cellpool_slots_cap', "The fleet's caps, on all cells and on those of each host", ['kind'], capSamples(fleet)],
     ['cellpool_queue_jobs', 'Jobs by queue and state', ['queue', 'state'], queueSamples(pool)],
     ['cellpool_queue_paused', '1 while no worker begins another attempt', ['queue'], paused],

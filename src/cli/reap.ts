@@ -1,7 +1,8 @@
 /** `cellpool reap`: remove what dead workers left on this host. */
+import { basename } from 'node:path';
 import type { Settings } from '../config.ts';
 import { openQueue } from '../job/queue.ts';
-import { createLogger } from '../observe/logger.ts';
+import { createLogger, silentLogger } from '../observe/logger.ts';
 import { Redactor } from '../observe/redact.ts';
 import { secretsOfWorker } from '../observe/secrets.ts';
 import { ownIdentity } from '../os/identity.ts';
@@ -11,10 +12,12 @@ import { CellRegistry } from '../redis/registry.ts';
 import { Slots } from '../redis/slots.ts';
 import { Tally } from '../redis/tally.ts';
 import { failureHookOfDead } from '../worker/dead-hook.ts';
+import { cellOf, DISCARDED, nameOfLeft } from '../worker/discarded.ts';
 import type { ReapReport } from '../worker/reap-report.ts';
 import { Reaper } from '../worker/reaper.ts';
+import { Removals } from '../worker/removals.ts';
 import { type Connected, withRedis } from './connected.ts';
-import { interruptible } from './interrupts.ts';
+import { interruptible, whenAborted } from './interrupts.ts';
 import type { CommonFlags } from './options.ts';
 import { say } from './outputs.ts';
 import { settingsOf } from './settings-of.ts';
@@ -31,7 +34,14 @@ const TURN_MS = 30_000;
 export async function reap(flags: ReapFlags): Promise<number> {
   const settings = settingsOf(flags);
   return interruptible(async stop => {
-    const report = await withRedis(settings, say, one => reapRound(settings, flags.dryRun === true, one), stop.asked);
+    // The report says it all.
+    const removals = new Removals({
+      ...{ home: settings.home, owner: await ownIdentity(), log: silentLogger },
+      most: Number.POSITIVE_INFINITY,
+    });
+    const dryRun = flags.dryRun === true;
+    const round = await withRedis(settings, say, one => reapRound(settings, dryRun, one, removals), stop.asked);
+    const report = await whenRemoved(round, removals, stop.asked);
     if (flags.json === true) tellJson(report);
     else tell(report);
     if (report.faults.length > 0 || report.left.some(({ kind }) => kind === 'round')) return 1;
@@ -39,8 +49,25 @@ export async function reap(flags: ReapFlags): Promise<number> {
   });
 }
 
-/** One round of a reaper for this host. */
-export async function reapRound(settings: Settings, dryRun: boolean, connected: Connected): Promise<ReapReport> {
+/** What was taken over is removed now; who interrupts that leaves the rest to the next reaper. */
+async function whenRemoved(report: ReapReport, removals: Removals, asked: AbortSignal): Promise<ReapReport> {
+  await Promise.race([removals.settled(), new Promise<void>(resolve => whenAborted(asked, resolve))]);
+  const failed = [...removals.faults].map(([cellId, message]) => ({
+    ...{ kind: 'folder' as const, name: `${DISCARDED}/${nameOfLeft(cellId)}`, step: 'folder', message },
+  }));
+  const isLeft = (name: string) =>
+    name.startsWith(`${DISCARDED}/`) && removals.faults.has(cellOf(basename(name)) ?? '');
+  const reaped = report.reaped.filter(({ name }) => !isLeft(name));
+  return { ...report, reaped, faults: [...report.faults, ...failed] };
+}
+
+/** One round of a reaper for this host. Folders of ended cells are left to others where there are no `removals`. */
+export async function reapRound(
+  settings: Settings,
+  dryRun: boolean,
+  connected: Connected,
+  removals?: Removals,
+): Promise<ReapReport> {
   const { prefix, host, home, ports: range, logLevel } = settings;
   const redis = await connected.connection('producer');
   const queue = openQueue(redis, prefix);
@@ -52,6 +79,7 @@ export async function reapRound(settings: Settings, dryRun: boolean, connected: 
       registry: new CellRegistry(redis, { prefix, host, home }),
       ports: new PortLeases(redis, { prefix, host, range }),
       slots: new Slots(redis, { prefix }),
+      removals,
       queue,
       jobData: new JobData(redis, { prefix }),
       home,

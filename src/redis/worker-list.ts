@@ -25,6 +25,8 @@ const workerEntrySchema = z.object({
   concurrency: z.int().min(0),
   /** Task ids. */
   running: z.array(z.string().refine(id => taskIdFault(id) === null, 'is not a task id')),
+  /** Folders of ended cells that it has not removed yet; left out by workers of before. */
+  removing: z.int().min(0).optional(),
   /** Takes no more jobs. */
   draining: z.boolean(),
   /** What tasks may ask of it; left out: none. */

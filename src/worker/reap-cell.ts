@@ -20,6 +20,7 @@ import { findCellProcesses, killCellProcesses, type ReapedCell } from './cell-pr
 import type { Judgement } from './is-dead.ts';
 import type { ReapNotes } from './reap-report.ts';
 import { releaseSlotOf } from './reap-slots.ts';
+import type { Removals } from './removals.ts';
 
 /** What a reaper works with. */
 export interface ReaperParts {
@@ -30,6 +31,8 @@ export interface ReaperParts {
   readonly jobData: JobData;
   /** The state folder, as the records name it. */
   readonly home: string;
+  /** Takes over the folders that dead workers were about to remove; left out: these stay. */
+  readonly removals?: Removals | undefined;
   /** Runs the failure hook of a dead cell's task in its workspace, after its processes ended; limits its own time. */
   readonly onFailure?: ((record: CellRecord) => Promise<void>) | undefined;
 }

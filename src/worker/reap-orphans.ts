@@ -12,8 +12,10 @@ import type { HeldPortLease } from '../redis/port-lease.ts';
 import { isCellId } from '../redis/registry.ts';
 import type { ReapedKind } from '../redis/tally.ts';
 import { findCellProcesses } from './cell-processes.ts';
+import { DISCARDED } from './discarded.ts';
 import { ageOf, exists, isMirrorOf, type ReapContext, removePin } from './reap-cell.ts';
 import type { Reaped, ReapKind } from './reap-report.ts';
+import type { Removals } from './removals.ts';
 
 /** Younger than this it may be of a cell that is being made, by somebody who keeps no registry. Milliseconds. */
 const OLD_MS = 10 * 60_000;
@@ -25,6 +27,8 @@ const WHY = 'no cell in the registry has it';
 export interface Traces {
   /** Cell folders. */
   readonly folders: readonly string[];
+  /** Folders of ended cells that nobody is about to remove any more. */
+  readonly discarded: readonly string[];
   readonly pins: readonly { readonly mirror: string; readonly cellId: string }[];
   /** Folders of control groups; outside of the state folder. */
   readonly groups: readonly string[];
@@ -32,10 +36,16 @@ export interface Traces {
   readonly temporaries: readonly string[];
 }
 
-export const NO_TRACES: Traces = { folders: [], pins: [], groups: [], temporaries: [] };
+export const NO_TRACES: Traces = { folders: [], discarded: [], pins: [], groups: [], temporaries: [] };
 
 /** Reads folders only. Call it before the registry is read: what is erased in between was removed before. */
-export async function findTraces(home: string): Promise<Traces> {
+export async function findTraces({
+  home,
+  removals,
+}: {
+  home: string;
+  removals?: Removals | undefined;
+}): Promise<Traces> {
   const [folders, mirrors, registry] = await Promise.all(
     ['cells', 'mirrors', 'registry'].map(name => namesIn(join(home, name))),
   );
@@ -52,6 +62,7 @@ export async function findTraces(home: string): Promise<Traces> {
   const groups = (await groupFolders(home)).map(async above => (await foldersIn(above)).map(name => join(above, name)));
   return {
     folders: folders ?? [],
+    discarded: (await removals?.abandoned()) ?? [],
     pins: pins.flat(),
     groups: (await Promise.all(groups)).flat(),
     temporaries: (registry ?? []).filter(isTemporary),
@@ -73,6 +84,9 @@ export async function reapOrphans(
   for (const name of traces.folders.filter(one => !known.has(one))) {
     if (isCellId(name)) await step(context, 'folder', `cells/${name}`, () => orphanFolder(context, name));
     else leave(context, 'folder', `cells/${name}`, 'no cell has such a name');
+  }
+  for (const name of traces.discarded) {
+    await step(context, 'folder', `${DISCARDED}/${name}`, () => discardedFolder(context, name));
   }
   for (const folder of traces.groups.filter(one => !known.has(basename(one)))) {
     await step(context, 'group', folder, () => orphanGroup(context, folder));
@@ -122,6 +136,13 @@ async function orphanFolder({ home, dryRun }: ReapContext, cellId: string): Prom
   if (entries.length > 0) return `processes work in it: ${entries.map(({ pid }) => pid).join(', ')}`;
   if (!dryRun) await removeWorkspace(path);
   return { removed: ['folder'] };
+}
+
+/** Its cell has ended in order: nobody works in it. It is taken over only, and removed when our turn is over. */
+async function discardedFolder({ removals, dryRun }: ReapContext, name: string): Promise<Result> {
+  const how = dryRun ? 'adopted' : await removals?.adopt(name);
+  if (how === 'later') return 'many others wait to be removed before it';
+  return how === 'adopted' ? { removed: ['folder'] } : null;
 }
 
 /** A cell has its folder before its group, and longer: without one nobody is about to use the group. */

@@ -119,9 +119,9 @@ export class Reaper {
 
   /** The registry last: what is erased from it meanwhile was removed before. */
   async #look(withTraces: boolean): Promise<View> {
-    const { registry, ports, home, host } = this.#options;
+    const { registry, ports, home, host, removals } = this.#options;
     const [traces, expired, { slots }] = await Promise.all([
-      withTraces ? findTraces(home) : NO_TRACES,
+      withTraces ? findTraces({ home, removals }) : NO_TRACES,
       ports.expired(),
       this.#options.slots.list(host),
     ]);
@@ -133,7 +133,7 @@ export class Reaper {
     const groups = traces.groups.map(folder => basename(folder));
     const pins = traces.pins.map(({ cellId }) => cellId);
     const names = [...traces.folders, ...groups, ...pins, ...expired.map(({ owner }) => owner)];
-    if (traces.temporaries.length > 0 || names.some(name => !known.has(name))) return true;
+    if (traces.temporaries.length + traces.discarded.length > 0 || names.some(name => !known.has(name))) return true;
     if ((await this.#deadSlots(withoutCell(slots, entries))).length > 0) return true;
     return (await this.#sort(entries, new ReapNotes())).length > 0;
   }

@@ -23,6 +23,7 @@ import { failureHookOfDead } from './dead-hook.ts';
 import type { JobDependencies } from './job-dependencies.ts';
 import { memoryOfCells } from './memory-of-cells.ts';
 import { Reaper } from './reaper.ts';
+import type { Removals } from './removals.ts';
 import { tidy } from './tidy.ts';
 
 /** Others take a worker that has said nothing for 30 s for gone. */
@@ -48,6 +49,7 @@ export interface UpkeepOptions {
   registry: CellRegistry;
   ports: PortLeases;
   slots: Slots;
+  removals: Removals;
   /** The program's own callback for an attempt whose worker died. */
   onFailure?: HookCallback | undefined;
   /** `running`: task id -> when its job was put on the queue, epoch ms. */
@@ -75,7 +77,7 @@ export class Upkeep {
   #control: { close(): Promise<void> } | null = null;
 
   constructor(options: UpkeepOptions) {
-    const { settings, redis, queue, log, redactor, worker, registry, ports, slots } = options;
+    const { settings, redis, queue, log, redactor, worker, registry, ports, slots, removals } = options;
     const { prefix, host, home } = settings;
     this.#options = options;
     this.#workers = new WorkerList(redis, { prefix });
@@ -87,6 +89,7 @@ export class Upkeep {
       registry,
       ports,
       slots,
+      removals,
       queue,
       jobData: new JobData(redis, { prefix }),
       home,
@@ -152,14 +155,15 @@ export class Upkeep {
   }
 
   async #beat(): Promise<void> {
-    const { settings, worker, registry, facts, onDrain, onCancel } = this.#options;
+    const { settings, worker, registry, removals, facts, onDrain, onCancel } = this.#options;
     const { id, pid, startTime, bootId } = worker;
     const { running, ...rest } = facts();
     const { host, labels } = settings;
     const entry = { id, host, labels, pid, startTime, bootId, startedAt: this.#startedAt, ...rest };
+    const removing = removals.waiting;
     const asked = [...running].map(([taskId, enqueuedAt]) => ({ taskId, enqueuedAt }));
     const [{ drain }, cancelled] = await Promise.all([
-      this.#workers.beat({ ...entry, running: [...running.keys()] }),
+      this.#workers.beat({ ...entry, removing, running: [...running.keys()] }),
       // A message that was sent while we were cut off is not sent again.
       this.#marks.marked(asked),
       registry.beat(),

@@ -28,12 +28,15 @@ import { LOCK_MS, openJobQueue } from './job-queue.ts';
 import type { PoolOptions } from './pool-options.ts';
 import { processJob } from './process-job.ts';
 import { type RedisParts, redisParts } from './redis-parts.ts';
+import { Removals } from './removals.ts';
 import { SpawnerPool, siteOptionsOf } from './spawner-pool.ts';
 import { Upkeep } from './upkeep.ts';
 import { WarmCells } from './warm-cells.ts';
 
 /** For handing jobs back once the cells are gone; after that their locks run out by themselves. */
 const HAND_BACK_MS = 10_000;
+/** For the folders of ended cells, when nobody is in a hurry and when somebody is; the rest is a reaper's. */
+const REMOVE_MS = { drain: 30_000, stop: 3_000 };
 /** A job that may not begin here right now is looked at again so soon. */
 const HOLD_MS = 1_000;
 
@@ -55,6 +58,7 @@ export class WorkerPool {
   readonly #fleet: FleetShare;
   readonly #labels: JobLabels;
   readonly #gate: Gate;
+  readonly #removals: Removals;
   /** By task id: when the job was put on the queue. */
   readonly #running = new Map<string, number>();
   readonly #cells = new Set<Promise<unknown>>();
@@ -81,7 +85,9 @@ export class WorkerPool {
     const ports = new PortLeases(redis, { prefix, host, range: settings.ports });
     const redactor = options.redactor ?? new Redactor(secretsOfWorker(settings));
     const profile = () => chooseProfile(settings.profile, this.#stages.demand(this.#gate.allowed, settings));
-    const site = { ...siteOptionsOf(options.settings, options.log), redactor, profile };
+    this.#removals = new Removals({ home, owner: worker, log });
+    const discard = (dir: string) => this.#removals.take(dir);
+    const site = { ...siteOptionsOf(options.settings, options.log), redactor, profile, discard };
     const spawners = new SpawnerPool(site, ports, { cells: registry, worker });
     this.#fleet = new FleetShare({
       ...{ slots: parts.slots, fairShare: parts.fairShare, worker, host, home, log },
@@ -100,17 +106,10 @@ export class WorkerPool {
     this.#worker = bull;
     this.#locks = locks;
     this.#gate = new Gate({ worker: bull, cap: concurrency, log, onHeld: options.onHeld });
+    const { queue, dependencies, slots } = parts;
     this.#upkeep = new Upkeep({
-      settings,
-      redis,
-      queue: parts.queue,
-      dependencies: parts.dependencies,
-      log,
-      redactor,
-      worker,
-      registry,
-      ports,
-      slots: parts.slots,
+      ...{ settings, redis, log, redactor, worker, registry, ports, queue, dependencies, slots },
+      removals: this.#removals,
       onFailure: options.hooks?.onFailure,
       facts: () => ({ concurrency, running: this.#running, draining: this.#drainAsked.signal.aborted }),
       onCancel: id => this.#locks.cancel(id, REASONS.cancelled),
@@ -156,6 +155,7 @@ export class WorkerPool {
     const cooled = this.#warm.end();
     await Promise.race([this.#worker.close(), this.#stopped]);
     await cooled;
+    await this.#removals.end(REMOVE_MS.drain);
     await this.#close();
   }
 
@@ -170,7 +170,8 @@ export class WorkerPool {
     while (this.#cells.size > 0) await Promise.allSettled(this.#cells);
     await cooled;
     // The cells are gone. What is left is to tell Redis, which cannot be waited for when it is not there.
-    await Promise.race([closing, sleep(HAND_BACK_MS, undefined, { ref: false })]);
+    const over = Promise.all([closing, this.#removals.end(REMOVE_MS.stop)]);
+    await Promise.race([over, sleep(HAND_BACK_MS, undefined, { ref: false })]);
     this.#tellStopped();
     await this.#close();
   }

@@ -1,9 +1,11 @@
 /** `cellpool reap` after a worker was killed in the middle of an attempt, with real opencode. */
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { type ScriptedModel, startScriptedModel } from '../../src/cli/demo/scripted-model.ts';
 import type { AttemptResult } from '../../src/job/outcome.ts';
+import { ownIdentity } from '../../src/os/identity.ts';
+import { nameOfOwn } from '../../src/worker/discarded.ts';
 import { CliHome, Gate, jsonLines, scripted } from '../support/cli.ts';
 
 interface Line {
@@ -95,6 +97,22 @@ describe('reap on its own', () => {
     expect(exitCode).toBe(1);
     expect(jsonLines<Line>(stdout)).toMatchObject([{ result: 'fault', kind: 'cell', name: 'fix-1.0123abcd' }]);
     expect(readdirSync(join(other.home, 'cells'))).toEqual(['fix-1.0123abcd']);
+  });
+
+  test('removes what a dead worker was about to remove, however much that is, before it ends', async () => {
+    const home = new CliHome();
+    onTestFinished(() => home.remove());
+    const discarded = join(home.home, 'discarded');
+    const self = await ownIdentity();
+    const nameOf = (at: number) => nameOfOwn({ ...self, pid: 2 ** 29 }, `fix-${at}.0123abcd`);
+    const names = Array.from({ length: 60 }, (_, at) => nameOf(at)).sort();
+    for (const name of names) mkdirSync(join(discarded, name, 'workspace'), { recursive: true });
+    const { exitCode, stdout } = await home.run(['reap', '--json']);
+    expect(exitCode).toBe(0);
+    const lines = jsonLines<Line>(stdout);
+    expect(lines.map(({ name }) => name).sort()).toEqual(names.map(name => `discarded/${name}`));
+    expect(lines[0]).toMatchObject({ result: 'reaped', kind: 'folder', removed: ['folder'] });
+    expect(readdirSync(discarded)).toEqual([]);
   });
 
   test('ends with 3 and says what to do when the Redis it was told of is not there', async () => {

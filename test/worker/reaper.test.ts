@@ -3,14 +3,18 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFil
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
+import { silentLogger } from '../../src/observe/logger.ts';
 import { ownIdentity } from '../../src/os/identity.ts';
 import { readProcess } from '../../src/os/process-table.ts';
+import { removeTree } from '../../src/os/remove-tree.ts';
 import { cellKeys } from '../../src/redis/keys.ts';
 import { PortLeases } from '../../src/redis/port-lease.ts';
 import type { CellRecord } from '../../src/redis/registry.ts';
 import { Slots } from '../../src/redis/slots.ts';
 import { Tally } from '../../src/redis/tally.ts';
 import { killCellProcesses } from '../../src/worker/cell-processes.ts';
+import { nameOfOwn } from '../../src/worker/discarded.ts';
+import { Removals } from '../../src/worker/removals.ts';
 import { hasProc, isAlive, leaveDaemon } from '../os/support.ts';
 import { type TestRedis, testRedis } from '../support/redis.ts';
 import { git, pictureOf } from '../support/repository.ts';
@@ -336,6 +340,45 @@ describe('what belongs to no registered cell', () => {
     expect(left.map(({ kind }) => kind).sort()).toEqual(['folder', 'pin', 'temporary']);
     expect(await setting.things()).toMatchObject({ folders: ['young.0000000d'], pins: expect.stringContaining(B) });
     expect(readdirSync(join(setting.home, 'registry'))).toEqual([`${B}.json.77.new`]);
+  });
+
+  test('is taken over and removed behind when a dead worker was about to remove it, and left when a living one is', async () => {
+    const self = await ownIdentity();
+    const discarded = join(setting.home, 'discarded');
+    const [dead, living] = [nameOfOwn({ ...self, pid: 2 ** 29 }, A), nameOfOwn(self, B)];
+    for (const name of [dead, living]) mkdirSync(join(discarded, name, 'workspace'), { recursive: true });
+    let open: () => void = () => undefined;
+    const opened = new Promise<void>(resolve => {
+      open = resolve;
+    });
+    const remove = (folder: string) => opened.then(() => removeTree(folder));
+    const removals = new Removals({ home: setting.home, owner: self, log: silentLogger, remove });
+
+    const asked = await (await setting.reaper({ removals })).run({ dryRun: true });
+    expect(asked.reaped).toMatchObject([{ kind: 'folder', name: `discarded/${dead}`, removed: ['folder'] }]);
+    expect(readdirSync(discarded).sort()).toEqual([dead, living].sort());
+    // Without anything that removes them they stay.
+    expect((await (await setting.reaper()).run()).reaped).toEqual([]);
+
+    const { reaped, left, faults } = await (await setting.reaper({ removals })).run();
+    expect({ left, faults }).toEqual({ left: [], faults: [] });
+    expect(reaped).toEqual(asked.reaped);
+    expect(readdirSync(discarded).sort()).toEqual([nameOfOwn(self, A), living].sort());
+    expect(removals.waiting).toBe(1);
+    open();
+    await removals.settled();
+    expect(readdirSync(discarded)).toEqual([living]);
+    expect((await (await setting.reaper({ removals })).run()).reaped).toEqual([]);
+  });
+
+  test('is left for a later round when many others wait to be removed', async () => {
+    const self = await ownIdentity();
+    const name = nameOfOwn({ ...self, pid: 2 ** 29 }, A);
+    mkdirSync(join(setting.home, 'discarded', name), { recursive: true });
+    const removals = new Removals({ home: setting.home, owner: self, log: silentLogger, most: 0 });
+    const { reaped, left } = await (await setting.reaper({ removals })).run();
+    expect(reaped).toEqual([]);
+    expect(left).toMatchObject([{ kind: 'folder', name: `discarded/${name}`, why: expect.stringContaining('wait') }]);
   });
 
   test.skipIf(!hasProc)('stays while a process works in it', async () => {

@@ -42,6 +42,8 @@ export interface WorkerFacts {
   lastSignAt: number;
   concurrency: number;
   running: number;
+  /** Folders of ended cells that it has not removed yet. */
+  removing: number;
   draining: boolean;
 }
 

@@ -48,9 +48,9 @@ export async function readQueue({ queue }: ViewContext): Promise<QueueFacts> {
 export async function readWorkers({ redis, prefix }: ViewContext): Promise<WorkerFacts[]> {
   const listed = await new WorkerList(redis, { prefix }).list();
   return listed
-    .map(({ id, host, pid, startedAt, beatAt, concurrency, running, draining }) => ({
+    .map(({ id, host, pid, startedAt, beatAt, concurrency, running, removing = 0, draining }) => ({
       ...{ id, host, pid, startedAt, lastSignAt: beatAt },
-      ...{ concurrency, running: running.length, draining },
+      ...{ concurrency, running: running.length, removing, draining },
     }))
     .sort((a, b) => (a.host === b.host ? a.startedAt - b.startedAt : a.host < b.host ? -1 : 1));
 }

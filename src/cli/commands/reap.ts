@@ -10,7 +10,8 @@ Examples:
   $ cellpool reap --json | jq 'select(.result == "fault")'
 
 Removes the processes, control groups, workspaces, git pins and ports of cells whose worker on this host is proven dead, and gives
-their jobs back. Cells of living workers and of other hosts are left alone. Workers do the same by themselves.
+their jobs back; also the folders of ended cells that such a worker had not removed yet. Cells of living workers and of
+other hosts are left alone. Workers do the same by themselves.
 
 Ends with 0 when nothing is left to remove, 1 when something could not be removed, 2 on bad usage, 3 without Redis.`;
 
