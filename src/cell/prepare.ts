@@ -107,7 +107,7 @@ export async function prepareCell(
     cleanup.add('disk watch', async () => disk.stop());
 
     step = 'workspace';
-    cleanup.add('base pin', () => unpin(site.mirror, id));
+    cleanup.add('base pin', () => unpin(site.mirror, id), 'beside');
     const commit = await pinBase(site.mirror, site.source, kind.branch, id, signal);
     const worktree = site.workspace === 'worktree' ? { source: site.source, id } : null;
     cleanup.add('worktree', () => forgetAgentGit({ worktree }));

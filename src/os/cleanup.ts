@@ -13,14 +13,23 @@ export type Undo = (faults: readonly CleanupFault[]) => Promise<unknown> | unkno
 /** One step that hangs must not keep the others from running. */
 const STEP_LIMIT_MS = 15_000;
 
+interface Step {
+  readonly name: string;
+  readonly undo: Undo;
+  readonly beside: boolean;
+}
+
 export class CleanupStack {
-  readonly #steps: { name: string; undo: Undo }[] = [];
+  readonly #steps: Step[] = [];
   readonly #faults: CleanupFault[] = [];
   #last: Promise<unknown> = Promise.resolve();
 
-  /** `undo` must be harmless when what it undoes was never done, or done only half. */
-  add(name: string, undo: Undo): void {
-    this.#steps.push({ name, undo });
+  /**
+   * `undo` must be harmless when what it undoes was never done, or done only half. One that hangs on nothing else may
+   * run `beside` the others: it is begun with the first of them, and waited for where it stands.
+   */
+  add(name: string, undo: Undo, how: 'in turn' | 'beside' = 'in turn'): void {
+    this.#steps.push({ name, undo, beside: how === 'beside' });
   }
 
   /**
@@ -34,23 +43,26 @@ export class CleanupStack {
   }
 
   async #runAll(limitMs: number): Promise<CleanupFault[]> {
-    const faults: CleanupFault[] = [];
+    const before = this.#faults.length;
+    const begun = new Map(this.#steps.filter(step => step.beside).map(step => [step, this.#undo(step, limitMs)]));
     for (let step = this.#steps.pop(); step !== undefined; step = this.#steps.pop()) {
-      const done = new AbortController();
-      const late = sleep(limitMs, undefined, { signal: done.signal }).then(
-        () => Promise.reject(new Error(`not done after ${limitMs} ms`)),
-        () => undefined,
-      );
-      try {
-        await Promise.race([Promise.resolve(step).then(({ undo }) => undo([...this.#faults])), late]);
-      } catch (error) {
-        const fault = { step: step.name, message: messageOf(error) };
-        this.#faults.push(fault);
-        faults.push(fault);
-      } finally {
-        done.abort();
-      }
+      await (begun.get(step) ?? this.#undo(step, limitMs));
     }
-    return faults;
+    return this.#faults.slice(before);
+  }
+
+  async #undo({ name, undo }: Step, limitMs: number): Promise<void> {
+    const done = new AbortController();
+    const late = sleep(limitMs, undefined, { signal: done.signal }).then(
+      () => Promise.reject(new Error(`not done after ${limitMs} ms`)),
+      () => undefined,
+    );
+    try {
+      await Promise.race([Promise.resolve().then(() => undo([...this.#faults])), late]);
+    } catch (error) {
+      this.#faults.push({ step: name, message: messageOf(error) });
+    } finally {
+      done.abort();
+    }
   }
 }

@@ -43,8 +43,6 @@ const HOLD_MS = 1_000;
 /** Of a job that is put back before anything is done for it. */
 const NEVER = new AbortController().signal;
 
-type Own = Pick<WorkerPool, 'concurrency' | 'isolation'>;
-
 export class WorkerPool {
   readonly concurrency: number;
   /** How far its cells are kept from this machine. */
@@ -73,7 +71,7 @@ export class WorkerPool {
     this.#tellStopped = resolve;
   });
 
-  private constructor(options: PoolOptions, worker: CellRecord['worker'], { concurrency, isolation }: Own) {
+  private constructor(options: PoolOptions, worker: CellRecord['worker'], concurrency: number, isolation: Isolation) {
     const { settings, redis, log } = options;
     const { home, host, prefix } = settings;
     this.concurrency = concurrency;
@@ -94,11 +92,10 @@ export class WorkerPool {
       hostCap: settings.hostConcurrency ?? null,
       onShare: share => this.#gate.share(share),
     });
-    const { queue } = parts;
+    const { queue, dependencies, slots, onEnded } = parts;
     this.#warm = new WarmCells({ settings, queue, spawners, log, occupancy: () => this.#occupancy });
     const context = { ...this.#contextOf(options), ...parts, fleet: this.#fleet, spawners, redactor };
     const work = (job: Job, token: string) => this.#work(context, job, token);
-    const { onEnded } = parts;
     const { worker: bull, locks } = openJobQueue({
       ...{ redis, prefix, concurrency, log, work, onEnded },
       telemetry: options.tracing?.telemetry,
@@ -106,7 +103,6 @@ export class WorkerPool {
     this.#worker = bull;
     this.#locks = locks;
     this.#gate = new Gate({ worker: bull, cap: concurrency, log, onHeld: options.onHeld });
-    const { queue, dependencies, slots } = parts;
     this.#upkeep = new Upkeep({
       ...{ settings, redis, log, redactor, worker, registry, ports, queue, dependencies, slots },
       removals: this.#removals,
@@ -130,7 +126,7 @@ export class WorkerPool {
     // On every line, so that the lines of many hosts can be read together.
     const log = options.log.child({ host: options.settings.host, worker: worker.id });
     const named = { ...options, log };
-    const pool = new WorkerPool(named, worker, { concurrency, isolation });
+    const pool = new WorkerPool(named, worker, concurrency, isolation);
     await pool.#begin(named).catch(async error => {
       await pool.stop();
       throw error;

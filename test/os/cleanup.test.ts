@@ -39,6 +39,31 @@ describe('the undo stack', () => {
     expect(did).toEqual(['last', 'first']);
   });
 
+  test('begins what may run beside the others with the first of them, and waits for it in its place', async () => {
+    const stack = new CleanupStack();
+    const did: string[] = [];
+    let end: () => void = () => undefined;
+    const pinIsGone = new Promise<void>(resolve => {
+      end = resolve;
+    });
+    stack.add('folder', faults => did.push(`folder, after ${faults.map(({ step }) => step)}`));
+    const unpin = async () => {
+      did.push('pin begins');
+      await pinIsGone;
+      throw new Error('it is locked');
+    };
+    stack.add('pin', unpin, 'beside');
+    stack.add('server', async () => {
+      did.push('server begins');
+      await new Promise(setImmediate);
+      did.push('server ends');
+      setImmediate(end);
+    });
+    expect(await stack.run()).toEqual([{ step: 'pin', message: 'it is locked' }]);
+    expect(did).toEqual(['pin begins', 'server begins', 'server ends', 'folder, after pin']);
+    expect(await stack.run()).toEqual([]);
+  });
+
   test('tells each step what has gone wrong before it', async () => {
     const stack = new CleanupStack();
     const told: string[][] = [];
