@@ -13,6 +13,8 @@ export interface Scan {
 export class PatternSet {
   /** Length of the longest pattern; 0 without patterns. */
   readonly longest: number;
+  /** Length of the shortest one; infinite without patterns. */
+  readonly shortest: number;
   /** Bytes that stand in no pattern are all of class 0: a row of the table is as wide as there are classes. */
   readonly #classOf = new Uint8Array(256);
   readonly #isFirst = new Uint8Array(256);
@@ -27,6 +29,7 @@ export class PatternSet {
   constructor(patterns: readonly Uint8Array[]) {
     const used = patterns.filter(pattern => pattern.length > 0);
     this.longest = used.reduce((most, { length }) => Math.max(most, length), 0);
+    this.shortest = used.reduce((least, { length }) => Math.min(least, length), Number.POSITIVE_INFINITY);
     for (const pattern of used) for (const byte of pattern) this.#classOf[byte] = 1;
     // With all 256 in use none is left for "in no pattern", and none is needed.
     let width = this.#classOf.includes(0) ? 1 : 0;
@@ -43,6 +46,16 @@ export class PatternSet {
   /** How many of the bytes read last may turn out to begin a pattern. */
   open(state: number): number {
     return this.#depth[state / this.#width] ?? 0;
+  }
+
+  /** Whether `data` holds one of them. */
+  isIn(data: Uint8Array): boolean {
+    let found = false;
+    const onMatch = () => {
+      found = true;
+    };
+    this.read(data, 0, { state: 0, onMatch });
+    return found;
   }
 
   /** Reads `data` on from where `scan` stands. Positions are those in `data`; a match may begin before it. */
