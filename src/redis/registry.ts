@@ -3,7 +3,7 @@
  * gone, so that what a crash leaves can be found and removed. It stands in Redis, where everybody can see it, and on
  * disk below the state folder, which a Redis that forgets does not touch.
  */
-import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Redis } from 'ioredis';
 import { z } from 'zod';
@@ -13,7 +13,21 @@ import { taskIdFault } from '../job/names.ts';
 import { STAGES } from '../job/outcome.ts';
 import { wholeFile } from '../os/whole-file.ts';
 import { type CellKeys, cellKeys, DEFAULT_PREFIX, hostsKey } from './keys.ts';
+import { Script } from './script.ts';
 import { inTurn } from './turn.ts';
+
+/** KEYS: records, beats. ARGV: cell id, record, epoch ms. */
+const enter = new Script(`
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+return redis.call('HSET', KEYS[2], ARGV[1], ARGV[3])
+`);
+/** KEYS: hashes. ARGV: cell id. */
+const erase = new Script(`
+for _, key in ipairs(KEYS) do redis.call('HDEL', key, ARGV[1]) end
+return 1
+`);
+/** Milliseconds for which a host that was entered need not be entered again for a further cell. */
+const HOST_MS = 1_000;
 
 const identitySchema = z.object({
   pid: z.int().positive(),
@@ -87,6 +101,8 @@ export class CellRegistry {
   readonly #folder: string;
   /** Cells of this process. */
   readonly #own = new Map<string, CellRecord>();
+  /** When the host was entered last. */
+  #enteredAt = Number.NEGATIVE_INFINITY;
 
   constructor(redis: Redis, { prefix = DEFAULT_PREFIX, host, home }: RegistryOptions) {
     this.#redis = redis;
@@ -105,16 +121,12 @@ export class CellRegistry {
   /** Enters a cell of which nothing exists yet. @throws the file system's error, or that of Redis */
   async register(record: CellRecord): Promise<void> {
     this.#own.set(record.cellId, record);
-    await mkdir(this.#folder, { recursive: true, mode: 0o700 });
     if (!(await this.#toDisk(record))) return;
     const now = String(Date.now());
+    const isKnown = performance.now() - this.#enteredAt < HOST_MS;
     await Promise.all([
-      this.#enterHost(now),
-      this.#redis
-        .multi()
-        .hset(this.#keys.records, record.cellId, JSON.stringify(record))
-        .hset(this.#keys.beats, record.cellId, now)
-        .exec(),
+      isKnown ? undefined : this.#enterHost(now),
+      enter.run(this.#redis, [this.#keys.records, this.#keys.beats], [record.cellId, JSON.stringify(record), now]),
     ]);
   }
 
@@ -150,9 +162,9 @@ export class CellRegistry {
   async erase(cellId: string): Promise<void> {
     if (!isCellId(cellId)) return;
     this.#own.delete(cellId);
-    await rm(this.#path(cellId), { force: true });
+    await removeFile(this.#path(cellId));
     const { records, beats, memory } = this.#keys;
-    await this.#redis.multi().hdel(records, cellId).hdel(beats, cellId).hdel(memory, cellId).exec();
+    await erase.run(this.#redis, [records, beats, memory], [cellId]);
   }
 
   /** Says that this process lives and has its cells; to be repeated every few seconds. */
@@ -168,6 +180,7 @@ export class CellRegistry {
   /** Where others look for hosts that have cells; see `FleetCells`. Again at each beat: Redis may forget. */
   async #enterHost(now: string): Promise<void> {
     await this.#redis.zadd(this.#hosts, now, this.host);
+    this.#enteredAt = performance.now();
   }
 
   /** All entries of this host: those in Redis, and those on disk below this state folder. */
@@ -213,15 +226,28 @@ export class CellRegistry {
    */
   async #toDisk(record: CellRecord): Promise<boolean> {
     const path = this.#path(record.cellId);
-    await wholeFile(path, unfinished => writeFile(unfinished, JSON.stringify(record), { mode: 0o600 }));
+    const write = () => wholeFile(path, unfinished => writeFile(unfinished, JSON.stringify(record), { mode: 0o600 }));
+    await write().catch(async error => {
+      if (error.code !== 'ENOENT') throw error;
+      // The first one, or the folder was removed.
+      await mkdir(this.#folder, { recursive: true, mode: 0o700 });
+      await write();
+    });
     if (this.#own.has(record.cellId)) return true;
-    await rm(path, { force: true });
+    await removeFile(path);
     return false;
   }
 
   #path(cellId: string): string {
     return join(this.#folder, `${cellId}.json`);
   }
+}
+
+/** Harmless when it is not there. */
+async function removeFile(path: string): Promise<void> {
+  await unlink(path).catch(error => {
+    if (error.code !== 'ENOENT') throw error;
+  });
 }
 
 /** Cell ids become paths that get removed, so nothing else may pass for one. */

@@ -1,4 +1,4 @@
-/** Writes a job's progress: every stage, and the tokens now and then. */
+/** Writes a job's progress: every stage that lasts longer than a write, and the tokens now and then. */
 import type { Job } from 'bullmq';
 import type { Progress } from '../job/outcome.ts';
 
@@ -8,7 +8,8 @@ const USAGE_MS = 1_000;
 export class ProgressReport {
   readonly #job: Job;
   #progress: Progress;
-  #lastWrite: Promise<void> = Promise.resolve();
+  #written: Progress | null = null;
+  #writing: Promise<void> | null = null;
   #usageAt = 0;
 
   constructor(job: Job, host: string, attempt: number) {
@@ -28,13 +29,22 @@ export class ProgressReport {
     this.#write();
   }
 
-  /** Progress is news, not truth: a write that fails is not worth an attempt. Order is kept. */
   #write(): void {
-    const progress = this.#progress;
-    this.#lastWrite = this.#lastWrite.then(() => this.#job.updateProgress(progress)).catch(() => undefined);
+    this.#writing ??= this.#writeAll().finally(() => {
+      this.#writing = null;
+    });
   }
 
+  /** One write at a time, and what came meanwhile in the next. Progress is news: one that fails is not worth an attempt. */
+  async #writeAll(): Promise<void> {
+    while (this.#written !== this.#progress) {
+      this.#written = this.#progress;
+      await this.#job.updateProgress(this.#progress).catch(() => undefined);
+    }
+  }
+
+  /** Resolves when all is written that was to be. */
   async written(): Promise<void> {
-    await this.#lastWrite;
+    await this.#writing;
   }
 }
