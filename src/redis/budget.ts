@@ -6,6 +6,7 @@
 import type { Redis } from 'ioredis';
 import { z } from 'zod';
 import { ADD, RESET, SET, SHOW } from './budget-scripts.ts';
+import type { Call } from './chain.ts';
 import { budgetKeys, DEFAULT_PREFIX } from './keys.ts';
 import { Script } from './script.ts';
 
@@ -60,7 +61,17 @@ export class Budgets {
   }
 
   async show(): Promise<BudgetState> {
-    return understood(await show.run(this.#redis, this.#keys(), []));
+    const { keys, args } = this.showing();
+    return this.shown(await show.run(this.#redis, keys, args));
+  }
+
+  /** How `show` is asked as part of a chain, and what is answered. */
+  showing(): Call {
+    return { keys: this.#keys(), args: [] };
+  }
+
+  shown(reply: unknown): BudgetState {
+    return understood(reply);
   }
 
   /**

@@ -10,6 +10,7 @@
 import type { Redis } from 'ioredis';
 import { z } from 'zod';
 import { InvalidInput } from '../errors.ts';
+import type { Call } from './chain.ts';
 import { ASK, CLEAR, REMOVE, REPORT, RETRY_AFTER_MAX_MS, SHOW, STEPS } from './cooldown-scripts.ts';
 import { cooldownKeys, DEFAULT_PREFIX } from './keys.ts';
 import { Script } from './script.ts';
@@ -72,7 +73,17 @@ export class Cooldowns {
    * which nobody else gets for 60 s unless `clear` or `report` follows. @throws {InvalidInput}
    */
   async ask(model: string): Promise<CooldownAnswer> {
-    const [waitMs, kind, reason] = (await ask.run(this.#redis, this.#keysFor(model), [])) as [string, string, string];
+    const { keys, args } = this.asking(model);
+    return this.answered(await ask.run(this.#redis, keys, args));
+  }
+
+  /** How `ask` is asked as part of a chain, and what is answered. @throws {InvalidInput} */
+  asking(model: string): Call {
+    return { keys: this.#keysFor(model), args: [] };
+  }
+
+  answered(reply: unknown): CooldownAnswer {
+    const [waitMs, kind, reason] = reply as [string, string, string];
     const known = kindSchema.safeParse(kind).data ?? null;
     return { waitMs: Number(waitMs), kind: known, reason: known === null ? null : reason };
   }

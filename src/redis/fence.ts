@@ -10,6 +10,7 @@ import { randomUUID } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import { CellpoolError, InvalidInput, messageOf } from '../errors.ts';
 import { TooLate, within } from '../os/within.ts';
+import type { Call } from './chain.ts';
 import { BEGIN, END, PERMIT } from './fence-scripts.ts';
 import { DEFAULT_PREFIX, type TaskKeys, taskKeys } from './keys.ts';
 import { Script } from './script.ts';
@@ -52,9 +53,18 @@ export class Fence {
    * Takes the next number for an attempt; `enqueuedAt` (epoch ms) tells this enqueuing of the task from earlier ones.
    * @throws {InvalidInput} for what cannot be a task id
    */
-  async begin({ taskId, enqueuedAt }: { taskId: string; enqueuedAt: number }): Promise<Begun> {
+  async begin(task: { taskId: string; enqueuedAt: number }): Promise<Begun> {
+    const { keys, args } = this.beginning(task);
+    return this.begunBy(await begin.run(this.#redis, keys, args));
+  }
+
+  /** How `begin` is asked as part of a chain, and what is answered. @throws {InvalidInput} */
+  beginning({ taskId, enqueuedAt }: { taskId: string; enqueuedAt: number }): Call {
     const { fence, cancel } = this.#keys(taskId);
-    const reply = await begin.run(this.#redis, [fence, cancel], [randomUUID(), String(enqueuedAt), KEEP_MS]);
+    return { keys: [fence, cancel], args: [randomUUID(), String(enqueuedAt), KEEP_MS] };
+  }
+
+  begunBy(reply: unknown): Begun {
     const [number, unended, cancelled] = reply as [string, string, number];
     return { number, unended: Number(unended), cancelled: cancelled === 1 };
   }
@@ -92,8 +102,14 @@ export class Fence {
    * Says that the attempt has ended, however: the worker that had it lives. `unended` of those before it stay so, for
    * an attempt that ended before it could look for what they have done. Harmless when a newer one began.
    */
-  async end(taskId: string, { number, unended }: Pick<Begun, 'number' | 'unended'>): Promise<void> {
-    await end.run(this.#redis, [this.#keys(taskId).fence], [number, KEEP_MS, unended]);
+  async end(taskId: string, begun: Pick<Begun, 'number' | 'unended'>): Promise<void> {
+    const { keys, args } = this.ending(taskId, begun);
+    await end.run(this.#redis, keys, args);
+  }
+
+  /** How `end` is said as part of a chain. */
+  ending(taskId: string, { number, unended }: Pick<Begun, 'number' | 'unended'>): Call {
+    return { keys: [this.#keys(taskId).fence], args: [number, KEEP_MS, unended] };
   }
 
   #keys(taskId: string): TaskKeys {

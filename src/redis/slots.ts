@@ -11,6 +11,7 @@ import type { Redis } from 'ioredis';
 import { z } from 'zod';
 import { InvalidInput } from '../errors.ts';
 import { taskIdFault } from '../job/names.ts';
+import type { Call } from './chain.ts';
 import { type LineKeys, lineKeys, slotKeys } from './fleet-keys.ts';
 import { DEFAULT_PREFIX } from './keys.ts';
 import { workerSchema } from './registry.ts';
@@ -103,10 +104,18 @@ export class Slots {
    * harmless. @throws {InvalidInput} for a host or worker with a "|" in its name
    */
   async acquire(owner: SlotOwner, hostCap: number | null): Promise<Answer> {
+    const { keys, args } = this.acquiring(owner, hostCap);
+    return this.acquired(await acquire.run(this.#redis, keys, args));
+  }
+
+  /** How `acquire` is asked as part of a chain, and what is answered. @throws {InvalidInput} */
+  acquiring(owner: SlotOwner, hostCap: number | null): Call {
     const { lines, wait, prioritized, delayed, jobs } = this.#lines;
     const args = [owner.host, nameOf(owner), JSON.stringify(owner), hostCap ?? '', owner.repository, jobs];
-    const keys = [...this.#keys, lines, wait, prioritized, delayed];
-    const reply = await acquire.run(this.#redis, keys, [...this.#times, ...args]);
+    return { keys: [...this.#keys, lines, wait, prioritized, delayed], args: [...this.#times, ...args] };
+  }
+
+  acquired(reply: unknown): Answer {
     const [granted, , , , , , toPass] = answerSchema.parse(reply);
     return { granted: granted === '1', toPass: toPass === '' ? null : toPass, view: understood(reply) };
   }

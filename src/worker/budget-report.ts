@@ -1,17 +1,17 @@
 /** The budgets that all workers share, as one attempt meets them: it tells what it uses, and hears when that is all. */
 import { CellpoolError, messageOf } from '../errors.ts';
-import { type Amounts, type UsedUp, usedUp } from '../redis/budget.ts';
+import { type Amounts, type BudgetState, type UsedUp, usedUp } from '../redis/budget.ts';
 import type { BegunJob, JobContext } from './held-job.ts';
 
 /** A budget may be raised by somebody who wakes nobody, and a clock may be wrong. */
 const LOOK_AGAIN_MS = 10 * 60_000;
 
 /** What a task waits for while a budget is used up, and for how many milliseconds; null while there is none. */
-export async function spentBudget({
-  budgets,
-  onUsedUp,
-}: JobContext): Promise<{ reason: string; waitMs: number } | null> {
-  const used = usedUp(await budgets.show());
+export function spentBudget(
+  { onUsedUp }: Pick<JobContext, 'onUsedUp'>,
+  state: BudgetState,
+): { reason: string; waitMs: number } | null {
+  const used = usedUp(state);
   if (used === null) return null;
   onUsedUp(used.reason);
   return { reason: used.reason, waitMs: waitMsOf(used) };

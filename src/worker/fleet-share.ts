@@ -6,7 +6,7 @@
 import { messageOf } from '../errors.ts';
 import type { Logger } from '../observe/logger.ts';
 import type { FairShare } from '../redis/fair-share.ts';
-import { type FleetView, roomIn, type SlotOwner, type Slots, whyFull } from '../redis/slots.ts';
+import { type Answer, type FleetView, roomIn, type SlotOwner, type Slots, whyFull } from '../redis/slots.ts';
 
 /** How many jobs this worker may have in hand as far as the fleet is concerned. */
 export interface Share {
@@ -44,19 +44,29 @@ export class FleetShare {
     this.#options = options;
   }
 
-  /** Leases a slot for an attempt. @throws the error of Redis */
-  async take(job: SlotJob): Promise<Taken> {
-    const { slots, worker, host, home, hostCap } = this.#options;
+  /**
+   * Leases a slot for an attempt: `ask` does that together with whatever else there is to ask, and its answer comes back
+   * with what became of the slot; null when no slot was asked for. @throws the error of Redis
+   */
+  async take<Asked extends { slot: Answer | null }>(
+    job: SlotJob,
+    ask: (owner: SlotOwner, hostCap: number | null) => Promise<Asked>,
+  ): Promise<{ asked: Asked; taken: Taken | null }> {
+    const { worker, host, home, hostCap } = this.#options;
     const owner: SlotOwner = { host, home, worker, ...job };
     this.#asked.set(job.taskId, owner);
     try {
-      const { granted, toPass, view } = await slots.acquire(owner, hostCap);
-      if (granted) this.#held.set(job.taskId, owner);
-      else if (toPass === null) this.#tell(view);
-      return granted ? 'granted' : toPass === null ? 'full' : { toPass };
+      const asked = await ask(owner, hostCap);
+      return { asked, taken: asked.slot === null ? null : this.#heed(owner, asked.slot) };
     } finally {
       this.#asked.delete(job.taskId);
     }
+  }
+
+  #heed(owner: SlotOwner, { granted, toPass, view }: Answer): Taken {
+    if (granted) this.#held.set(owner.taskId, owner);
+    else if (toPass === null) this.#tell(view);
+    return granted ? 'granted' : toPass === null ? 'full' : { toPass };
   }
 
   /**

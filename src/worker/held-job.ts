@@ -7,6 +7,7 @@ import type { TaskQueue } from '../job/queue.ts';
 import type { Logger } from '../observe/logger.ts';
 import type { Redactor } from '../observe/redact.ts';
 import type { Tracing } from '../observe/tracing.ts';
+import type { Attempts } from '../redis/attempts.ts';
 import type { Budgets } from '../redis/budget.ts';
 import type { Cooldowns } from '../redis/cooldown.ts';
 import type { Begun, Fence } from '../redis/fence.ts';
@@ -18,8 +19,9 @@ import type { JobLabels } from './job-labels.ts';
 import type { SpawnerPool } from './spawner-pool.ts';
 
 export interface JobContext {
-  spawners: SpawnerPool;
+  spawners: Pick<SpawnerPool, 'of'>;
   queue: TaskQueue;
+  attempts: Attempts;
   fence: Fence;
   jobData: JobData;
   cooldowns: Cooldowns;

@@ -50,8 +50,9 @@ export async function conclude(held: HeldJob, result: AttemptResult, decision: D
  * between must see the one or the other, or it would work again what is committed.
  */
 async function setDown({ context, token, begun }: HeldJob, data: TaskJob, outcome: Outcome | '' = ''): Promise<void> {
-  await context.jobData.write(data.task.id, token, data, outcome);
-  if (begun !== null) await context.fence.end(data.task.id, begun);
+  const { id: taskId } = data.task;
+  if (begun === null) await context.jobData.write(taskId, token, data, outcome);
+  else await context.attempts.end({ taskId, token, data, outcome, begun });
 }
 
 /** A line in the job's log is news: that it cannot be written must not make a failure of what was done. */

@@ -9,7 +9,6 @@ import { type TaskJob, taskJobSchema } from '../job/job.ts';
 import { type AttemptResult, endedWell, type Outcome } from '../job/outcome.ts';
 import { redactedResult } from '../job/redacted.ts';
 import { isUrl } from '../job/repository.ts';
-import type { CooldownAnswer } from '../redis/cooldown.ts';
 import type { Begun } from '../redis/fence.ts';
 import { baseOf } from './base-branch.ts';
 import { spentBudget } from './budget-report.ts';
@@ -70,16 +69,7 @@ async function work(context: JobContext, job: Job, token: string, signal: AbortS
   if (holdMs !== null) return requeue(held, holdMs, null);
   const answer = await context.dependencies.ask(data.task, data.waits);
   if (answer !== null && 'wait' in answer) return waitForOthers(held, answer.afterMs, answer.wait);
-  // A task that is to fail anyway waits for nothing.
   const refusal: Refusal | null = answer === null ? null : { outcome: 'failed', error: answer.failed };
-  if (refusal === null) {
-    const spent = await spentBudget(context);
-    if (spent !== null) return requeue(held, spent.waitMs, { reason: spent.reason, code: 'BUDGET_USED_UP' });
-    // Whoever asks the provider's cool-down must be ready to go, so the slot comes first.
-    const slot = { taskId: data.task.id, attempt: held.attempt, repository: data.repository };
-    const taken = await context.fleet.take(slot);
-    if (taken !== 'granted') return standBack(held, taken);
-  }
   const { begun, ended } = await inSlot(held, refusal, signal).finally(() => context.fleet.give(data.task.id));
   const { result: told, waitMs, unended } = ended;
   // What follows goes to Redis: the job's data, its log, and why it failed.
@@ -109,17 +99,32 @@ async function inSlot(
   signal: AbortSignal,
 ): Promise<{ begun: Begun; ended: Ended }> {
   const { context, job, data } = held;
-  const turn = refusal === null ? await context.cooldowns.ask(modelOf(data)) : GO;
-  if (turn.waitMs > 0) {
-    const reason = turn.reason ?? 'the provider is in a cool-down';
-    const code = turn.kind === 'refused' ? 'PROVIDER_REFUSED' : 'PROVIDER_BUSY';
-    return requeue(held, turn.waitMs, { reason, code });
-  }
-  const begun = await context.fence.begin({ taskId: data.task.id, enqueuedAt: job.timestamp });
+  // A task that is to fail anyway waits for nothing.
+  const begun =
+    refusal === null
+      ? await mayBegin(held)
+      : await context.fence.begin({ taskId: data.task.id, enqueuedAt: job.timestamp });
   return { begun, ended: await attempt({ ...held, begun }, refusal, signal) };
 }
 
-const GO: CooldownAnswer = { waitMs: 0, kind: null, reason: null };
+/** Begins the attempt, which has a slot then; throws when the job is put back, since budget, fleet or provider say wait. */
+async function mayBegin(held: HeldJob): Promise<Begun> {
+  const { context, job, data, attempt } = held;
+  const model = modelOf(data);
+  const slot = { taskId: data.task.id, attempt, repository: data.repository };
+  const { asked, taken } = await context.fleet.take(slot, (owner, hostCap) =>
+    context.attempts.begin({ owner, hostCap, enqueuedAt: job.timestamp, model }),
+  );
+  const spent = spentBudget(context, asked.budgets);
+  if (spent !== null) return requeue(held, spent.waitMs, { reason: spent.reason, code: 'BUDGET_USED_UP' });
+  if (taken !== null && taken !== 'granted') return standBack(held, taken);
+  const { begun, turn } = asked;
+  if (begun === null || turn === null) throw new CellpoolError('INTERNAL', 'Redis did not say whether it may begin');
+  if (turn.waitMs === 0) return begun;
+  const reason = turn.reason ?? 'the provider is in a cool-down';
+  const code = turn.kind === 'refused' ? 'PROVIDER_REFUSED' : 'PROVIDER_BUSY';
+  return requeue({ ...held, begun }, turn.waitMs, { reason, code });
+}
 
 interface Ended {
   result: AttemptResult;

@@ -3,6 +3,7 @@ import type { Redis } from 'ioredis';
 import { isRecord } from '../config.ts';
 import { openQueue } from '../job/queue.ts';
 import type { Logger } from '../observe/logger.ts';
+import { Attempts } from '../redis/attempts.ts';
 import { Budgets } from '../redis/budget.ts';
 import { Control } from '../redis/control.ts';
 import { Cooldowns } from '../redis/cooldown.ts';
@@ -21,7 +22,7 @@ import { JobLabels } from './job-labels.ts';
 export interface RedisParts
   extends Pick<
     JobContext,
-    'queue' | 'fence' | 'jobData' | 'cooldowns' | 'budgets' | 'tally' | 'dependencies' | 'labels'
+    'queue' | 'attempts' | 'fence' | 'jobData' | 'cooldowns' | 'budgets' | 'tally' | 'dependencies' | 'labels'
   > {
   slots: Slots;
   fairShare: FairShare;
@@ -53,6 +54,7 @@ export function redisParts(redis: Redis, { prefix, log, labels, lookAgainMs }: R
   const onSetAside = () => void control.publish({ kind: 'aside' }).catch(() => undefined);
   return {
     queue,
+    attempts: new Attempts(redis, { prefix }),
     fence: new Fence(redis, { prefix }),
     jobData: new JobData(redis, { prefix }),
     cooldowns: new Cooldowns(redis, { prefix }),

@@ -1,0 +1,111 @@
+/**
+ * The beginning and the end of an attempt as Redis is told of them, each in one round trip. What is asked, and what an
+ * answer means, the parts know whose scripts these are.
+ */
+import type { Redis } from 'ioredis';
+import type { Outcome } from '../job/outcome.ts';
+import { type BudgetState, Budgets } from './budget.ts';
+import { SHOW } from './budget-scripts.ts';
+import { Chain } from './chain.ts';
+import { type CooldownAnswer, Cooldowns } from './cooldown.ts';
+import { ASK } from './cooldown-scripts.ts';
+import { type Begun, Fence } from './fence.ts';
+import { BEGIN, END } from './fence-scripts.ts';
+import { JobData, WRITE } from './job-data.ts';
+import { DEFAULT_PREFIX } from './keys.ts';
+import { type Answer, type SlotOwner, Slots } from './slots.ts';
+import { ACQUIRE } from './slots-scripts.ts';
+
+/** As `usedUp` says it: of the four that count, none that has a limit has reached it. */
+const IS_LEFT = [3, 4, 5, 6]
+  .map(index => `(reply[${index + 4}] == '' or tonumber(reply[${index}]) < tonumber(reply[${index + 4}]))`)
+  .join(' and ');
+
+/** Whoever asks the cool-down must be ready to go, so it is asked last. */
+const begin = new Chain([
+  { source: SHOW, goesOn: IS_LEFT },
+  { source: ACQUIRE, goesOn: "reply[1] == '1'" },
+  { source: BEGIN, goesOn: 'true' },
+  { source: ASK, goesOn: 'true' },
+]);
+/** Whoever finds the job after we died must see its result or an attempt that never ended. */
+const end = new Chain([
+  { source: WRITE, goesOn: 'reply == 1' },
+  { source: END, goesOn: 'true' },
+]);
+
+export interface AttemptToBegin {
+  owner: SlotOwner;
+  /** That of the worker's own host. */
+  hostCap: number | null;
+  /** Epoch ms. */
+  enqueuedAt: number;
+  /** `provider/model` */
+  model: string;
+}
+
+/** What there was to say; null is what was not asked any more, since what came before it was against it. */
+export interface Beginning {
+  budgets: BudgetState;
+  slot: Answer | null;
+  begun: Begun | null;
+  turn: CooldownAnswer | null;
+}
+
+export interface AttemptToEnd {
+  taskId: string;
+  /** The one that the job was taken with. */
+  token: string;
+  data: unknown;
+  /** That the task has come to for good; empty while it has not. */
+  outcome: Outcome | '';
+  begun: Pick<Begun, 'number' | 'unended'>;
+}
+
+export class Attempts {
+  readonly #redis: Redis;
+  readonly #budgets: Budgets;
+  readonly #slots: Slots;
+  readonly #fence: Fence;
+  readonly #cooldowns: Cooldowns;
+  readonly #jobData: JobData;
+
+  /** The client stays the caller's. @throws {InvalidInput} for a bad prefix */
+  constructor(redis: Redis, { prefix = DEFAULT_PREFIX }: { prefix?: string } = {}) {
+    this.#redis = redis;
+    this.#budgets = new Budgets(redis, { prefix });
+    this.#slots = new Slots(redis, { prefix });
+    this.#fence = new Fence(redis, { prefix });
+    this.#cooldowns = new Cooldowns(redis, { prefix });
+    this.#jobData = new JobData(redis, { prefix });
+  }
+
+  /**
+   * Unless a budget is used up, leases a slot; with that begins the attempt, and asks the cool-down, in this order. An
+   * attempt that is to wait for its provider has begun: say that it has ended. @throws {InvalidInput}
+   */
+  async begin({ owner, hostCap, enqueuedAt, model }: AttemptToBegin): Promise<Beginning> {
+    const { taskId } = owner;
+    const [budgets, slot, begun, turn] = await begin.run(this.#redis, [
+      this.#budgets.showing(),
+      this.#slots.acquiring(owner, hostCap),
+      this.#fence.beginning({ taskId, enqueuedAt }),
+      this.#cooldowns.asking(model),
+    ]);
+    return {
+      budgets: this.#budgets.shown(budgets),
+      slot: slot === undefined ? null : this.#slots.acquired(slot),
+      begun: begun === undefined ? null : this.#fence.begunBy(begun),
+      turn: turn === undefined ? null : this.#cooldowns.answered(turn),
+    };
+  }
+
+  /** `JobData.write`, and then `Fence.end`. @throws {CellpoolError} FENCED: nothing was written, and it has not ended */
+  async end({ taskId, token, data, outcome, begun }: AttemptToEnd): Promise<void> {
+    const [written] = await end.run(this.#redis, [
+      this.#jobData.writing(taskId, token, data, outcome),
+      this.#fence.ending(taskId, begun),
+    ]);
+    this.#jobData.mustBeWritten(taskId, written);
+  }
+}
