@@ -14,7 +14,7 @@ import { JobLocks } from './job-locks.ts';
  */
 export const LOCK_MS = 9_000;
 const RENEW_MS = 1_000;
-const STALLED_MS = 2_000;
+export const STALLED_MS = 2_000;
 /** A lock that was not renewed for this long may soon be somebody else's. */
 const SILENT_MS = LOCK_MS - 2_000;
 /** Attempts that never end are counted by the fence, which knows more than BullMQ: it must not give up before. */

@@ -1,12 +1,15 @@
 /** What a worker is started with. */
 import type { Redis } from 'ioredis';
 import type { HookCallbacks } from '../cell/hook-facts.ts';
+import type { Registration } from '../cell/prepare.ts';
 import type { Settings } from '../config.ts';
 import type { AttemptResult } from '../job/outcome.ts';
 import type { Logger } from '../observe/logger.ts';
 import type { Redactor } from '../observe/redact.ts';
 import type { Tracing } from '../observe/tracing.ts';
+import type { PortLeases } from '../redis/port-lease.ts';
 import type { JobContext } from './held-job.ts';
+import type { SpawnerPool } from './spawner-pool.ts';
 
 export interface PoolOptions {
   settings: Settings;
@@ -27,4 +30,6 @@ export interface PoolOptions {
   onHeld?: (why: string | null) => void;
   /** Milliseconds after which a task that waits for others looks again by itself; left out: 30 s. */
   lookAgainMs?: number;
+  /** What makes the cells, given the worker's ports and its registry; left out: real ones, by `SpawnerPool`. */
+  spawners?: (ports: PortLeases, registry: Registration) => Pick<SpawnerPool, 'of' | 'opened'>;
 }

@@ -86,7 +86,8 @@ export class WorkerPool {
     this.#removals = new Removals({ home, owner: worker, log });
     const discard = (dir: string) => this.#removals.take(dir);
     const site = { ...siteOptionsOf(options.settings, options.log), redactor, profile, discard };
-    const spawners = new SpawnerPool(site, ports, { cells: registry, worker });
+    const { spawners: make = (...own) => new SpawnerPool(site, ...own) } = options;
+    const spawners = make(ports, { cells: registry, worker });
     this.#fleet = new FleetShare({
       ...{ slots: parts.slots, fairShare: parts.fairShare, worker, host, home, log },
       hostCap: settings.hostConcurrency ?? null,
