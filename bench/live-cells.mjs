@@ -52,6 +52,9 @@ try {
       CELLPOOL_PREFIX: 'live',
       CELLPOOL_HOME: home,
       CELLPOOL_HOST: 'bench',
+      // All of them start at once.
+      CELLPOOL_BOOT_MS: String(HOUR_MS / 2),
+      CELLPOOL_LOG_LEVEL: 'warn',
     },
   };
   const flags = ['--repo', repository, '--opencode-config', join(folder, 'opencode.json'), '--model', SCRIPTED_MODEL];

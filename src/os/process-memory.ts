@@ -1,4 +1,5 @@
 /** How much memory processes take together, in bytes. Linux only; elsewhere nothing can be told. */
+import { readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { cacheIn } from './memory.ts';
@@ -22,13 +23,22 @@ export async function memoryOfGroups(folders: readonly string[]): Promise<number
  * the kernel for the exact shares would cost it milliseconds for each server.
  */
 export async function memoryOfProcesses(pids: readonly number[]): Promise<number> {
-  const texts = await Promise.all(pids.map(pid => textOf(`/proc/${pid}/status`)));
+  // As in process-table.ts.
+  const texts = pids.map(statusOf);
   const parts = texts.map(text => {
     const bytes = (name: string) => Number(new RegExp(`^${name}:\\s+(\\d+) kB`, 'm').exec(text)?.[1] ?? 0) * 1024;
     return { own: bytes('RssAnon') + bytes('RssShmem'), mapped: bytes('RssFile') };
   });
   const own = parts.reduce((sum, part) => sum + part.own, 0);
   return own + parts.reduce((most, { mapped }) => Math.max(most, mapped), 0);
+}
+
+function statusOf(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/status`, 'utf8');
+  } catch {
+    return '';
+  }
 }
 
 /** Empty when it cannot be read: the process is gone, or the group is not of this version. */

@@ -183,12 +183,16 @@ export class CellRegistry {
     this.#enteredAt = performance.now();
   }
 
-  /** All entries of this host: those in Redis, and those on disk below this state folder. */
+  /**
+   * All entries of this host: those in Redis, and those on disk below this state folder. Of the cells of this process it
+   * is known what stands there, so that a worker with many of them does not read its own files every other second.
+   */
   async list(): Promise<RegistryEntry[]> {
+    const ours = new Map(this.#own);
     const [inRedis, beats, onDisk] = await Promise.all([
       this.#redis.hgetall(this.#keys.records),
       this.#redis.hgetall(this.#keys.beats),
-      this.#readDisk(),
+      this.#readDisk(ours),
     ]);
     const ids = new Set([...Object.keys(inRedis), ...onDisk.keys()]);
     return [...ids].sort().map(cellId => {
@@ -201,7 +205,8 @@ export class CellRegistry {
         onDisk: onDisk.has(cellId),
         inRedis: inRedis[cellId] !== undefined,
       };
-      return { ...common, ...understoodRecord(cellId, text) };
+      const own = ours.get(cellId);
+      return { ...common, ...(own === undefined ? understoodRecord(cellId, text) : { record: own, fault: null }) };
     });
   }
 
@@ -210,12 +215,14 @@ export class CellRegistry {
     return inTurn(this.#redis, this.#keys.reaper, work);
   }
 
-  async #readDisk(): Promise<Map<string, string>> {
+  /** Without the text of those that are known. */
+  async #readDisk(known: ReadonlyMap<string, unknown>): Promise<Map<string, string>> {
     const names = await readdir(this.#folder).catch(() => []);
     const found = new Map<string, string>();
     for (const name of names.filter(one => one.endsWith('.json'))) {
-      const text = await readFile(join(this.#folder, name), 'utf8').catch(() => null);
-      if (text !== null) found.set(name.slice(0, -'.json'.length), text);
+      const cellId = name.slice(0, -'.json'.length);
+      const text = known.has(cellId) ? '' : await readFile(join(this.#folder, name), 'utf8').catch(() => null);
+      if (text !== null) found.set(cellId, text);
     }
     return found;
   }

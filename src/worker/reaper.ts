@@ -158,6 +158,7 @@ export class Reaper {
   async #sort(entries: readonly RegistryEntry[], notes: ReapNotes): Promise<DeadCell[]> {
     const { identity } = this.#options;
     const dead: DeadCell[] = [];
+    const lives = this.#lives();
     for (const { cellId: name, record, fault, beatAt, onDisk } of entries) {
       if (record === null) {
         notes.faults.push({ kind: 'cell', name, step: 'registry entry', message: `is not understood: ${fault}` });
@@ -165,7 +166,7 @@ export class Reaper {
       }
       const now = Date.now();
       const judgement = judge(record, {
-        ...(await this.#factsOf(record.worker)),
+        ...(await lives(record.worker)),
         beatAgeMs: beatAt === null ? null : now - beatAt,
         recordAgeMs: now - record.createdAt,
       });
@@ -178,18 +179,25 @@ export class Reaper {
   /** A slot says that it is alive every second, or runs out: silence need not be waited for. */
   async #deadSlots(slots: readonly SlotOwner[]): Promise<{ slot: SlotOwner; why: string }[]> {
     const dead: { slot: SlotOwner; why: string }[] = [];
+    const lives = this.#lives();
     for (const slot of slots) {
-      const facts = { ...(await this.#factsOf(slot.worker)), beatAgeMs: 0, recordAgeMs: 0 };
+      const facts = { ...(await lives(slot.worker)), beatAgeMs: 0, recordAgeMs: 0 };
       const { verdict, why } = judge({ ...slot, abandoned: false }, facts);
       if (verdict === 'dead') dead.push({ slot, why });
     }
     return dead;
   }
 
-  async #factsOf(worker: CellRecord['worker']): Promise<Omit<LifeFacts, 'beatAgeMs' | 'recordAgeMs'>> {
+  /** Looks at each process once, however many cells name it. */
+  #lives(): (worker: CellRecord['worker']) => Promise<Omit<LifeFacts, 'beatAgeMs' | 'recordAgeMs'>> {
     const { host, home, identity } = this.#options;
     const { bootId, pidNamespace } = identity;
-    return { host, home, bootId, pidNamespace, holder: await holderOf(worker.pid) };
+    const holders = new Map<number, Promise<LifeFacts['holder']>>();
+    return async ({ pid }) => {
+      const holder = holders.get(pid) ?? holderOf(pid);
+      holders.set(pid, holder);
+      return { host, home, bootId, pidNamespace, holder: await holder };
+    };
   }
 
   /** A fault that lasts is told once, not at every round. */
