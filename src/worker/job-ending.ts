@@ -37,8 +37,9 @@ export async function conclude(held: HeldJob, result: AttemptResult, decision: D
   const kept = decision.next === 'give-up' ? withReason(result, decision.why) : result;
   const outcome = decision.next === 'retry' ? '' : kept.outcome;
   await setDown(held, { ...data, results: [...withoutLost(data, attempt), kept] }, outcome);
-  const said = note(held, `${kept.outcome}${kept.error === null ? '' : `: ${kept.error.message}`}`);
-  await Promise.all([said, countAttempt(held, kept)]);
+  // Not waited for: what BullMQ is told next goes to Redis behind them, on the same connection.
+  void note(held, `${kept.outcome}${kept.error === null ? '' : `: ${kept.error.message}`}`);
+  void countAttempt(held, kept);
   tell(held, kept);
   if (decision.next === 'done') return kept;
   const why = `${result.outcome}: ${reason}`;
