@@ -46,6 +46,28 @@ test('connections carry a name that says what they are for', async () => {
   expect(await connected({ path: redis.socket }, 'worker').client('GETNAME')).toBe(`cellpool:worker:${process.pid}`);
 });
 
+test('what one turn of the event loop asks for is sent together and in its order, a transaction among it', async () => {
+  const client = connected({ path: redis.socket }, 'worker');
+  await client.ping();
+  let writes = 0;
+  const [write, writev] = [client.stream._write.bind(client.stream), client.stream._writev?.bind(client.stream)];
+  client.stream._write = (...args) => {
+    writes += 1;
+    write(...args);
+  };
+  client.stream._writev = (...args) => {
+    writes += 1;
+    writev?.(...args);
+  };
+  const key = 'order';
+  const first = client.rpush(key, '1');
+  const both = client.multi().rpush(key, '2').rpush(key, '3').exec();
+  const later = Promise.resolve().then(() => client.rpush(key, '4'));
+  await Promise.all([first, both, later]);
+  expect(writes).toBe(1);
+  expect(await client.lrange(key, 0, -1)).toEqual(['1', '2', '3', '4']);
+});
+
 test.each([
   ['nobody listens', nobody, /ECONNREFUSED/],
   ['somebody listens and says nothing', mute, /no answer within 2 s/],
