@@ -22,6 +22,7 @@ const CELLS = Number(process.env.CELLS ?? 50);
 const WINDOW_MS = Number(process.env.WINDOW_MS ?? 60_000);
 /** After the last cell came up, before anything is measured. */
 const SETTLE_MS = 10_000;
+const SAMPLE_MS = 5_000;
 const STEPS = 10;
 const HOUR_MS = 3_600_000;
 const BARS = { core: 0.05, rssMiB: 250 };
@@ -68,6 +69,7 @@ try {
   const began = performance.now();
   while (gate.waiting < CELLS) {
     if (worker.exitCode !== null) throw new Error(`the worker ended with ${worker.exitCode}`);
+    if ((await queue.getJobCountByTypes('failed')) > 0) throw new Error('a cell did not come up');
     await sleep(200);
   }
   const allUpS = round((performance.now() - began) / 1_000, 1);
@@ -123,9 +125,17 @@ function taskOf(id) {
 /** Of the worker's process alone, of the commands that it waited for (git, du), and of its cells; parts of a core. */
 async function during(work) {
   const [before, cellsBefore, began] = [ownSeconds(worker.pid), cellSeconds(), performance.now()];
+  // Those that end meanwhile count with what they had used when they were last seen.
+  const cellsAfter = new Map();
+  const look = () => {
+    for (const [pid, used] of cellSeconds()) cellsAfter.set(pid, used);
+  };
+  const sampler = setInterval(look, SAMPLE_MS);
   await work();
+  clearInterval(sampler);
+  look();
   const seconds = (performance.now() - began) / 1_000;
-  const [after, cellsAfter] = [ownSeconds(worker.pid), cellSeconds()];
+  const after = ownSeconds(worker.pid);
   const each = [...cellsAfter].map(([pid, used]) => used - (cellsBefore.get(pid) ?? 0));
   return {
     seconds: round(seconds, 1),
