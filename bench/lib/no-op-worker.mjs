@@ -38,7 +38,7 @@ async function pool() {
     redactor,
     spawners: (ports, registry) => {
       const pooled = { spawner: new NoOpSpawner({ ports, registry, redactor, home }), site: { source: {} } };
-      return { of: async () => pooled };
+      return { of: async () => pooled, opened: [] };
     },
   });
 }
