@@ -1,6 +1,7 @@
 // A cell that was made ahead, beside what nobody can do without when there is none: `git worktree add`, then `opencode
 // serve` until its first healthy answer. Both sides begin when the task is there, and go on to the first call that the
 // model gets. Run `npm run bench:spawn-warm`. Takes about three minutes.
+import { setTimeout as sleep } from 'node:timers/promises';
 import { SCRIPTED_MODEL, startScriptedModel } from '../dist/cli/demo/scripted-model.js';
 import { startBareServer } from './lib/bare-server.mjs';
 import { keep, machine, median, percentile, round } from './lib/figures.mjs';
@@ -14,13 +15,11 @@ const PROMPT = 'Say that you are ready.';
 
 const model = await startScriptedModel();
 
-/** `performance.now()` of the next call that the model gets. */
-function nextCall() {
+/** `performance.now()` of the next call that the model gets, to a millisecond: to look without a pause costs a core. */
+async function nextCall() {
   const before = model.requests;
-  return new Promise(resolve => {
-    const look = () => (model.requests > before ? resolve(performance.now()) : setImmediate(look));
-    look();
-  });
+  while (model.requests === before) await sleep(1);
+  return performance.now();
 }
 
 async function bare(bench, turn) {
