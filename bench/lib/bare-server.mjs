@@ -31,6 +31,7 @@ export async function startBareServer(bench, id, port, opencode = {}) {
     configFolder,
     config,
     password,
+    login: null,
     profile: 'fast',
     passed: [],
   });

@@ -48,6 +48,9 @@ export interface PreparedCell {
   /** Where the cell is entered; null when it is not. */
   readonly registry: CellRegistry | null;
   readonly password: string;
+  /** `provider/model` of the server's config, and the stored login for it that the server was given; null: none. */
+  readonly model: string | undefined;
+  readonly login: string | null;
   /** Knows this cell's secrets and those of all others. */
   readonly redactor: Redactor;
   readonly createdAt: Date;

@@ -105,6 +105,8 @@ export interface ServerEnvironmentOptions {
   config: Record<string, unknown>;
   password: string;
   model: string | undefined;
+  /** What `loginOf` gave for the model. */
+  login: string | null;
   profile: Profile;
   /** Names of further variables, from the operator. */
   passed: readonly string[];
@@ -112,8 +114,8 @@ export interface ServerEnvironmentOptions {
 
 /** The environment of the cell's server. Secrets stand here and nowhere else: no file, no argv. */
 export async function serverEnvironment(options: ServerEnvironmentOptions): Promise<Record<string, string>> {
-  const provider = options.model?.split('/')[0] ?? '';
-  const auth = await storedCredentials(provider);
+  const provider = providerOf(options.model);
+  const { login: auth } = options;
   return {
     // What the operator passes by name counts more.
     ...ENGINE[options.profile],
@@ -138,8 +140,14 @@ export function secretsOfServer(env: Record<string, string>, config: Record<stri
   return [password, ...secretsOfTree(JSON.parse(login), { all: true }), ...secretsOfTree(config)];
 }
 
-/** What `opencode auth login` stored for this one provider, as JSON; null when there is nothing. */
-async function storedCredentials(provider: string): Promise<string | null> {
+const providerOf = (model: string | undefined) => model?.split('/')[0] ?? '';
+
+/**
+ * What `opencode auth login` stored for the provider of this model, as JSON; null when there is nothing.
+ * @throws {CellpoolError} SPAWN_FAILED when it cannot be understood
+ */
+export async function loginOf(model: string | undefined): Promise<string | null> {
+  const provider = providerOf(model);
   const data = process.env.XDG_DATA_HOME || join(homedir(), '.local', 'share');
   const file = join(data, 'opencode', 'auth.json');
   const content = await readFile(file, 'utf8').catch(() => null);

@@ -3,13 +3,14 @@
  * task's branch. It is used once, like any other.
  */
 import { access, mkdir, readdir, rename } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { pinBase } from '../git/mirror.ts';
-import { changedAtTop } from '../git/record.ts';
+import { changedPaths } from '../git/record.ts';
 import { allEnded } from '../os/all-ended.ts';
 import { whileWanted } from '../os/within.ts';
 import { switchBranch } from './agent-git.ts';
 import type { PreparedCell } from './cell.ts';
+import { loginOf } from './environment.ts';
 import type { RecordedTask } from './prepare.ts';
 import { looksLikePython } from './python-environment.ts';
 import { askHealth } from './ready.ts';
@@ -39,7 +40,7 @@ export async function giveTask(
   { task, branch, artifacts }: GivenTask,
   signal: AbortSignal | undefined,
 ): Promise<PreparedCell | null> {
-  if (!isSound(cell)) return null;
+  if (!isSound(cell) || cell.login !== (await loginOf(cell.model))) return null;
   cell.log.setBindings({ task: task.taskId, attempt: task.attempt });
   // The reaper must know whose it is before anything is done with it.
   const now = { ...task, artifacts, stage: 'spawn' as const, createdAt: Date.now() };
@@ -73,9 +74,15 @@ async function onBranch(
 async function decidesOtherwise({ mirror, baseCommit }: Workspace, tip: string): Promise<boolean> {
   // Where the source's history is cut off, what is borrowed may end elsewhere by now.
   if (await isThere(join(mirror.path, 'shallow'))) return true;
-  const names = await changedAtTop({ gitDir: mirror.path }, baseCommit, tip);
-  return looksLikePython(names) || names.some(name => RULES.includes(name));
+  const paths = await changedPaths({ gitDir: mirror.path }, baseCommit, tip);
+  const tops = [...new Set(paths.map(path => path.split('/')[0] ?? ''))];
+  // Attributes say in what form files lie in a workspace, those that have not changed, too.
+  const reshapes = paths.some(path => basename(path) === '.gitattributes');
+  return reshapes || looksLikePython(paths) || tops.some(name => RULES.includes(name) || SKILLS.includes(name));
 }
+
+/** Where opencode looks for skills, which it does once. */
+const SKILLS = ['.agents', '.claude', '.opencode', 'skill', 'skills'];
 
 const isThere = (path: string) =>
   access(path).then(

@@ -17,7 +17,7 @@ import type { CellRecord, CellRegistry } from '../redis/registry.ts';
 import { forgetAgentGit } from './agent-git.ts';
 import type { CellServer, PreparedCell } from './cell.ts';
 import type { CellKind } from './cell-kind.ts';
-import { makeCellFolders, secretsOfServer, serverEnvironment } from './environment.ts';
+import { loginOf, makeCellFolders, secretsOfServer, serverEnvironment } from './environment.ts';
 import { HeldPort, isBindable } from './held-port.ts';
 import { inTurn } from './in-turn.ts';
 import { modelHosts } from './model-hosts.ts';
@@ -127,7 +127,8 @@ export async function prepareCell(
     const password = randomBytes(24).toString('base64url');
     const setting = { workspacePath, model: kind.model, isolation: grounds.isolation.level };
     const opencode = opencodeConfig(setting, site.opencode, kind.opencode);
-    const profile = await site.profile();
+    const model = kind.model ?? (typeof opencode.model === 'string' ? opencode.model : undefined);
+    const [profile, login] = await Promise.all([site.profile(), loginOf(model)]);
     const env = await serverEnvironment({
       profile,
       cellId: id,
@@ -135,7 +136,8 @@ export async function prepareCell(
       configFolder: site.configFolder,
       config: addWarmUpModel(opencode, warmUp),
       password,
-      model: kind.model ?? (typeof opencode.model === 'string' ? opencode.model : undefined),
+      model,
+      login,
       passed: site.env.server,
     });
     const giveUpSecrets = redactor.add(secretsOfServer(env, opencode));
@@ -195,6 +197,7 @@ export async function prepareCell(
       },
       python: await tools.python,
       isolation: setting.isolation,
+      ...{ model, login },
       bounds: limits,
       createdAt: new Date(),
     };

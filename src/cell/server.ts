@@ -86,6 +86,8 @@ export function opencodeConfig(
     permission: { '*': 'allow', ...(isolation === 'process' ? { external_directory: 'deny' } : {}) },
     share: 'disabled',
     autoupdate: false,
+    // For its own undo opencode would put the whole workspace into a repository before and after each of its steps.
+    snapshot: false,
     ...(model === undefined ? {} : { model }),
   };
   const config = sections.reduce(mergeConfig, ours);

@@ -211,8 +211,8 @@ export async function revert(workspace: Workspace): Promise<{ tree: string }> {
   }
 }
 
-/** The tree of every file there is, ignored ones too, each read anew. */
-async function treeOnDisk(workspace: Workspace): Promise<string> {
+/** The tree of every file there is, ignored ones too, each read anew. @throws {CellpoolError} COMMIT_FAILED, GIT_FAILED */
+export async function treeOnDisk(workspace: Workspace): Promise<string> {
   const record = { ...recordOf(workspace), index: join(workspace.recordDir, 'verify-index') };
   await rm(record.index, { force: true });
   try {

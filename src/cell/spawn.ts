@@ -1,6 +1,7 @@
 /** Spawn: a cell for one attempt, one that was made ahead where there is such, else one that is made now. */
 import { randomBytes } from 'node:crypto';
-import { mkdir, rm } from 'node:fs/promises';
+import { mkdir, rmdir } from 'node:fs/promises';
+import { messageOf } from '../errors.ts';
 import { branchOf } from '../job/names.ts';
 import { artifactFolder } from '../observe/artifacts.ts';
 import type { Cell, PreparedCell } from './cell.ts';
@@ -37,8 +38,9 @@ export async function spawnCell(
   const wanted = { config, task: { taskId, attempt, job: config.job ?? null }, branch: branchOf(taskId) };
   const id = `${taskId}.${randomBytes(4).toString('hex')}`;
   const before = await lookAtBranch(context, id, wanted, signal);
-  const ahead = await takeAhead(context, wanted, signal);
-  if (ahead !== null) await rm(ownFolder(context, id, wanted), { recursive: true, force: true });
+  const ahead = await takeAhead(context, id, wanted, signal);
+  // It is empty, and nobody's; should it stay, that is no reason to lose a cell.
+  if (ahead !== null) await rmdir(ownFolder(context, id, wanted)).catch(() => undefined);
   const cell = ahead ?? (await makeNow(context, id, wanted, signal));
   const spawnMs = Math.round(performance.now() - began);
   const { pid } = cell.server.process;
@@ -89,26 +91,30 @@ async function makeNow(
   return prepareCell(context, { id, kind: kindOf(config), task, branch, artifacts, log }, signal);
 }
 
-/** null when there is none that can be had. One that cannot is removed, for it was somebody else's to use by now. */
+/**
+ * null when there is none that can be had: whatever is wrong with one, a cell that is made now may do without. One that
+ * was taken and is of no use is removed.
+ */
 async function takeAhead(
   context: SpawnContext,
+  id: string,
   wanted: Wanted,
   signal: AbortSignal | undefined,
 ): Promise<PreparedCell | null> {
   const { site, shelf } = context;
   const { config, task, branch } = wanted;
   for (let cell = shelf.take(kindOf(config)); cell !== null; cell = shelf.take(kindOf(config))) {
-    const cellId = cell.id;
-    const artifacts = ownFolder(context, cellId, wanted);
-    try {
-      const given = await giveTask(site, cell, { task, branch, artifacts }, signal);
-      if (given !== null) return given;
-      await removeAll(cell);
-    } catch (error) {
-      await removeAll(cell);
-      throw spawnFault({ step: 'workspace', artifacts, cellId }, error, signal);
-    }
-    site.log.info({ cell: cellId, task: task.taskId }, 'a cell that was made ahead could not be used');
+    const given = { task, branch, artifacts: ownFolder(context, cell.id, wanted) };
+    let problem: string | undefined;
+    const ready = await giveTask(site, cell, given, signal).catch(error => {
+      problem = messageOf(error);
+      return null;
+    });
+    if (ready !== null) return ready;
+    await removeAll(cell);
+    const own = ownFolder(context, id, wanted);
+    if (signal?.aborted) throw spawnFault({ step: 'workspace', artifacts: own, cellId: id }, signal.reason, signal);
+    site.log.info({ cell: cell.id, task: task.taskId, problem }, 'a cell that was made ahead could not be used');
   }
   return null;
 }

@@ -33,7 +33,13 @@ export class WarmUpModel {
     const key = randomBytes(24).toString('base64url');
     this.#keys.add(key);
     this.#server ??= this.#listen();
-    const { port } = (await this.#server).address() as AddressInfo;
+    const server = await this.#server.catch(error => {
+      // The next one may fare better.
+      this.#keys.delete(key);
+      this.#server = null;
+      throw error;
+    });
+    const { port } = server.address() as AddressInfo;
     const acts: (() => void)[] = [];
     return {
       host: { host: LOOPBACK, port },

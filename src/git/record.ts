@@ -216,7 +216,7 @@ async function isRealFolder(root: string, path: GitPath): Promise<boolean> {
   }
 }
 
-/** Names in the top folder that are another in one commit than in the other. @throws {CellpoolError} GIT_FAILED */
-export async function changedAtTop(call: GitCall, before: string, after: string): Promise<string[]> {
-  return splitNul(await ownGitOk(['diff-tree', '-z', '--name-only', '--no-renames', before, after], call));
+/** Paths that are another in one commit than in the other. @throws {CellpoolError} GIT_FAILED */
+export async function changedPaths(call: GitCall, before: string, after: string): Promise<string[]> {
+  return splitNul(await ownGitOk(['diff-tree', '-r', '-z', '--name-only', '--no-renames', before, after], call));
 }

@@ -19,9 +19,9 @@ export class CellStages {
     return [...this.#stages.values()].filter(stage => stage === 'spawn').length;
   }
 
-  /** What the profile of the next cell is chosen by, when so many may be at work. */
-  demand(allowed: number, { reserve, warm }: Pick<Settings, 'reserve' | 'warm'>): Demand {
-    const served = this.#stages.size - this.spawning;
+  /** What the profile of the next cell is chosen by, when so many may be at work and `ready` were made ahead. */
+  demand(allowed: number, ready: number, { reserve, warm }: Pick<Settings, 'reserve' | 'warm'>): Demand {
+    const served = this.#stages.size - this.spawning + ready;
     return { reserveMb: reserve.memoryMb, toCome: Math.max(1, allowed + warm - served) };
   }
 }

@@ -45,8 +45,8 @@ export interface JobContext {
   /** null: a job may begin here now; else it is put back for so many milliseconds, with 0 at the head of the line. */
   holdMs(): number | null;
   onStage(taskId: string, stage: Stage): void;
-  /** A cell of the job is about to be spawned. */
-  onBegun(data: TaskJob): void;
+  /** A cell of the job is about to be spawned, at the tip of `base`. */
+  onBegun(data: TaskJob, base: string): void;
   onResult(result: AttemptResult): void;
   /** A provider does not take our credentials. */
   onRefused(provider: string, reason: string): void;

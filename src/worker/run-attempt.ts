@@ -35,7 +35,7 @@ export async function runAttempt(run: Attempt): Promise<{ result: AttemptResult;
   const provider = providerNews(run);
   const budget = new BudgetReport(run);
   const span = context.tracing?.attempt({ task: task.id, attempt, host: context.host });
-  context.onBegun(data);
+  context.onBegun(data, base);
   const cell = runCell(spawner, {
     config: {
       ...spawnConfigOf(run),

@@ -16,6 +16,13 @@ export interface PooledSpawner {
   site: SpawnerSite;
 }
 
+export interface OpenedSpawner {
+  repository: string;
+  spawner: AgentSpawner;
+  /** False once the repository was opened anew: no task asks this one for a cell any more. */
+  isCurrent: boolean;
+}
+
 type PoolSite = Omit<SiteOptions, 'repository'>;
 
 export class SpawnerPool {
@@ -25,7 +32,7 @@ export class SpawnerPool {
   readonly #boots = pLimit(Math.max(2, availableParallelism()));
   readonly #spawners = new Map<string, Promise<PooledSpawner>>();
   /** All that there ever were: one whose repository went away may have cells still. */
-  readonly #opened: { repository: string; spawner: AgentSpawner }[] = [];
+  #opened: OpenedSpawner[] = [];
   readonly #warmUps = new WarmUpModel();
 
   constructor(options: PoolSite, ports: PortLeases, registry: Registration) {
@@ -42,7 +49,7 @@ export class SpawnerPool {
     return whileWanted(signal, this.#of(repository));
   }
 
-  get opened(): readonly { repository: string; spawner: AgentSpawner }[] {
+  get opened(): readonly OpenedSpawner[] {
     return this.#opened;
   }
 
@@ -59,7 +66,9 @@ export class SpawnerPool {
     const opening = openSite({ ...this.#options, repository }).then(site => {
       const shared = { ports: this.#ports, registry: this.#registry, boots: this.#boots, warmUps: this.#warmUps };
       const spawner = new AgentSpawner({ site, ...shared });
-      this.#opened.push({ repository, spawner });
+      const others = this.#opened.map(one => (one.repository === repository ? { ...one, isCurrent: false } : one));
+      const kept = others.filter(one => one.isCurrent || one.spawner.prepared.length > 0);
+      this.#opened = [...kept, { repository, spawner, isCurrent: true }];
       return { spawner, site };
     });
     this.#spawners.set(repository, opening);

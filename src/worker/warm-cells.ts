@@ -6,19 +6,21 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { AgentSpawner } from '../cell/agent-spawner.ts';
+import { largest, smallest } from '../cell/profile.ts';
 import type { Settings } from '../config.ts';
 import { messageOf } from '../errors.ts';
 import type { TaskJob } from '../job/job.ts';
 import type { TaskQueue } from '../job/queue.ts';
 import type { Logger } from '../observe/logger.ts';
 import { CELL_MEMORY_BYTES } from '../os/memory.ts';
+import { whileWanted } from '../os/within.ts';
 import { type Occupancy, type Room, roomOf } from './admit.ts';
 import type { SpawnerPool } from './spawner-pool.ts';
 import { type Demand, demandOf, demandsInLine, keyOf, keyWith, planOf, wantedOf } from './warm-demand.ts';
 
 export interface WarmCellsOptions {
   /** `warm` of them are kept ready at most. */
-  settings: Pick<Settings, 'warm' | 'labels' | 'reserve' | 'home'>;
+  settings: Pick<Settings, 'warm' | 'labels' | 'reserve' | 'home' | 'profile'>;
   queue: Pick<TaskQueue, 'getWaiting' | 'getPrioritized'>;
   spawners: Pick<SpawnerPool, 'of' | 'opened'>;
   occupancy(): Occupancy;
@@ -30,8 +32,11 @@ export interface WarmCellsOptions {
 }
 
 const EVERY_MS = 1_000;
-/** A kind of cell that could not be made is left alone for so long. */
+/** A kind of cell that could not be made is left alone for so long, and for twice as long each time after that. */
 const FAILED_MS = 60_000;
+const FAILED_MOST_MS = 30 * 60_000;
+/** A cell that one of so many jobs in line, for each cell that is kept, will ask for is not given up for another. */
+const FORESIGHT = 4;
 /** Keys and logins change; what is older than this is made anew. */
 const OLD_MS = 60 * 60_000;
 /** So many kinds of cells are remembered of the jobs that were worked on. */
@@ -53,8 +58,8 @@ export class WarmCells {
   readonly #over = new AbortController();
   /** Latest first. */
   #last: Demand[] = [];
-  /** By key: until when (epoch ms) it is not tried again. */
-  readonly #failed = new Map<string, number>();
+  /** By key: until when (epoch ms) it is not tried again, and how long that is. */
+  readonly #failed = new Map<string, { until: number; ms: number }>();
   #making: Promise<void> | null = null;
   #restUntil = 0;
   #rounds: Promise<void> = Promise.resolve();
@@ -68,13 +73,19 @@ export class WarmCells {
     return this.#making === null ? 0 : 1;
   }
 
+  /** Cells that are there and have theirs. */
+  get ready(): number {
+    return this.#ready().length;
+  }
+
   begin(): void {
     if (this.#options.settings.warm > 0) this.#rounds = this.#run();
   }
 
-  /** A job is worked on: the next may be like it. */
-  note(data: TaskJob): void {
-    const demand = demandOf(data);
+  /** A job is worked on, at the tip of `base`: the next may be like it. */
+  note(data: TaskJob, base: string): void {
+    const demand = demandOf(data, base);
+    if (demand === null) return;
     const others = this.#last.filter(one => keyOf(one) !== keyOf(demand));
     this.#last = [demand, ...others].slice(0, REMEMBERED);
   }
@@ -82,9 +93,10 @@ export class WarmCells {
   /** Removes them all, and makes no more; over when nothing of them is left. Harmless when repeated. */
   async end(): Promise<void> {
     this.#over.abort();
-    await this.#rounds;
-    await this.#making;
-    await Promise.all(this.#ready().map(one => this.#discard(one)));
+    const discardAll = () => Promise.all(this.#ready().map(one => this.#discard(one)));
+    await Promise.all([discardAll(), this.#rounds, this.#making]);
+    // One may have been ready just then.
+    await discardAll();
   }
 
   async #run(): Promise<void> {
@@ -97,25 +109,42 @@ export class WarmCells {
   }
 
   async #look(): Promise<void> {
-    const { settings, queue, room = () => roomOf(settings.home) } = this.#options;
-    const { warm, labels, reserve } = settings;
+    const { settings, room = () => roomOf(settings.home), occupancy } = this.#options;
+    const { warm, reserve, profile } = settings;
     const ready = this.#ready();
     const spoilt = ready.find(one => !one.isSound || Date.now() - one.createdAt.getTime() > OLD_MS);
     if (spoilt !== undefined) return this.#discard(spoilt);
-    const { freeMemory, freeDisk } = await room();
-    const cells = Math.floor((freeMemory - reserve.memoryMb * MIB) / CELL_MEMORY_BYTES.fast);
-    if (cells < 1 || freeDisk < reserve.diskMb * MIB) return this.#giveUp(ready);
-    const wanted = wantedOf(await demandsInLine(queue, labels, warm), this.#last, warm);
+    const { freeMemory, freeDisk } = await whileWanted(this.#over.signal, room());
+    const free = freeMemory - reserve.memoryMb * MIB;
+    const isScarce = free < CELL_MEMORY_BYTES[smallest(profile)] || freeDisk < reserve.diskMb * MIB;
+    if (isScarce) return this.#giveUp(ready);
+    const inLine = await this.#inLine();
+    const wanted = wantedOf(inLine, this.#makeable(this.#last), warm);
     const { surplus, missing } = planOf(wanted, ready);
-    const next = missing.find(one => (this.#failed.get(keyOf(one)) ?? 0) <= Date.now());
+    const [next] = missing;
     if (next === undefined || this.#making !== null) return;
-    // One that waits for nobody makes way; what takes its place is begun at the next look.
-    if (ready.length >= warm) return surplus[0] && this.#discard(surplus[0]);
-    const { spawning } = this.#options.occupancy();
-    if (spawning > 0 || Date.now() < this.#restUntil || cells < ROOM_CELLS) return;
+    if (ready.length >= warm) {
+      // One that waits for nobody makes way; what takes its place is begun at the next look.
+      const soon = new Set(inLine.map(keyOf));
+      const idle = surplus.find(({ key }) => !soon.has(key));
+      return idle && this.#discard(idle);
+    }
+    const fits = free >= ROOM_CELLS * CELL_MEMORY_BYTES[largest(profile)];
+    if (occupancy().spawning > 0 || Date.now() < this.#restUntil || !fits) return;
     this.#making = this.#make(next).finally(() => {
       this.#making = null;
     });
+  }
+
+  async #inLine(): Promise<Demand[]> {
+    const { settings, queue } = this.#options;
+    // Redis may be away for long, and who ends does not wait for it.
+    const asked = demandsInLine(queue, settings.labels, FORESIGHT * settings.warm);
+    return this.#makeable(await whileWanted(this.#over.signal, asked));
+  }
+
+  #makeable(demands: readonly Demand[]): Demand[] {
+    return demands.filter(one => (this.#failed.get(keyOf(one))?.until ?? 0) <= Date.now());
   }
 
   async #giveUp([oldest]: readonly Ready[]): Promise<void> {
@@ -131,18 +160,29 @@ export class WarmCells {
     try {
       const { spawner } = await spawners.of(demand.repository, signal);
       await spawner.prepareAgent(demand.kind, signal);
+      this.#failed.delete(keyOf(demand));
     } catch (error) {
       if (signal.aborted) return;
-      this.#failed.set(keyOf(demand), Date.now() + FAILED_MS);
+      this.#leaveAlone(keyOf(demand));
       // Whoever takes the task will tell what is wrong with it.
       log.info({ repository: demand.repository, problem: messageOf(error) }, 'no cell could be made ahead for it');
     }
     if (occupancy().running > 0) this.#restUntil = Date.now() + (Date.now() - began);
   }
 
+  #leaveAlone(key: string): void {
+    const now = Date.now();
+    // Those of long ago, of bases that are gone, would pile up.
+    for (const [other, { until }] of this.#failed) if (until < now - FAILED_MOST_MS) this.#failed.delete(other);
+    const ms = Math.min(FAILED_MOST_MS, 2 * (this.#failed.get(key)?.ms ?? FAILED_MS / 2));
+    this.#failed.set(key, { until: now + ms, ms });
+  }
+
   #ready(): Ready[] {
-    return this.#options.spawners.opened.flatMap(({ repository, spawner }) =>
-      spawner.prepared.map(({ mark, ...cell }) => ({ ...cell, spawner, key: keyWith(repository, mark) })),
+    return this.#options.spawners.opened.flatMap(({ repository, spawner, isCurrent }) =>
+      spawner.prepared.map(({ mark, ...cell }) => {
+        return { ...cell, isSound: cell.isSound && isCurrent, spawner, key: keyWith(repository, mark) };
+      }),
     );
   }
 

@@ -5,6 +5,7 @@ import { kindLike, markOf } from '../cell/cell-kind.ts';
 import { lackingLabels } from '../config.ts';
 import type { TaskJob } from '../job/job.ts';
 import { taskJobSchema } from '../job/job.ts';
+import { BRANCH_ROOT } from '../job/names.ts';
 import type { TaskQueue } from '../job/queue.ts';
 
 /** A cell of this kind, on this repository. */
@@ -18,14 +19,18 @@ export const keyOf = ({ repository, kind }: Demand): string => keyWith(repositor
 
 export const keyWith = (repository: string, mark: string): string => `${repository}\0${mark}`;
 
-/** What the cell of a job will be like, as long as its base is the one that it names. */
-export function demandOf({ repository, task, plan }: Pick<TaskJob, 'repository' | 'task' | 'plan'>): Demand {
-  const { model } = task;
-  const { opencode, allow, python, caches } = plan;
-  return { repository, kind: kindLike({ branch: task.base, model, opencode, allow, python, caches }) };
+/**
+ * What the cell of a job will be like; null when nobody else will ask for such a one: of a task that builds on another
+ * one's branch, which may not even be there yet.
+ */
+export function demandOf(data: Pick<TaskJob, 'repository' | 'task' | 'plan'>, base = data.task.base): Demand | null {
+  if (base.startsWith(`${BRANCH_ROOT}/`)) return null;
+  const { model } = data.task;
+  const { opencode, allow, python, caches } = data.plan;
+  return { repository: data.repository, kind: kindLike({ branch: base, model, opencode, allow, python, caches }) };
 }
 
-/** Of the next `most` jobs in line that this worker may take. @throws the error of Redis */
+/** Of the next `most` jobs in line, of those that this worker may take. @throws the error of Redis */
 export async function demandsInLine(
   queue: Pick<TaskQueue, 'getWaiting' | 'getPrioritized'>,
   labels: readonly string[],
@@ -38,7 +43,7 @@ export async function demandsInLine(
     .flatMap(job => {
       // Anybody may write to a shared Redis; what it is instead is told when it is taken.
       const { data } = taskJobSchema.safeParse(job?.data);
-      return data === undefined || lackingLabels(data.task.labels, labels).length > 0 ? [] : [demandOf(data)];
+      return data === undefined || lackingLabels(data.task.labels, labels).length > 0 ? [] : (demandOf(data) ?? []);
     })
     .slice(0, most);
 }

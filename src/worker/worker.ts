@@ -82,7 +82,8 @@ export class WorkerPool {
     const registry = new CellRegistry(redis, { prefix, host, home });
     const ports = new PortLeases(redis, { prefix, host, range: settings.ports });
     const redactor = options.redactor ?? new Redactor(secretsOfWorker(settings));
-    const profile = () => chooseProfile(settings.profile, this.#stages.demand(this.#gate.allowed, settings));
+    const demand = () => this.#stages.demand(this.#gate.allowed, this.#warm.ready, settings);
+    const profile = () => chooseProfile(settings.profile, demand());
     this.#removals = new Removals({ home, owner: worker, log });
     const discard = (dir: string) => this.#removals.take(dir);
     const site = { ...siteOptionsOf(options.settings, options.log), redactor, profile, discard };
@@ -194,7 +195,7 @@ export class WorkerPool {
       },
       holdMs: () => (this.#stopping ? HOLD_MS : this.#running.size > this.#gate.allowed ? 0 : null),
       onStage: (id, stage) => this.#stages.enter(id, stage),
-      onBegun: data => this.#warm.note(data),
+      onBegun: (data, base) => this.#warm.note(data, base),
       onResult: result => onResult?.(result),
       onRefused: (provider, reason) => onRefused?.(provider, reason),
       onUsedUp: reason => onUsedUp?.(reason),

@@ -4,6 +4,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import {
   cellMarker,
   commandEnvironment,
+  loginOf,
   makeCellFolders,
   secretsOfServer,
   serverEnvironment,
@@ -12,8 +13,9 @@ import { tempFolder } from '../support/repository.ts';
 
 const folders = { home: '/cell/home', temp: '/cell/tmp' };
 const facts = { taskId: 'task-1', agentId: 'agent-1' };
-const server = (changes: Partial<Parameters<typeof serverEnvironment>[0]> = {}) =>
+const server = async (changes: Partial<Parameters<typeof serverEnvironment>[0]> = {}) =>
   serverEnvironment({
+    login: await loginOf(changes.model),
     cellId: 'cell-1',
     folders,
     configFolder: '/config',

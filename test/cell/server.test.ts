@@ -16,11 +16,12 @@ describe('the config of a server', () => {
     expect(config.permission).toEqual({ '*': 'allow', external_directory: 'deny' });
   });
 
-  test('asks nobody, shares nothing and does not update itself', () => {
+  test('asks nobody, shares nothing, does not update itself and keeps no copies of the workspace', () => {
     expect(opencodeConfig({ workspacePath: '/nonexistent', isolation: 'sandbox' })).toEqual({
       permission: { '*': 'allow' },
       share: 'disabled',
       autoupdate: false,
+      snapshot: false,
       instructions: [],
     });
   });

@@ -1,14 +1,14 @@
 /** Cells made ahead, with real servers: what they cost, who gets them, and what is left of those that nobody gets. */
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { script } from '../../src/cli/demo/script.ts';
 import { SCRIPTED_MODEL } from '../../src/cli/demo/scripted-model.ts';
 import { ARTIFACTS } from '../../src/observe/artifacts.ts';
 import { startTestCells, type TestCells } from '../support/cell.ts';
 import { isolationHere } from '../support/isolation.ts';
-import { git } from '../support/repository.ts';
+import { git, tempFolder } from '../support/repository.ts';
 
 // Real servers share few cores with other tests: a boot of 3 s may take 30.
 vi.setConfig({ testTimeout: 300_000, hookTimeout: 120_000 });
@@ -124,6 +124,52 @@ describe('a cell made ahead', () => {
     await vi.waitUntil(() => cells.processes().length > 0, { timeout: 60_000, interval: 20 });
     cancel.abort();
     await expect(cancelled).rejects.toMatchObject({ code: 'CANCELLED' });
+    await cells.expectNothingLeft();
+  });
+
+  test('is no use to a task when files would lie in another form by now, or another login is stored', async () => {
+    const { spawner, repository } = cells;
+    const data = join(tempFolder('data'), 'data');
+    mkdirSync(join(data, 'opencode'), { recursive: true });
+    vi.stubEnv('XDG_DATA_HOME', data);
+    onTestFinished(() => void vi.unstubAllEnvs());
+    await Promise.all([spawner.prepareAgent(like), spawner.prepareAgent(like)]);
+    const ids = spawner.prepared.map(({ cellId }) => cellId);
+    const lines = () => cells.logs.filter(({ msg }) => msg === 'a cell that was made ahead could not be used');
+    mkdirSync(join(repository, 'deep'));
+    commitOnMain(cells, 'deep/.gitattributes', '* eol=crlf\n');
+    const before = lines().length;
+    const first = await spawner.spawnAgent({ agentId: 'a', taskId: 'reshaped', ...like });
+    expect(first.cell.cellId).toMatch(/^reshaped\./);
+    await spawner.teardownAgent(first);
+    expect(
+      lines()
+        .slice(before)
+        .map(({ cell }) => cell)
+        .sort(),
+    ).toEqual([...ids].sort());
+
+    await spawner.prepareAgent(like);
+    writeFileSync(join(data, 'opencode', 'auth.json'), JSON.stringify({ scripted: { type: 'api', key: 'other' } }));
+    const second = await spawner.spawnAgent({ agentId: 'a', taskId: 'login', ...like });
+    expect(second.cell.cellId).toMatch(/^login\./);
+    await spawner.teardownAgent(second);
+    await cells.expectNothingLeft();
+  });
+
+  test('gets warm also where the agent has to ask before it runs anything', async () => {
+    const { spawner } = cells;
+    await spawner.prepareAgent({ ...like, opencode: { permission: { '*': 'ask' } } });
+    const [made] = spawner.prepared;
+    await spawner.discardPrepared(made?.cellId ?? '');
+    await cells.expectNothingLeft();
+  });
+
+  test('is refused for no model in particular, and with MCP servers', async () => {
+    const unnamed = cells.spawnerWith({ opencode: {} });
+    await expect(unnamed.prepareAgent()).rejects.toMatchObject({ code: 'INVALID_INPUT' });
+    const mcp = { tools: { type: 'local', command: ['true'] } };
+    await expect(cells.spawner.prepareAgent({ ...like, opencode: { mcp } })).rejects.toThrow('MCP');
     await cells.expectNothingLeft();
   });
 

@@ -29,6 +29,9 @@ function setting(warm: number) {
     /** What making one waits for. */
     until: Promise.resolve() as Promise<unknown>,
     looks: 0,
+    isCurrent: true,
+    /** What Redis waits for. */
+    redis: Promise.resolve() as Promise<unknown>,
   };
   const spawner: Pick<AgentSpawner, 'prepared' | 'prepareAgent' | 'discardPrepared'> = {
     get prepared() {
@@ -51,9 +54,12 @@ function setting(warm: number) {
   };
   const pooled = { spawner } as PooledSpawner;
   const warmCells = new WarmCells({
-    settings: { warm, labels: [], reserve: { memoryMb: 1024, diskMb: 1024 }, home: '/nowhere' },
+    settings: { warm, labels: [], reserve: { memoryMb: 1024, diskMb: 1024 }, home: '/nowhere', profile: 'auto' },
     queue: {
-      getWaiting: async () => facts.line.map(data => ({ data })) as never,
+      async getWaiting() {
+        await facts.redis;
+        return facts.line.map(data => ({ data })) as never;
+      },
       getPrioritized: async () => [],
     },
     spawners: {
@@ -61,7 +67,9 @@ function setting(warm: number) {
         if (repository === '/missing') throw new Error('no such repository');
         return pooled;
       },
-      opened: [{ repository: '/repo', spawner: spawner as AgentSpawner }],
+      get opened() {
+        return [{ repository: '/repo', spawner: spawner as AgentSpawner, isCurrent: facts.isCurrent }];
+      },
     },
     occupancy: () => facts.occupancy,
     async room() {
@@ -117,8 +125,9 @@ describe('cells are made ahead', () => {
   test('for what was worked on last while nothing waits', async () => {
     const { warmCells, branches, until } = setting(2);
     warmCells.begin();
-    warmCells.note(on('a'));
-    warmCells.note(on('b'));
+    warmCells.note(on('other'), 'a');
+    warmCells.note(on('a'), 'cellpool/one');
+    warmCells.note(on('b'), 'b');
     await until(() => [...branches()].sort().join() === 'a,b');
   });
 
@@ -173,6 +182,21 @@ describe('cells are made ahead', () => {
     expect(asked).toEqual(['b']);
   });
 
+  test('at the cost of none that is good: what cannot be made takes no other one’s place, not even when its time is over', async () => {
+    const { warmCells, facts, branches, until, rounds } = setting(1);
+    facts.line = [jobOf('gone', {}, '/missing'), on('b')];
+    warmCells.begin();
+    await until(() => branches().join() === 'b');
+    const now = vi.spyOn(Date, 'now').mockReturnValue(Date.now() + 59_000);
+    onTestFinished(() => now.mockRestore());
+    await rounds();
+    expect(branches()).toEqual(['b']);
+    // It is tried again, and b is among those that are asked for soon.
+    now.mockReturnValue(Date.now() + 30_000);
+    await rounds();
+    expect(branches()).toEqual(['b']);
+  });
+
   test('not at all without a number of them', async () => {
     const { warmCells, facts, asked } = setting(0);
     facts.line = [on('a')];
@@ -188,7 +212,7 @@ describe('cells made ahead are removed', () => {
     facts.line = [on('a'), on('b')];
     warmCells.begin();
     await until(() => branches().length === 2);
-    for (const scarce of [{ freeMemory: 1024 * MIB + 449 * MIB }, { freeDisk: 1023 * MIB }]) {
+    for (const scarce of [{ freeMemory: 1024 * MIB + 349 * MIB }, { freeDisk: 1023 * MIB }]) {
       const { room } = facts;
       facts.room = { ...room, ...scarce };
       await until(() => branches().length === 0);
@@ -206,6 +230,22 @@ describe('cells made ahead are removed', () => {
     await until(() => asked.length === 2 && branches().length === 1);
     change({ createdAt: new Date(Date.now() - 61 * 60_000) });
     await until(() => asked.length === 3 && branches().length === 1);
+    // The repository was away, and is another spawner's by now.
+    facts.isCurrent = false;
+    await until(() => asked.length > 3);
+    facts.isCurrent = true;
+  });
+
+  test('all of them at the end, also while Redis says nothing', async () => {
+    const { warmCells, facts, branches, until } = setting(1);
+    facts.line = [on('a')];
+    warmCells.begin();
+    await until(() => branches().length === 1);
+    facts.redis = new Promise(() => undefined);
+    const { looks } = facts;
+    await until(() => facts.looks > looks);
+    await warmCells.end();
+    expect(branches()).toEqual([]);
   });
 
   test('all of them at the end, with the one that is being made, and none is made after that', async () => {

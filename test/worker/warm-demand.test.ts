@@ -68,14 +68,16 @@ describe('the next in line', () => {
     expect((await demandsInLine(queue, ['gpu'], 2)).map(({ repository }) => repository)).toEqual(['/one', '/repo']);
   });
 
+  test('ask for none at the branch of another task, which is nobody else’s base', () => {
+    expect(demandOf(jobOf('two', { base: 'cellpool/one', dependsOn: ['one'] }))).toBeNull();
+    expect(demandOf(jobOf('two', { base: 'main' }), 'cellpool/one')).toBeNull();
+  });
+
   test('ask for the cell that their job is spawned with', () => {
     const job = jobOf('one', { base: 'next' });
     const plan = { ...job.plan, allow: [{ host: 'example.com', port: 443 }], python: 'off' as const };
-    const { kind } = demandOf({ ...job, plan });
-    expect(kind).toEqual({
-      ...kindLike({ branch: 'next', python: 'off' }),
-      allow: plan.allow,
-      opencode: plan.opencode,
-    });
+    const kind = { ...kindLike({ branch: 'next', python: 'off' }), allow: plan.allow, opencode: plan.opencode };
+    expect(demandOf({ ...job, plan })?.kind).toEqual(kind);
+    expect(demandOf({ ...job, plan }, 'main')?.kind).toEqual({ ...kind, branch: 'main' });
   });
 });
