@@ -4,7 +4,7 @@
  */
 import { Counter, Gauge, type Metric, Registry } from 'prom-client';
 import { STAGES } from '../job/outcome.ts';
-import { WARM } from '../redis/registry.ts';
+import { WARM } from '../redis/cell-record.ts';
 import { BUCKETS_MS, MEASURED, type Totals } from '../redis/tally.ts';
 import type { PoolReading } from './pool-reading.ts';
 import type { PoolFacts } from './view/facts.ts';

@@ -1,5 +1,5 @@
 /** What a cell is like before a task comes: two tasks of one kind can be given the same cell. */
-import { WARM } from '../redis/registry.ts';
+import { WARM } from '../redis/cell-record.ts';
 import { type CheckedSpawnConfig, checkSpawnConfig, type SpawnConfig } from './spawn-config.ts';
 
 /** The part of a spawn config that workspace, server and tools are made from. */

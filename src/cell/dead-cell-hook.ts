@@ -9,7 +9,7 @@ import { branchOf } from '../job/names.ts';
 import type { Logger } from '../observe/logger.ts';
 import type { Redactor } from '../observe/redact.ts';
 import type { Isolation } from '../os/isolation.ts';
-import type { CellRecord } from '../redis/registry.ts';
+import type { CellRecord } from '../redis/cell-record.ts';
 import { groundsOf } from './enclosure.ts';
 import type { HookCallback, HookFacts } from './hook-facts.ts';
 import { callbackFault, commandFault, limitOf, soFar } from './hooks.ts';

@@ -8,7 +8,7 @@ import { isRecord, mergeConfig } from '../config.ts';
 import { CellpoolError } from '../errors.ts';
 import { refresh } from '../git/remote-cache.ts';
 import { within } from '../os/within.ts';
-import { WARM } from '../redis/registry.ts';
+import { WARM } from '../redis/cell-record.ts';
 import type { PreparedCell } from './cell.ts';
 import type { CellKind } from './cell-kind.ts';
 import { type CellParts, prepareCell } from './prepare.ts';

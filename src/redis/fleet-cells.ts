@@ -3,9 +3,9 @@
  * host's disk too. A host is known here from its first cell on, and shown while it has one, whoever lives there.
  */
 import type { Redis } from 'ioredis';
+import { type CellRecord, understoodRecord } from './cell-record.ts';
 import { cellKeys, DEFAULT_PREFIX, hostsKey } from './keys.ts';
 import { pipelined } from './pipelined.ts';
-import { type CellRecord, understoodRecord } from './registry.ts';
 
 /** A host without cells is forgotten after so long, in ms; containers come and go under ever new names. */
 const FORGET_MS = 86_400_000;

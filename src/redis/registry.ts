@@ -6,12 +6,8 @@
 import { mkdir, readdir, readFile, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Redis } from 'ioredis';
-import { z } from 'zod';
-import { ISOLATION_LEVELS } from '../config.ts';
-import { messageOf } from '../errors.ts';
-import { taskIdFault } from '../job/names.ts';
-import { STAGES } from '../job/outcome.ts';
 import { wholeFile } from '../os/whole-file.ts';
+import { type CellRecord, type CellStage, isCellId, understoodRecord } from './cell-record.ts';
 import { type CellKeys, cellKeys, DEFAULT_PREFIX, hostsKey } from './keys.ts';
 import { Script } from './script.ts';
 import { inTurn } from './turn.ts';
@@ -28,54 +24,6 @@ return 1
 `);
 /** Milliseconds for which a host that was entered need not be entered again for a further cell. */
 const HOST_MS = 1_000;
-
-const identitySchema = z.object({
-  pid: z.int().positive(),
-  startTime: z.string(),
-  bootId: z.string(),
-  pidNamespace: z.string(),
-});
-
-/** A worker's process; the id is never used again. */
-export const workerSchema = identitySchema.extend({ id: z.string().min(1) });
-
-/** What a cell is in before it is given a task, and the first part of the ids of such cells. */
-export const WARM = 'warm';
-
-export const cellRecordSchema = z.object({
-  version: z.literal(1),
-  /** `<task id>.<8 hex digits>`, of one made ahead `warm` for the task's id; also the name of the cell's folder. */
-  cellId: z.string().refine(isCellId, 'is not the id of a cell'),
-  host: z.string(),
-  /** The state folder. */
-  home: z.string().startsWith('/'),
-  worker: workerSchema,
-  /** null, with attempt 0 and stage `warm`: made ahead, and no task's yet. */
-  taskId: z.string().nullable(),
-  attempt: z.int().min(0),
-  /** What holds the job's lock, and when the job was put on the queue; null without a queue. */
-  job: z.object({ token: z.string(), enqueuedAt: z.number() }).nullable(),
-  /** The user's repository, and the pool's mirror of it. */
-  repository: z.string().startsWith('/'),
-  mirror: z.string().startsWith('/'),
-  artifacts: z.string(),
-  isolation: z.enum(ISOLATION_LEVELS),
-  /** The agent's working tree; for people, since the reaper goes by the cell's id. */
-  workspace: z.string(),
-  /** Git folder of the user's repository where the workspace is registered as a worktree, under the cell's id. */
-  worktree: z.string().startsWith('/').optional(),
-  port: z.object({ port: z.int(), token: z.string() }).nullable(),
-  server: z.object({ pid: z.int().positive(), startTime: z.string() }).nullable(),
-  /** Folders of its control group. */
-  groups: z.array(z.string()).optional(),
-  stage: z.enum([...STAGES, WARM]),
-  /** Its worker could not remove all of it: the reaper may, though the worker lives. */
-  abandoned: z.boolean(),
-  /** Epoch ms. */
-  createdAt: z.number(),
-});
-export type CellRecord = z.infer<typeof cellRecordSchema>;
-export type CellStage = CellRecord['stage'];
 
 /** What stands in the registry under one cell id; a record that cannot be understood has a `fault` instead. */
 export type RegistryEntry = {
@@ -255,25 +203,4 @@ async function removeFile(path: string): Promise<void> {
   await unlink(path).catch(error => {
     if (error.code !== 'ENOENT') throw error;
   });
-}
-
-/** Cell ids become paths that get removed, so nothing else may pass for one. */
-export function isCellId(id: string): boolean {
-  const cut = id.lastIndexOf('.');
-  return taskIdFault(id.slice(0, cut)) === null && /^[0-9a-f]{8}$/.test(id.slice(cut + 1));
-}
-
-/** The record that stands under a cell's id, or why it is none. */
-export function understoodRecord(
-  cellId: string,
-  text: string,
-): { record: CellRecord; fault: null } | { record: null; fault: string } {
-  try {
-    const record = cellRecordSchema.parse(JSON.parse(text));
-    if (record.cellId !== cellId) return { record: null, fault: `holds the record of ${record.cellId}` };
-    return { record, fault: null };
-  } catch (error) {
-    const fault = error instanceof z.ZodError ? (error.issues[0]?.message ?? 'no record') : messageOf(error);
-    return { record: null, fault };
-  }
 }

@@ -11,10 +11,10 @@ import type { Redis } from 'ioredis';
 import { z } from 'zod';
 import { InvalidInput } from '../errors.ts';
 import { taskIdFault } from '../job/names.ts';
+import { workerSchema } from './cell-record.ts';
 import type { Call } from './chain.ts';
 import { type LineKeys, lineKeys, slotKeys } from './fleet-keys.ts';
 import { DEFAULT_PREFIX } from './keys.ts';
-import { workerSchema } from './registry.ts';
 import { Script } from './script.ts';
 import { ACQUIRE, KEEP, LIST, RELEASE, SET } from './slots-scripts.ts';
 

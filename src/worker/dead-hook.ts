@@ -8,7 +8,7 @@ import { readJob } from '../job/stored-job.ts';
 import type { Logger } from '../observe/logger.ts';
 import type { Redactor } from '../observe/redact.ts';
 import { chooseIsolation } from '../os/isolation.ts';
-import type { CellRecord } from '../redis/registry.ts';
+import type { CellRecord } from '../redis/cell-record.ts';
 
 export interface DeadHookOptions {
   settings: Pick<Settings, 'env' | 'isolation'>;

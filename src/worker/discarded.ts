@@ -9,7 +9,7 @@ import { lstat, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ProcessIdentity } from '../os/identity.ts';
 import { pidIsTaken, readProcess } from '../os/process-table.ts';
-import { isCellId } from '../redis/registry.ts';
+import { isCellId } from '../redis/cell-record.ts';
 
 /** Below the state folder. */
 export const DISCARDED = 'discarded';

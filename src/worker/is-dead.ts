@@ -1,5 +1,5 @@
 /** Whether the worker of a cell is dead. What is called dead here is killed and removed, so it must be proven. */
-import type { CellRecord } from '../redis/registry.ts';
+import type { CellRecord } from '../redis/cell-record.ts';
 
 /** Longest silence of a worker whose processes we cannot see, in milliseconds. */
 export const SILENCE_MS = 10 * 60_000;

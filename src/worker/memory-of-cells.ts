@@ -6,7 +6,7 @@
 import { readFile } from 'node:fs/promises';
 import { memoryOfGroups, memoryOfProcesses } from '../os/process-memory.ts';
 import { listProcesses, type ProcessEntry } from '../os/process-table.ts';
-import type { CellRecord } from '../redis/registry.ts';
+import type { CellRecord } from '../redis/cell-record.ts';
 import { withDescendants } from './cell-processes.ts';
 
 type Seen = Pick<CellRecord, 'cellId' | 'server' | 'groups'>;

@@ -1,6 +1,7 @@
 /** Slots that dead workers of this host have in the fleet, and of which no cell stands in the registry any more. */
 import { messageOf } from '../errors.ts';
-import type { CellRecord, RegistryEntry } from '../redis/registry.ts';
+import type { CellRecord } from '../redis/cell-record.ts';
+import type { RegistryEntry } from '../redis/registry.ts';
 import type { SlotOwner, Slots } from '../redis/slots.ts';
 import type { ReapNotes } from './reap-report.ts';
 

@@ -11,7 +11,7 @@ import { HOOKS, type HookName, type Hooks } from '../../src/job/hooks.ts';
 import { silentLogger } from '../../src/observe/logger.ts';
 import { Redactor } from '../../src/observe/redact.ts';
 import { chooseIsolation } from '../../src/os/isolation.ts';
-import type { CellRecord } from '../../src/redis/registry.ts';
+import type { CellRecord } from '../../src/redis/cell-record.ts';
 import { startTestCells, type TestCells } from '../support/cell.ts';
 import { leftBehind } from '../support/dead-cell.ts';
 import { processesOf } from '../support/leaks.ts';

@@ -3,10 +3,11 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { openQueue } from '../../dist/job/queue.js';
 import { readJob } from '../../dist/job/stored-job.js';
+import { cellRecordSchema } from '../../dist/redis/cell-record.js';
 import { checkRedis, connectRedis } from '../../dist/redis/connection.js';
 import { portKeys } from '../../dist/redis/keys.js';
 import { PortLeases } from '../../dist/redis/port-lease.js';
-import { CellRegistry, cellRecordSchema } from '../../dist/redis/registry.js';
+import { CellRegistry } from '../../dist/redis/registry.js';
 import { Slots } from '../../dist/redis/slots.js';
 import { PREFIX } from './world.mjs';
 

@@ -2,8 +2,9 @@ import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { dirname, join } from 'node:path';
 import type { Redis } from 'ioredis';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { type CellRecord, isCellId } from '../../src/redis/cell-record.ts';
 import { cellKeys } from '../../src/redis/keys.ts';
-import { type CellRecord, CellRegistry, isCellId } from '../../src/redis/registry.ts';
+import { CellRegistry } from '../../src/redis/registry.ts';
 import { redisForFile, temporaryFolder } from './support.ts';
 
 let server: Awaited<ReturnType<typeof redisForFile>>;

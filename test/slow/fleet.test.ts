@@ -10,10 +10,10 @@ import { type ScriptedModel, startScriptedModel } from '../../src/cli/demo/scrip
 import type { TaskJob } from '../../src/job/job.ts';
 import { openQueue } from '../../src/job/queue.ts';
 import { TaskFollower } from '../../src/producer/follow.ts';
+import { cellRecordSchema } from '../../src/redis/cell-record.ts';
 import { connectRedis } from '../../src/redis/connection.ts';
 import { cellKeys } from '../../src/redis/keys.ts';
 import { openRedis } from '../../src/redis/open-redis.ts';
-import { cellRecordSchema } from '../../src/redis/registry.ts';
 import { Slots } from '../../src/redis/slots.ts';
 import { CliHome, scripted } from '../support/cli.ts';
 import { git } from '../support/repository.ts';

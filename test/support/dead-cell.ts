@@ -1,7 +1,7 @@
 /** What a dead worker left of a cell: a state folder with the cell's own folder, its artifacts, and its record. */
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import type { CellRecord } from '../../src/redis/registry.ts';
+import type { CellRecord } from '../../src/redis/cell-record.ts';
 import { tempFolder } from './repository.ts';
 
 /** Call it within a test. */

@@ -3,7 +3,8 @@ import type { Job } from 'bullmq';
 import type { Redis } from 'ioredis';
 import type { AttemptResult, Progress } from '../../src/job/outcome.ts';
 import type { TaskQueue } from '../../src/job/queue.ts';
-import { type CellRecord, CellRegistry } from '../../src/redis/registry.ts';
+import type { CellRecord } from '../../src/redis/cell-record.ts';
+import { CellRegistry } from '../../src/redis/registry.ts';
 import { WorkerList } from '../../src/redis/worker-list.ts';
 
 export interface Site {

@@ -7,7 +7,7 @@ import type { HookFacts } from '../../src/cell/hook-facts.ts';
 import { openQueue } from '../../src/job/queue.ts';
 import { silentLogger } from '../../src/observe/logger.ts';
 import { Redactor } from '../../src/observe/redact.ts';
-import type { CellRecord } from '../../src/redis/registry.ts';
+import type { CellRecord } from '../../src/redis/cell-record.ts';
 import { failureHookOfDead } from '../../src/worker/dead-hook.ts';
 import { leftBehind } from '../support/dead-cell.ts';
 import { addJob, jobOf } from '../support/jobs.ts';

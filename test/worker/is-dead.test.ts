@@ -1,7 +1,7 @@
 /** Life or death of a cell's worker: what is called dead is killed and removed, so it must be proven. */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import type { CellRecord } from '../../src/redis/registry.ts';
+import type { CellRecord } from '../../src/redis/cell-record.ts';
 import { judge, type LifeFacts, SILENCE_MS } from '../../src/worker/is-dead.ts';
 
 const record: CellRecord = {

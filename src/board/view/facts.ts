@@ -5,7 +5,7 @@
 
 import type { AttemptResult, Outcome } from '../../job/outcome.ts';
 import type { IsolationLevel } from '../../os/isolation.ts';
-import type { CellStage } from '../../redis/registry.ts';
+import type { CellStage } from '../../redis/cell-record.ts';
 
 export interface CellFacts {
   cellId: string;
