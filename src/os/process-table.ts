@@ -5,6 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { readdir, readFile, readlink, realpath } from 'node:fs/promises';
 import { isAbsolute, sep } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import pLimit from 'p-limit';
 import { CellpoolError } from '../errors.ts';
 
@@ -19,15 +20,17 @@ export interface ProcessEntry {
   readonly terminal: boolean;
 }
 
-/** How many processes are read at once: a busy machine has thousands, and each read takes a file handle. */
+/** How many processes are read at once in the background: a busy machine has thousands, and each takes file handles. */
 const READS = 32;
+/** So many are read in one go, within a few milliseconds; then whatever else waits has its turn. */
+const IN_ONE_GO = 128;
 
 /**
  * Reads one process, or null when there is none. Not in the background: the kernel answers from memory within
  * microseconds, and to hand the reading to another thread and back takes ten times as long, for hundreds of processes.
  */
 export async function readProcess(pid: number): Promise<ProcessEntry | null> {
-  const stat = await quietly((async () => readFileSync(`/proc/${pid}/stat`, 'utf8'))());
+  const stat = statOf(pid);
   if (stat === null) return null;
   // The command's name stands in parentheses and may itself hold blanks and parentheses.
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
@@ -44,8 +47,16 @@ export async function readProcess(pid: number): Promise<ProcessEntry | null> {
 
 export async function listProcesses(): Promise<ProcessEntry[]> {
   const names = (await quietly(readdir('/proc'))) ?? [];
-  const pids = names.filter(name => /^\d+$/.test(name)).map(Number);
-  const entries = await pLimit(READS).map(pids, readProcess);
+  return readProcesses(names.filter(name => /^\d+$/.test(name)).map(Number));
+}
+
+/** Those of them that there are, in their order. */
+export async function readProcesses(pids: readonly number[]): Promise<ProcessEntry[]> {
+  const entries: (ProcessEntry | null)[] = [];
+  for (const [index, pid] of pids.entries()) {
+    if (index > 0 && index % IN_ONE_GO === 0) await setImmediate();
+    entries.push(await readProcess(pid));
+  }
   return entries.filter(entry => entry !== null);
 }
 
@@ -121,8 +132,18 @@ const NOT_OURS: ReadonlySet<unknown> = new Set(['ENOENT', 'ESRCH', 'EACCES', 'EP
  * else (no file handle left) is an error: it must not read as "there is no such process".
  */
 async function quietly<T>(reading: Promise<T>): Promise<T | null> {
-  return reading.catch(error => {
-    if (NOT_OURS.has(error.code)) return null;
-    throw error;
-  });
+  return reading.catch(nullOrThrow);
+}
+
+function statOf(pid: number): string | null {
+  try {
+    return readFileSync(`/proc/${pid}/stat`, 'utf8');
+  } catch (error) {
+    return nullOrThrow(error as NodeJS.ErrnoException);
+  }
+}
+
+function nullOrThrow(error: NodeJS.ErrnoException): null {
+  if (NOT_OURS.has(error.code)) return null;
+  throw error;
 }

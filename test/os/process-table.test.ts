@@ -3,7 +3,14 @@ import { rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
-import { groupIsAlive, killEntry, listProcesses, readProcess, signalGroup } from '../../src/os/process-table.ts';
+import {
+  groupIsAlive,
+  killEntry,
+  listProcesses,
+  readProcess,
+  readProcesses,
+  signalGroup,
+} from '../../src/os/process-table.ts';
 import { compiledRooms } from '../support/compiled.ts';
 import { BOUND, fixture, hasProc, isAlive, leaveDaemon, tempFolder } from './support.ts';
 
@@ -43,6 +50,18 @@ describe.skipIf(!hasProc)('the table', () => {
     });
     const own = await readProcess(process.pid);
     expect(await readProcess(child.pid ?? 0)).toMatchObject({ parent: process.pid, group: own?.group, zombie: false });
+  });
+
+  test('a long table is read with pauses in which whatever else waits has its turn', async () => {
+    let turns = 0;
+    const count = () => {
+      turns += 1;
+      waiting = setImmediate(count);
+    };
+    let waiting = setImmediate(count);
+    onTestFinished(() => clearImmediate(waiting));
+    expect(await readProcesses(Array(1_000).fill(process.pid))).toHaveLength(1_000);
+    expect(turns).toBeGreaterThanOrEqual(7);
   });
 
   test('a process that is gone is null', async () => {
