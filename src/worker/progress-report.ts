@@ -6,13 +6,14 @@ import type { Progress } from '../job/outcome.ts';
 const USAGE_MS = 1_000;
 
 export class ProgressReport {
-  readonly #job: Job;
+  readonly #job: Pick<Job, 'updateProgress'>;
   #progress: Progress;
-  #written: Progress | null = null;
+  /** What is known now is to be written. */
+  #isDue = false;
   #writing: Promise<void> | null = null;
   #usageAt = 0;
 
-  constructor(job: Job, host: string, attempt: number) {
+  constructor(job: Pick<Job, 'updateProgress'>, host: string, attempt: number) {
     this.#job = job;
     this.#progress = { stage: 'spawn', attempt, cellId: null, host, port: null, tokensUsed: 0, startedAt: Date.now() };
   }
@@ -30,17 +31,18 @@ export class ProgressReport {
   }
 
   #write(): void {
-    this.#writing ??= this.#writeAll().finally(() => {
-      this.#writing = null;
-    });
+    this.#isDue = true;
+    this.#writing ??= this.#writeAll();
   }
 
   /** One write at a time, and what came meanwhile in the next. Progress is news: one that fails is not worth an attempt. */
   async #writeAll(): Promise<void> {
-    while (this.#written !== this.#progress) {
-      this.#written = this.#progress;
+    while (this.#isDue) {
+      this.#isDue = false;
       await this.#job.updateProgress(this.#progress).catch(() => undefined);
     }
+    // At once: what came between the last look and this would be written by nobody.
+    this.#writing = null;
   }
 
   /** Resolves when all is written that was to be. */
