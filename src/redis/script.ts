@@ -17,7 +17,15 @@ export class Script {
       return await redis.evalsha(this.#digest, keys.length, ...keys, ...args);
     } catch (error) {
       if (!(error instanceof Error && error.message.startsWith('NOSCRIPT'))) throw error;
-      return await redis.eval(this.#source, keys.length, ...keys, ...args);
+      return await this.runWhole(redis, keys, args);
     }
+  }
+
+  /**
+   * The same with its source, so that it is one command whether the server has the script or not: what is sent after it
+   * on the same connection runs after it, though nobody waits for the answer in between.
+   */
+  async runWhole(redis: Redis, keys: readonly string[], args: readonly (string | number)[]): Promise<unknown> {
+    return await redis.eval(this.#source, keys.length, ...keys, ...args);
   }
 }

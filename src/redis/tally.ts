@@ -74,8 +74,8 @@ export class Tally {
   }
 
   /**
-   * Counts an attempt that has ended, in one round trip. What is given the same `name` within two days is counted
-   * once. @throws the error of Redis
+   * Counts an attempt that has ended, in one command, so before whatever is sent next on the same connection. What is
+   * given the same `name` within two days is counted once. @throws the error of Redis
    */
   async add(result: AttemptResult, name: string = randomUUID()): Promise<void> {
     const ofHour: [string, number][] = [
@@ -134,7 +134,7 @@ export class Tally {
     const fields = [...ofHour.filter(([, by]) => by > 0)];
     const args = [...fields, ...others.filter(([, by]) => by > 0)].flat();
     const keys = [this.#keys.totals, counted, this.#keys.hours];
-    await add.run(this.#redis, keys, [KEEP_COUNTED_MS, KEEP_HOURS * HOUR_MS, fields.length, ...args]);
+    await add.runWhole(this.#redis, keys, [KEEP_COUNTED_MS, KEEP_HOURS * HOUR_MS, fields.length, ...args]);
   }
 }
 

@@ -52,6 +52,14 @@ test('attempts are counted by outcome, with their tokens and dollars, in all and
   expect(hours.find(({ tokens }) => tokens > 0)).toMatchObject(counted);
 });
 
+test('an attempt is counted before whatever is sent next on the connection, also by a Redis that has no script', async () => {
+  const { tally, keys } = newTally();
+  await redis.script('FLUSH');
+  const adding = tally.add(attempt('committed'));
+  expect(await redis.hget(keys.totals, 'outcome:committed')).toBe('1');
+  await adding;
+});
+
 test('the hours are told oldest first up to the one of now, those without an attempt too', async () => {
   const { tally, keys } = newTally();
   await tally.add(attempt('committed', { tokensUsed: 10 }));
@@ -134,10 +142,8 @@ test('a count takes one call of Redis', async () => {
       };
     },
   });
-  // The first call of all sends the script itself.
-  await newTally().tally.add(attempt('committed'));
   await newTally(watched).tally.add(attempt('committed', { stages: [stage('spawn', 1), stage('teardown', 2)] }));
-  expect(sent).toEqual(['evalsha']);
+  expect(sent).toEqual(['eval']);
 });
 
 test('what dead workers left is counted by kind', async () => {
