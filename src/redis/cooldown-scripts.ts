@@ -3,7 +3,7 @@
  * `%.0f`, since Lua prints large ones as 1.7e+15.
  *
  * A cool-down is a hash: kind, reason, step (from 1; 0 is a mere hiccup, gone when it is over), until (when asking makes sense again), probe (until when one
- * asker has the turn to try). What cannot be read as one counts as none, and the next report writes over it.
+ * asker has the turn to try), probeBy (that asker's call). What cannot be read as one counts as none, and the next report writes over it.
  */
 
 const SECOND = 1_000;
@@ -31,19 +31,20 @@ local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local function decimal(number) return string.format('%.0f', number) end
 local function read(key)
   if redis.call('TYPE', key).ok ~= 'hash' then return nil end
-  local values = redis.call('HMGET', key, 'kind', 'reason', 'step', 'until', 'probe')
+  local values = redis.call('HMGET', key, 'kind', 'reason', 'step', 'until', 'probe', 'probeBy')
   local step, over, probe = tonumber(values[3]), tonumber(values[4]), tonumber(values[5] or '0')
   if values[1] ~= 'busy' and values[1] ~= 'refused' then return nil end
   if not (step and step >= 0 and step <= 1000 and over and over >= 0 and probe) then return nil end
   if over > now + ${RETRY_AFTER_MAX_MS} then over = now end
   if probe > now + ${PROBE_MS} then probe = now end
-  return {kind = values[1], reason = values[2] or '', step = step, over = over, probe = probe}
+  return {kind = values[1], reason = values[2] or '', step = step, over = over, probe = probe, probeBy = values[6]}
 end
 `;
 
 /**
- * KEYS: the cool-downs to be heeded. Returns [ms to wait, kind, reason] of the longest wait, kind and reason empty
- * when there is none. The turn to try is taken only when none of them says wait.
+ * KEYS: the cool-downs to be heeded. ARGV: name of this very call. Returns [ms to wait, kind, reason] of the longest
+ * wait, kind and reason empty when there is none. The turn to try is taken only when none of them says wait; a call that
+ * is sent again, because its reply was lost, still has it.
  */
 export const ASK = `${READ}
 local wait, found, turns = 0, nil, {}
@@ -51,7 +52,7 @@ for _, key in ipairs(KEYS) do
   local one = read(key)
   if one then
     local left = one.over - now
-    if left <= 0 and one.probe > now then left = ${OTHERS_WAIT_MS} end
+    if left <= 0 and one.probe > now and one.probeBy ~= ARGV[1] then left = ${OTHERS_WAIT_MS} end
     if left <= 0 then
       turns[#turns + 1] = key
     elseif left > wait then
@@ -60,7 +61,7 @@ for _, key in ipairs(KEYS) do
   end
 end
 if found then return {decimal(wait), found.kind, found.reason} end
-for _, key in ipairs(turns) do redis.call('HSET', key, 'probe', decimal(now + ${PROBE_MS})) end
+for _, key in ipairs(turns) do redis.call('HSET', key, 'probe', decimal(now + ${PROBE_MS}), 'probeBy', ARGV[1]) end
 return {'0', '', ''}
 `;
 

@@ -7,6 +7,7 @@
  * asker at a time is let through to try, the others wait a little. A success ends it, another report makes it run
  * again, and 1 h of silence forgets it. All time is Redis's own.
  */
+import { randomUUID } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import { z } from 'zod';
 import { InvalidInput } from '../errors.ts';
@@ -79,7 +80,7 @@ export class Cooldowns {
 
   /** How `ask` is asked as part of a chain, and what is answered. @throws {InvalidInput} */
   asking(model: string): Call {
-    return { keys: this.#keysFor(model), args: [] };
+    return { keys: this.#keysFor(model), args: [randomUUID()] };
   }
 
   answered(reply: unknown): CooldownAnswer {

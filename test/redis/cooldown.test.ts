@@ -40,6 +40,24 @@ function expectAbout(ms: number, expected: number): void {
   expect(ms).toBeGreaterThan(expected - SLACK);
 }
 
+test('a call that is sent again, because its reply was lost, still has the turn to try', async () => {
+  const { cooldowns, pass, prefix } = fresh();
+  await cooldowns.report('p/m', busy);
+  await pass(15 * SECOND);
+  // So that Redis has the script.
+  await cooldowns.ask('q/m');
+  const sentTwice: Redis = Object.create(redis, {
+    evalsha: {
+      value: async (...args: Parameters<Redis['evalsha']>) => {
+        await redis.evalsha(...args);
+        return await redis.evalsha(...args);
+      },
+    },
+  });
+  expect(await new Cooldowns(sentTwice, { prefix }).ask('p/m')).toEqual(GO);
+  expect((await cooldowns.ask('p/m')).waitMs).toBe(15 * SECOND);
+});
+
 test('a model nobody had trouble with is free', async () => {
   expect(await fresh().cooldowns.ask('p/m')).toEqual(GO);
 });
