@@ -10,7 +10,7 @@ import { Chain } from './chain.ts';
 import { type CooldownAnswer, Cooldowns } from './cooldown.ts';
 import { ASK } from './cooldown-scripts.ts';
 import { type Begun, Fence } from './fence.ts';
-import { BEGIN, END } from './fence-scripts.ts';
+import { BEGIN, END, KNOWN } from './fence-scripts.ts';
 import { JobData, WRITE } from './job-data.ts';
 import { DEFAULT_PREFIX } from './keys.ts';
 import { type Answer, type SlotOwner, Slots } from './slots.ts';
@@ -21,12 +21,21 @@ const IS_LEFT = [3, 4, 5, 6]
   .map(index => `(reply[${index + 4}] == '' or tonumber(reply[${index}]) < tonumber(reply[${index + 4}]))`)
   .join(' and ');
 
-/** Whoever asks the cool-down must be ready to go, so it is asked last. */
+/** A task that is cancelled takes neither slot nor turn. */
+const IS_CANCELLED = "replies[1] == 'cancelled'";
+/** It begins whatever is said; of one that has begun already nobody would know otherwise, and tell its end. */
+const BEGINS = "replies[1] ~= ''";
+
+/**
+ * Whoever asks the cool-down must be ready to go, so it is asked when all else says go. What begins and is put back must
+ * be said to have ended, and is taken for the attempt of a dead worker where that is lost: so it begins last.
+ */
 const begin = new Chain([
-  { source: SHOW, goesOn: IS_LEFT },
-  { source: ACQUIRE, goesOn: "reply[1] == '1'" },
+  { source: KNOWN, goesOn: 'true' },
+  { source: SHOW, goesOn: `${BEGINS} or (${IS_LEFT})` },
+  { source: ACQUIRE, unless: IS_CANCELLED, goesOn: `${BEGINS} or reply[1] == '1'` },
+  { source: ASK, unless: IS_CANCELLED, goesOn: `${BEGINS} or reply[1] == '0'` },
   { source: BEGIN, goesOn: 'true' },
-  { source: ASK, goesOn: 'true' },
 ]);
 /** Whoever finds the job after we died must see its result or an attempt that never ended. */
 const end = new Chain([
@@ -44,12 +53,13 @@ export interface AttemptToBegin {
   model: string;
 }
 
-/** What there was to say; null is what was not asked any more, since what came before it was against it. */
+/** What there was to say; null is what was not asked, since what came before it was against it or made it needless. */
 export interface Beginning {
   budgets: BudgetState;
   slot: Answer | null;
-  begun: Begun | null;
   turn: CooldownAnswer | null;
+  /** Not null although one of the others says no: see `Attempts.begin`. */
+  begun: Begun | null;
 }
 
 export interface AttemptToEnd {
@@ -81,22 +91,26 @@ export class Attempts {
   }
 
   /**
-   * Unless a budget is used up, leases a slot; with that begins the attempt, and asks the cool-down, in this order. An
-   * attempt that is to wait for its provider has begun: say that it has ended. @throws {InvalidInput}
+   * Unless a budget is used up, leases a slot; with that asks the cool-down, and begins the attempt if that says go. That
+   * of a task which is cancelled begins at once, without slot and turn. When the call had to be sent again and had begun
+   * the attempt the first time, that is said too, whatever else is said now: if it is put back, say that it has ended.
+   * @throws {InvalidInput}
    */
   async begin({ owner, hostCap, enqueuedAt, model }: AttemptToBegin): Promise<Beginning> {
     const { taskId } = owner;
-    const [budgets, slot, begun, turn] = await begin.run(this.#redis, [
+    const beginning = this.#fence.beginning({ taskId, enqueuedAt });
+    const [, budgets, slot = null, turn = null, begun = null] = await begin.run(this.#redis, [
+      beginning,
       this.#budgets.showing(),
       this.#slots.acquiring(owner, hostCap),
-      this.#fence.beginning({ taskId, enqueuedAt }),
       this.#cooldowns.asking(model),
+      beginning,
     ]);
     return {
       budgets: this.#budgets.shown(budgets),
-      slot: slot === undefined ? null : this.#slots.acquired(slot),
-      begun: begun === undefined ? null : this.#fence.begunBy(begun),
-      turn: turn === undefined ? null : this.#cooldowns.answered(turn),
+      slot: slot === null ? null : this.#slots.acquired(slot),
+      turn: turn === null ? null : this.#cooldowns.answered(turn),
+      begun: begun === null ? null : this.#fence.begunBy(begun),
     };
   }
 

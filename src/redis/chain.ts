@@ -8,6 +8,8 @@ import { Script } from './script.ts';
 
 export interface ChainLink {
   source: string;
+  /** Lua: whether it is left out, by what those before have returned, in `replies`; the next one runs then. */
+  unless?: string;
   /** Lua: whether the next one runs, by what this one has returned, in `reply`. The last one's is not asked. */
   goesOn: string;
 }
@@ -24,7 +26,7 @@ export class Chain {
     this.#script = new Script(sourceOf(links));
   }
 
-  /** What those returned that ran, in their order; `calls` are for all of them. */
+  /** What those returned that ran, in their order, null for one that was left out; `calls` are for all of them. */
   async run(redis: Redis, calls: readonly Call[]): Promise<unknown[]> {
     const counts = calls.flatMap(({ keys, args }) => [keys.length, args.length]);
     const args = calls.flatMap(call => call.args);
@@ -38,16 +40,21 @@ export class Chain {
 
 /** ARGV begin with how many keys and arguments each has; a script finds its own under the names it knows. */
 function sourceOf(links: readonly ChainLink[]): string {
-  const steps = links.map(({ source, goesOn }, index) => {
+  const steps = links.map(({ source, unless = 'false', goesOn }, index) => {
     const [keys, args] = [2 * index + 1, 2 * index + 2];
     return `
 local function run(KEYS, ARGV)
 ${source}
 end
-local reply = run(take(allKeys, firstKey, ARGV[${keys}]), take(allArgs, firstArg, ARGV[${args}]))
-firstKey, firstArg = firstKey + ARGV[${keys}], firstArg + ARGV[${args}]
-replies[#replies + 1] = reply or false
-if not (${index === links.length - 1 ? 'true' : goesOn}) then return replies end`;
+local ownKeys, ownArgs = take(allKeys, firstKey, ARGV[${keys}]), take(allArgs, firstArg, ARGV[${args}])
+firstKey, firstArg = firstKey + #ownKeys, firstArg + #ownArgs
+if ${unless} then
+  replies[#replies + 1] = false
+else
+  local reply = run(ownKeys, ownArgs)
+  replies[#replies + 1] = reply or false
+  if not (${index === links.length - 1 ? 'true' : goesOn}) then return replies end
+end`;
   });
   return `
 local function take(list, first, count)

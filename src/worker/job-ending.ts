@@ -37,7 +37,8 @@ export async function conclude(held: HeldJob, result: AttemptResult, decision: D
   const kept = decision.next === 'give-up' ? withReason(result, decision.why) : result;
   const outcome = decision.next === 'retry' ? '' : kept.outcome;
   await setDown(held, { ...data, results: [...withoutLost(data, attempt), kept] }, outcome);
-  // Not waited for: what BullMQ is told next goes to Redis behind them, on the same connection.
+  // Not waited for. The tally is in one command, so that what BullMQ is told next goes to Redis behind it, on the same
+  // connection. A line of the log may come behind that, or never where the worker dies: it is news.
   void note(held, `${kept.outcome}${kept.error === null ? '' : `: ${kept.error.message}`}`);
   void countAttempt(held, kept);
   tell(held, kept);
@@ -91,6 +92,8 @@ export async function requeue(held: HeldJob, afterMs: number, wait: Wait | null)
     const since = data.waits?.code === wait.code ? data.waits.since : Date.now();
     await setDown(held, { ...data, ...(afterMs > 0 ? { waits: { ...wait, since } } : {}) });
     await note(held, `put back uncounted: ${wait.reason}`);
+  } else if (held.begun !== null) {
+    await setDown(held, data);
   }
   if (afterMs > 0) {
     await job.moveToDelayed(Date.now() + Math.round(afterMs * (1 + Math.random() * SPREAD)), token);

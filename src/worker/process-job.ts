@@ -107,7 +107,10 @@ async function inSlot(
   return { begun, ended: await attempt({ ...held, begun }, refusal, signal) };
 }
 
-/** Begins the attempt, which has a slot then; throws when the job is put back, since budget, fleet or provider say wait. */
+/**
+ * Begins the attempt, which has a slot then unless it is cancelled; throws when the job is put back, since budget, fleet
+ * or provider say wait.
+ */
 async function mayBegin(held: HeldJob): Promise<Begun> {
   const { context, job, data, attempt } = held;
   const model = modelOf(data);
@@ -115,15 +118,19 @@ async function mayBegin(held: HeldJob): Promise<Begun> {
   const { asked, taken } = await context.fleet.take(slot, (owner, hostCap) =>
     context.attempts.begin({ owner, hostCap, enqueuedAt: job.timestamp, model }),
   );
-  const spent = spentBudget(context, asked.budgets);
-  if (spent !== null) return requeue(held, spent.waitMs, { reason: spent.reason, code: 'BUDGET_USED_UP' });
-  if (taken !== null && taken !== 'granted') return standBack(held, taken);
-  const { begun, turn } = asked;
-  if (begun === null || turn === null) throw new CellpoolError('INTERNAL', 'Redis did not say whether it may begin');
-  if (turn.waitMs === 0) return begun;
-  const reason = turn.reason ?? 'the provider is in a cool-down';
-  const code = turn.kind === 'refused' ? 'PROVIDER_REFUSED' : 'PROVIDER_BUSY';
-  return requeue({ ...held, begun }, turn.waitMs, { reason, code });
+  const { budgets, turn, begun } = asked;
+  if (begun?.cancelled === true) return begun;
+  const back = { ...held, begun };
+  const spent = spentBudget(context, budgets);
+  if (spent !== null) return requeue(back, spent.waitMs, { reason: spent.reason, code: 'BUDGET_USED_UP' });
+  if (taken !== null && taken !== 'granted') return standBack(back, taken);
+  if (turn !== null && turn.waitMs > 0) {
+    const reason = turn.reason ?? 'the provider is in a cool-down';
+    const code = turn.kind === 'refused' ? 'PROVIDER_REFUSED' : 'PROVIDER_BUSY';
+    return requeue(back, turn.waitMs, { reason, code });
+  }
+  if (begun === null) throw new CellpoolError('INTERNAL', 'Redis did not say whether it may begin');
+  return begun;
 }
 
 interface Ended {

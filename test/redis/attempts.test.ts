@@ -1,12 +1,14 @@
 /** What an attempt asks of Redis before it begins, and tells it at its end, each in one round trip. */
 import { randomUUID } from 'node:crypto';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { Redis } from 'ioredis';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Attempts } from '../../src/redis/attempts.ts';
 import { Budgets, usedUp } from '../../src/redis/budget.ts';
 import { Cooldowns } from '../../src/redis/cooldown.ts';
 import { Fence } from '../../src/redis/fence.ts';
-import { taskKeys } from '../../src/redis/keys.ts';
+import { cooldownKeys, taskKeys } from '../../src/redis/keys.ts';
 import { Slots } from '../../src/redis/slots.ts';
+import { passTime } from './cooldown-time.ts';
 import { redisForFile } from './support.ts';
 
 let server: Awaited<ReturnType<typeof redisForFile>>;
@@ -65,13 +67,122 @@ test('without a slot nothing is begun', async () => {
   expect((await fence.begin({ taskId: 'a', enqueuedAt: 1 })).unended).toBe(0);
 });
 
-test('an attempt that is to wait for its provider is told so, and has begun', async () => {
-  const { attempts, asked, cooldowns } = setting();
+test('an attempt that is to wait for its provider is told so, and has not begun, however often', async () => {
+  const { attempts, asked, cooldowns, fence } = setting();
   await cooldowns.report('p/m', { kind: 'busy', reason: 'overloaded' });
-  const { begun, turn } = await attempts.begin(asked);
-  expect(turn).toMatchObject({ kind: 'busy', reason: 'overloaded' });
-  expect(turn?.waitMs).toBeGreaterThan(0);
-  expect(begun?.unended).toBe(0);
+  for (let time = 0; time < 20; time++) {
+    const { slot, begun, turn } = await attempts.begin(asked);
+    expect(turn).toMatchObject({ kind: 'busy', reason: 'overloaded' });
+    expect(turn?.waitMs).toBeGreaterThan(0);
+    expect(slot?.granted).toBe(true);
+    expect(begun).toBeNull();
+  }
+  expect((await fence.begin({ taskId: 'a', enqueuedAt: 1 })).unended).toBe(0);
+});
+
+describe('the attempt of a task that is cancelled', () => {
+  type Setting = ReturnType<typeof setting>;
+  test.each<[string, (setting: Setting) => Promise<unknown>]>([
+    ['its provider is in a cool-down', ({ cooldowns }) => cooldowns.report('p/m', { kind: 'busy', reason: 'no' })],
+    ['a budget is used up', ({ budgets }) => budgets.set({ dayTokens: 0 })],
+    ['the fleet has no slot', ({ slots }) => slots.set({ cells: 0 })],
+  ])('begins at once though %s, and takes no slot', async (_, prepare) => {
+    const one = setting();
+    await prepare(one);
+    await one.redis.set(taskKeys(one.prefix, 'a').cancel, '1');
+    const { slot, turn, begun } = await one.attempts.begin(one.asked);
+    expect(begun).toMatchObject({ unended: 0, cancelled: true });
+    expect([slot, turn]).toEqual([null, null]);
+    expect((await one.slots.list()).slots).toEqual([]);
+  });
+
+  test('leaves the one turn to try a provider to others', async () => {
+    const { attempts, asked, cooldowns, redis, prefix } = setting();
+    await cooldowns.report('p/m', { kind: 'busy', reason: 'overloaded' });
+    await passTime(redis, prefix, 'p/m', 20_000);
+    await redis.set(taskKeys(prefix, 'a').cancel, '1');
+    expect((await attempts.begin(asked)).begun?.cancelled).toBe(true);
+    expect((await cooldowns.ask('p/m')).waitMs).toBe(0);
+  });
+
+  test('is another one when the mark is for another enqueuing, or is no text', async () => {
+    const { attempts, asked, redis, prefix } = setting();
+    const { cancel } = taskKeys(prefix, 'a');
+    await redis.set(cancel, '2');
+    expect((await attempts.begin(asked)).begun?.cancelled).toBe(false);
+    await redis.del(cancel);
+    await redis.hset(cancel, 'no', 'text');
+    expect((await attempts.begin(asked)).begun?.cancelled).toBe(false);
+  });
+});
+
+test('what stands under the key of the fence and is none keeps nobody from beginning', async () => {
+  const { attempts, asked, redis, prefix } = setting();
+  await redis.set(taskKeys(prefix, 'a').fence, 'no hash');
+  expect((await attempts.begin(asked)).begun).toMatchObject({ unended: 0, cancelled: false });
+});
+
+describe('a call that is sent again, because its reply was lost', () => {
+  /** The connection is the real one, and only sends each call again, with what happens `between` the two. */
+  function sentTwice(redis: Redis, between: () => Promise<unknown>): Redis {
+    return Object.create(redis, {
+      evalsha: {
+        value: async (...args: Parameters<Redis['evalsha']>) => {
+          await redis.evalsha(...args);
+          await between();
+          return await redis.evalsha(...args);
+        },
+      },
+    });
+  }
+
+  type Case = [string, (one: ReturnType<typeof setting>) => Promise<unknown>, object];
+  test.each<Case>([
+    ['a budget was used up', ({ budgets }) => budgets.set({ dayTokens: 0 }), { slot: { granted: true } }],
+    ['its slot ran out, and others took it', takeSlot, { slot: { granted: false }, turn: { waitMs: 0 } }],
+    [
+      'its provider said that it is busy',
+      ({ cooldowns }) => cooldowns.report('p/m', { kind: 'busy', reason: 'no' }),
+      { slot: { granted: true }, turn: { kind: 'busy' } },
+    ],
+  ])('says that the attempt has begun though meanwhile %s', async (_, between, told) => {
+    const one = setting();
+    const { attempts, asked, fence, redis, prefix } = one;
+    // So that Redis has the script.
+    const first = await attempts.begin({ ...asked, owner: { ...asked.owner, taskId: 'before' } });
+    await one.slots.release([{ ...asked.owner, taskId: 'before' }]);
+    const again = new Attempts(
+      sentTwice(redis, () => between(one)),
+      { prefix },
+    );
+    const beginning = await again.begin(asked);
+    expect(first.begun).not.toBeNull();
+    expect(beginning).toMatchObject({ ...told, begun: { unended: 0, cancelled: false } });
+    if (beginning.begun !== null) await fence.end('a', beginning.begun);
+    expect((await fence.begin({ taskId: 'a', enqueuedAt: 1 })).unended).toBe(0);
+  });
+
+  async function takeSlot({ slots, owner }: ReturnType<typeof setting>): Promise<void> {
+    await slots.set({ cells: 1 });
+    await slots.release([owner]);
+    expect(await slots.acquire({ ...owner, taskId: 'other' }, null)).toMatchObject({ granted: true });
+  }
+
+  test('still has the one turn to try its provider, which nobody else gets', async () => {
+    const { attempts, asked, cooldowns, redis, prefix, owner } = setting();
+    await attempts.begin({ ...asked, owner: { ...owner, taskId: 'before' } });
+    await cooldowns.report('p/m', { kind: 'busy', reason: 'overloaded' });
+    await passTime(redis, prefix, 'p/m', 20_000);
+    const again = new Attempts(
+      sentTwice(redis, async () => undefined),
+      { prefix },
+    );
+    const { begun, turn } = await again.begin(asked);
+    expect(turn?.waitMs).toBe(0);
+    expect(begun?.unended).toBe(0);
+    expect((await cooldowns.ask('p/m')).waitMs).toBeGreaterThan(0);
+    expect(await redis.hget(cooldownKeys(prefix, 'p/m').cooldown, 'probeBy')).toMatch(/^[0-9a-f-]{36}$/);
+  });
 });
 
 test('an attempt has ended when the data of its job is written, and not when the job is not ours', async () => {

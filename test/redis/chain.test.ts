@@ -45,3 +45,20 @@ test('a script that does not say to go on is the last one that runs, and its ans
   expect(await chain.run(redis, calls)).toEqual([null, 0]);
   expect(await redis.exists('never')).toBe(0);
 });
+
+test('a script is left out for what those before have returned, and the next one has its own keys all the same', async () => {
+  const redis = server.client();
+  const chain = new Chain([
+    { source: 'return ARGV[1]', goesOn: 'true' },
+    { source: APPEND, unless: "replies[1] == 'no'", goesOn: 'false' },
+    { source: "return {KEYS[1], ARGV[1], redis.call('EXISTS', KEYS[1])}", goesOn: 'true' },
+  ]);
+  const run = (word: string) =>
+    chain.run(redis, [
+      { keys: [], args: [word] },
+      { keys: ['left'], args: ['x'] },
+      { keys: ['left'], args: ['own'] },
+    ]);
+  expect(await run('no')).toEqual(['no', null, ['left', 'own', 0]]);
+  expect(await run('yes')).toEqual(['yes', [1, 1]]);
+});

@@ -7,8 +7,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { HookFacts } from '../../src/cell/hook-facts.ts';
 import type { TaskJob } from '../../src/job/job.ts';
 import { Control } from '../../src/redis/control.ts';
-import { taskKeys } from '../../src/redis/keys.ts';
-import { REASONS } from '../../src/worker/held-job.ts';
+import { modelOf, REASONS } from '../../src/worker/held-job.ts';
 import { RetryAfter } from '../../src/worker/job-ending.ts';
 import { processJob } from '../../src/worker/process-job.ts';
 import { jobOf, resultOf } from '../support/jobs.ts';
@@ -185,6 +184,64 @@ test('an attempt that fails although the branch has moved has committed', async 
   expect((await setting.dataOf('a')).results).toEqual([result]);
 });
 
+describe('a job whose provider is in a cool-down', () => {
+  const busy = { kind: 'busy' as const, reason: 'overloaded', retryAfterMs: 600_000 };
+
+  test('is put back as often as it takes, and counts as no attempt whose worker died, though one did', async () => {
+    const setting = await jobSetting(server);
+    const { context, queue } = setting;
+    const repository = makeRepository(join(setting.folder, 'repository'));
+    const data = jobOf('a', {}, repository);
+    let { job, token }: Awaited<ReturnType<typeof setting.takeAgain>> = await setting.take(data);
+    const model = modelOf(data);
+    await context.cooldowns.report(model, busy);
+    for (let time = 0; time < 20; time++) {
+      if (time === 3) {
+        // Of a worker that dies before it can put the job back.
+        await context.fleet.take({ taskId: 'a', attempt: 1, repository }, (owner, hostCap) =>
+          context.attempts.begin({ owner, hostCap, enqueuedAt: job.timestamp, model }),
+        );
+      }
+      await expect(processJob(context, job, token, NEVER)).rejects.toBeInstanceOf(DelayedError);
+      expect(await setting.dataOf('a')).toMatchObject({ results: [], waits: { code: 'PROVIDER_BUSY' } });
+      await (await queue.getJob('a'))?.promote();
+      ({ job, token } = await setting.takeAgain('a'));
+    }
+    expect(await context.fence.begin({ taskId: 'a', enqueuedAt: job.timestamp })).toMatchObject({ unended: 0 });
+  });
+
+  test('ends at once when it is cancelled', async () => {
+    const setting = await jobSetting(server);
+    const repository = makeRepository(join(setting.folder, 'repository'));
+    const { job, token, data } = await setting.take(jobOf('a', {}, repository));
+    await setting.context.cooldowns.report(modelOf(data), busy);
+    await new Control(setting.redis, { prefix: setting.prefix }).markCancelled('a', job.timestamp);
+    await expect(processJob(setting.context, job, token, NEVER)).rejects.toBeInstanceOf(UnrecoverableError);
+    expect(setting.results).toMatchObject([{ outcome: 'cancelled' }]);
+    expect(await setting.context.fence.begin({ taskId: 'a', enqueuedAt: job.timestamp })).toMatchObject({ unended: 0 });
+  });
+});
+
+test.each([
+  ['for want of a slot', WaitingError, { slots: { granted: false }, waitMs: 0 }],
+  ['for its provider', DelayedError, { slots: {}, waitMs: 600_000 }],
+])(
+  'an attempt that has begun, as a call sent again may say, has ended when it is put back %s',
+  async (_, verdict, say) => {
+    const setting = await jobSetting(server);
+    const { attempts, fence } = setting.context;
+    const { job, token } = await setting.take(jobOf('a', {}, makeRepository(join(setting.folder, 'repository'))));
+    const begin = attempts.begin.bind(attempts);
+    attempts.begin = async asked => {
+      const { slot, ...beginning } = await begin(asked);
+      const turn = { waitMs: say.waitMs, kind: null, reason: null };
+      return { ...beginning, slot: slot && { ...slot, ...say.slots }, turn };
+    };
+    await expect(processJob(setting.context, job, token, NEVER)).rejects.toBeInstanceOf(verdict);
+    expect((await fence.begin({ taskId: 'a', enqueuedAt: job.timestamp })).unended).toBe(0);
+  },
+);
+
 describe('a job whose end Redis refuses', () => {
   test('counts no attempt and is left to its lock, so that the next worker finds what was committed', async () => {
     const setting = await jobSetting(server);
@@ -211,8 +268,12 @@ describe('a job whose end Redis refuses', () => {
   test('counts none either when it could not even be begun', async () => {
     const setting = await jobSetting(server);
     const { job, token } = await setting.take(jobOf('a', { attempts: 1 }));
-    await setting.redis.set(taskKeys(setting.prefix, 'a').fence, 'no hash');
-    await expect(processJob(setting.context, job, token, NEVER)).rejects.toBeInstanceOf(WaitingError);
+    await setting.redis.config('SET', 'maxmemory', '1');
+    try {
+      await expect(processJob(setting.context, job, token, NEVER)).rejects.toBeInstanceOf(WaitingError);
+    } finally {
+      await setting.redis.config('SET', 'maxmemory', '0');
+    }
     expect(await setting.queue.getJobState('a')).toBe('active');
   });
 });
