@@ -69,7 +69,7 @@ export async function makeWorkspace(options: WorkspaceOptions): Promise<Workspac
   } catch (error) {
     // Who spawns it undoes that once more, and tells when it cannot be done.
     await forgetAgentGit(workspace).catch(() => undefined);
-    await Promise.all([workspacePath, recordDir, join(cellDir, 'worktree')].map(removeTree));
+    await Promise.all([workspacePath, recordDir, join(cellDir, 'worktree')].map(path => removeTree(path)));
     throw error instanceof CellpoolError
       ? error
       : new CellpoolError('SPAWN_FAILED', `the workspace cannot be made in ${cellDir}`, { cause: error });
