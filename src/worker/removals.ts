@@ -21,6 +21,8 @@ const FOR_OTHERS = 0.5;
 /** Millions of files take minutes; longer than this the disk does not answer. Milliseconds. */
 const REMOVAL_MS = 5 * 60_000;
 const RENAME_MS = 10_000;
+/** For what is under way when the end is not waited for any longer: some entries and a rename each. Milliseconds. */
+const LEAVE_MS = 2_000;
 
 export interface RemovalsOptions {
   /** The state folder. */
@@ -28,8 +30,8 @@ export interface RemovalsOptions {
   /** This process. */
   owner: ProcessIdentity;
   log: Logger;
-  /** How a folder is removed; left out: as any tree. */
-  remove?: (folder: string) => Promise<void>;
+  /** How a folder is removed, until the signal is aborted; left out: as any tree. */
+  remove?: (folder: string, signal: AbortSignal) => Promise<void>;
   /** How many may wait; left out: 50. */
   most?: number;
   /** How long one removal may take, in milliseconds; left out: 5 minutes. */
@@ -42,7 +44,11 @@ export class Removals {
   readonly #waiting = new Set<Promise<void>>();
   /** By cell id. */
   readonly #faults = new Map<string, string>();
+  /** Of the removals that have begun. */
+  readonly #begun = new Set<AbortController>();
+  readonly #left = new Set<string>();
   readonly #over = new AbortController();
+  #leaving: Promise<void> | null = null;
   #ending = false;
 
   constructor(options: RemovalsOptions) {
@@ -59,6 +65,11 @@ export class Removals {
     return this.#faults;
   }
 
+  /** Ids of the cells whose folders the end has left to a reaper. */
+  get left(): ReadonlySet<string> {
+    return this.#left;
+  }
+
   /**
    * Takes the folder of an ended cell, in which nobody works any more, from its place. Harmless when it is gone. Where
    * it cannot be moved, or too many wait, it is removed before this resolves. @throws the file system's error then
@@ -70,7 +81,7 @@ export class Removals {
       // It is not there any more, an agent has locked it, or the disk is so full that it takes no other name.
       () => false,
     );
-    if (isMoved !== true) await this.#options.remove(folder);
+    if (isMoved !== true) await this.#options.remove(folder, this.#over.signal);
   }
 
   /** Names of discarded folders that nobody is about to remove any more. */
@@ -103,25 +114,49 @@ export class Removals {
   }
 
   /**
-   * Adopts no more, and resolves when all is removed, or after `ms` milliseconds: what is left then is a reaper's, and
-   * nobody waits for it again.
+   * Adopts no more, and takes what comes without any bound, so that nobody who ends is kept by it. For when no more
+   * cells are begun, which could fill the disk.
+   */
+  close(): void {
+    this.#ending = true;
+  }
+
+  /**
+   * Closes, and resolves when all is removed, or soon after `ms` milliseconds: nothing more is removed then, and what
+   * is left has a name that any reaper takes over, so that the process may end. Nobody waits for it again.
    */
   async end(ms: number): Promise<void> {
-    this.#ending = true;
+    this.close();
     const { signal } = this.#over;
-    const timer = setTimeout(() => this.#over.abort(), ms);
+    const timer = setTimeout(() => this.#leave(), ms);
     await whileWanted(signal, this.settled())
       .catch(error => {
         if (!signal.aborted) throw error;
       })
       .finally(() => clearTimeout(timer));
+    await this.#leaving;
   }
 
-  /** Moves it and removes it behind; rejects when it cannot be moved. Null when too many wait. */
+  #leave(): void {
+    if (this.#over.signal.aborted) return;
+    const why = new Error('it is left to a reaper');
+    this.#over.abort(why);
+    for (const removal of this.#begun) removal.abort(why);
+    // A folder that waits for its turn is only renamed, and not behind one whose disk does not answer.
+    this.#limit.concurrency = Number.POSITIVE_INFINITY;
+    this.#leaving = within(LEAVE_MS, undefined, () => this.settled())
+      .catch(() => this.#options.log.warn({ folders: this.waiting }, 'removals do not end'))
+      .then(() => {
+        const folders = this.#left.size;
+        if (folders > 0) this.#options.log.info({ folders }, 'folders of ended cells are left to a reaper');
+      });
+  }
+
+  /** Moves it and removes it behind; rejects when it cannot be moved. Null when too many wait, unless this is closed. */
   #move(from: string, cellId: string): Promise<void> | null {
     // Its place is taken before anything is waited for, so that many at once keep the bound.
     const { home, owner, most } = this.#options;
-    if (this.#waiting.size >= most) return null;
+    if (this.#waiting.size >= most && !this.#ending) return null;
     const place = this.#place(nameOfOwn(owner, cellId));
     const moved = mkdir(join(home, DISCARDED), { recursive: true, mode: 0o700 }).then(() => rename(from, place));
     const removal: Promise<void> = moved
@@ -135,17 +170,36 @@ export class Removals {
   }
 
   async #remove(place: string, cellId: string): Promise<void> {
-    const { remove, limitMs } = this.#options;
     try {
-      await within(limitMs, undefined, () => remove(place));
+      await this.#removeInTime(place);
       this.#faults.delete(cellId);
     } catch (error) {
-      this.#tell(cellId, messageOf(error));
-      // A reaper, this process's own too, tries again what has this name. A removal that is only slow ends with that.
-      await within(RENAME_MS, undefined, () => rename(place, this.#place(nameOfLeft(cellId)))).catch(problem => {
-        if (codeOf(problem) === 'ENOENT') this.#faults.delete(cellId);
-        else this.#tell(cellId, messageOf(problem));
+      const isLeft = this.#over.signal.aborted && error === this.#over.signal.reason;
+      if (!isLeft) this.#tell(cellId, messageOf(error));
+      // A reaper, this process's own too, tries again what has this name.
+      await within(RENAME_MS, undefined, () => rename(place, this.#place(nameOfLeft(cellId)))).then(
+        () => isLeft && this.#left.add(cellId),
+        problem => {
+          if (codeOf(problem) === 'ENOENT') this.#faults.delete(cellId);
+          else this.#tell(cellId, messageOf(problem));
+        },
+      );
+    }
+  }
+
+  /** When this is over because the folder is left to a reaper, nothing of the removal goes on. */
+  async #removeInTime(folder: string): Promise<void> {
+    const { remove, limitMs } = this.#options;
+    this.#over.signal.throwIfAborted();
+    const given = new AbortController();
+    this.#begun.add(given);
+    try {
+      await within(limitMs, undefined, late => {
+        late.addEventListener('abort', () => given.abort(late.reason), { once: true });
+        return remove(folder, given.signal);
       });
+    } finally {
+      this.#begun.delete(given);
     }
   }
 

@@ -162,6 +162,7 @@ export class WorkerPool {
   async stop(): Promise<void> {
     this.#stopping = true;
     this.#ending = true;
+    this.#removals.close();
     const cooled = this.#warm.end();
     const closing = this.#worker.close();
     for (const id of this.#running.keys()) this.#locks.cancel(id, REASONS.stopping);

@@ -1,6 +1,9 @@
 /** How much time running attempts get once a command is told to stop; test/cli/stop.test.ts has the second signal. */
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { CliHome, jsonLines } from '../support/cli.ts';
+import { discardedOnSlowDisk } from '../support/discarded.ts';
 import { HangingOpencode } from '../support/hanging-opencode.ts';
 
 let cli: CliHome;
@@ -57,6 +60,19 @@ describe('a worker', () => {
     worker.signal('SIGTERM');
     expect(await worker.ended).toMatchObject({ exitCode: 0 });
   });
+
+  test('ends soon when folders that take minutes wait to be removed, and leaves them to any reaper', async () => {
+    const { names, slow } = discardedOnSlowDisk(cli.home);
+    const worker = cli.start(['worker', '--grace', '0'], { env: { ...env, ...slow } });
+    await worker.says('Working with');
+    const discarded = join(cli.home, 'discarded');
+    expect(readdirSync(discarded).filter(name => /^\d+-/.test(name))).toHaveLength(names.length);
+    worker.signal('SIGTERM');
+    expect(await worker.ended).toMatchObject({ exitCode: 0 });
+    expect(readdirSync(discarded).sort()).toEqual(names);
+    expect((await cli.run(['reap'])).stdout).toContain(`${names.length} leftovers removed.`);
+    expect(readdirSync(discarded)).toEqual([]);
+  }, 120_000);
 });
 
 describe('run', () => {

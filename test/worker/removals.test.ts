@@ -2,7 +2,7 @@
 import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { beforeEach, expect, test } from 'vitest';
+import { beforeEach, expect, test, vi } from 'vitest';
 import { silentLogger } from '../../src/observe/logger.ts';
 import { ownIdentity, type ProcessIdentity } from '../../src/os/identity.ts';
 import { removeTree } from '../../src/os/remove-tree.ts';
@@ -164,6 +164,66 @@ test('the end is waited for as long as was said and not twice, and nothing is ta
   await long;
   await removals.end(600_000);
   expect(removals.waiting).toBe(1);
+  expect(await removals.adopt('left-b.00000001')).toBe('later');
+  open();
+  await removals.settled();
+  expect(namesIn(discarded())).toEqual(['left-b.00000001']);
+});
+
+test('once the end is not waited for, a large folder that is being removed stays as it is, for any reaper', async () => {
+  const large = cell('a.00000001');
+  for (let folder = 0; folder < 20; folder++) {
+    mkdirSync(join(large, 'workspace', `folder-${folder}`));
+    for (let file = 0; file < 200; file++) writeFileSync(join(large, 'workspace', `folder-${folder}`, `${file}`), '');
+  }
+  const entriesIn = (name: string) => readdirSync(join(discarded(), name), { recursive: true }).length;
+  const all = readdirSync(large, { recursive: true }).length;
+  const told: unknown[] = [];
+  const log = { ...silentLogger, error: (facts: unknown) => told.push(facts) } as unknown as typeof silentLogger;
+  const removals = removalsWith({ log });
+  await removals.take(large);
+  await vi.waitFor(() => expect(entriesIn(nameOfOwn(owner, 'a.00000001'))).toBeLessThan(all), { interval: 1 });
+  await removals.end(0);
+  expect({ waiting: removals.waiting, left: [...removals.left], told }).toEqual({
+    ...{ waiting: 0, left: ['a.00000001'], told: [] },
+  });
+  expect(namesIn(discarded())).toEqual(['left-a.00000001']);
+  const left = entriesIn('left-a.00000001');
+  expect(left).toBeGreaterThan(0);
+  // Long enough for one that goes on to remove something.
+  await sleep(100);
+  expect(entriesIn('left-a.00000001')).toBe(left);
+
+  const another = removalsWith({ owner: { ...owner, pid: process.ppid } });
+  expect(await another.abandoned()).toEqual(['left-a.00000001']);
+  expect(await another.adopt('left-a.00000001')).toBe('adopted');
+  await another.settled();
+  expect(namesIn(discarded())).toEqual([]);
+});
+
+test('once the end is not waited for, what has not begun is left at once, behind removals that hang too', async () => {
+  const { removals, begun } = heldBack();
+  const ids = [1, 2, 3, 4, 5].map(at => `a.${idOf(at)}`);
+  for (const id of ids) await removals.take(cell(id));
+  await vi.waitFor(() => expect(begun).toHaveLength(2));
+  await removals.end(0);
+  expect(begun).toHaveLength(2);
+  expect(removals.waiting).toBe(2);
+  expect(namesIn(discarded()).filter(name => name.startsWith('left-'))).toEqual(ids.slice(2).map(id => `left-${id}`));
+  // What comes too late is out of the way as well.
+  await removals.take(cell('b.00000001'));
+  await vi.waitFor(() => expect(namesIn(discarded())).toContain('left-b.00000001'));
+});
+
+test('after the last cell has begun no folder is too many, and none of others is taken over', async () => {
+  const { removals, open, begun } = heldBack();
+  removals.close();
+  const folders = Array.from({ length: 60 }, (_, at) => cell(`a.${idOf(at)}`));
+  await Promise.all(folders.map(folder => removals.take(folder)));
+  expect(removals.waiting).toBe(60);
+  expect(namesIn(join(home, 'cells'))).toEqual([]);
+  await vi.waitFor(() => expect(begun).toHaveLength(2));
+  mkdirSync(join(discarded(), 'left-b.00000001'));
   expect(await removals.adopt('left-b.00000001')).toBe('later');
   open();
   await removals.settled();
