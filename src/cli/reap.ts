@@ -40,8 +40,10 @@ export async function reap(flags: ReapFlags): Promise<number> {
       most: Number.POSITIVE_INFINITY,
     });
     const dryRun = flags.dryRun === true;
-    const round = await withRedis(settings, say, one => reapRound(settings, dryRun, one, removals), stop.asked);
-    const report = await whenRemoved(round, removals, stop.asked);
+    const report = await withRedis(settings, say, one => reapRound(settings, dryRun, one, removals), stop.asked)
+      .then(round => whenRemoved(round, removals, stop.asked))
+      // When the round fails, too: what it has taken over is not to keep the process alive.
+      .finally(() => removals.end(0));
     if (flags.json === true) tellJson(report);
     else tell(report);
     if (report.faults.length > 0 || report.left.some(({ kind }) => kind === 'round')) return 1;
@@ -52,13 +54,19 @@ export async function reap(flags: ReapFlags): Promise<number> {
 /** What was taken over is removed now; who interrupts that leaves the rest to the next reaper. */
 async function whenRemoved(report: ReapReport, removals: Removals, asked: AbortSignal): Promise<ReapReport> {
   await Promise.race([removals.settled(), new Promise<void>(resolve => whenAborted(asked, resolve))]);
+  await removals.end(0);
   const failed = [...removals.faults].map(([cellId, message]) => ({
     ...{ kind: 'folder' as const, name: `${DISCARDED}/${nameOfLeft(cellId)}`, step: 'folder', message },
   }));
-  const isLeft = (name: string) =>
-    name.startsWith(`${DISCARDED}/`) && removals.faults.has(cellOf(basename(name)) ?? '');
+  const unfinished = [...removals.left].map(cellId => ({
+    kind: 'folder' as const,
+    name: `${DISCARDED}/${nameOfLeft(cellId)}`,
+    why: 'interrupted before it was removed',
+  }));
+  const isThere = (cellId: string) => removals.faults.has(cellId) || removals.left.has(cellId);
+  const isLeft = (name: string) => name.startsWith(`${DISCARDED}/`) && isThere(cellOf(basename(name)) ?? '');
   const reaped = report.reaped.filter(({ name }) => !isLeft(name));
-  return { ...report, reaped, faults: [...report.faults, ...failed] };
+  return { ...report, reaped, left: [...report.left, ...unfinished], faults: [...report.faults, ...failed] };
 }
 
 /** One round of a reaper for this host. Folders of ended cells are left to others where there are no `removals`. */

@@ -1,12 +1,13 @@
 /** `cellpool reap` after a worker was killed in the middle of an attempt, with real opencode. */
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { type ScriptedModel, startScriptedModel } from '../../src/cli/demo/scripted-model.ts';
 import type { AttemptResult } from '../../src/job/outcome.ts';
 import { ownIdentity } from '../../src/os/identity.ts';
 import { nameOfOwn } from '../../src/worker/discarded.ts';
 import { CliHome, Gate, jsonLines, scripted } from '../support/cli.ts';
+import { discardedOnSlowDisk } from '../support/discarded.ts';
 
 interface Line {
   result: string;
@@ -114,6 +115,29 @@ describe('reap on its own', () => {
     expect(lines[0]).toMatchObject({ result: 'reaped', kind: 'folder', removed: ['folder'] });
     expect(readdirSync(discarded)).toEqual([]);
   });
+
+  test('ends soon when it is interrupted, and tells what it has left to the next one', async () => {
+    const home = new CliHome();
+    onTestFinished(() => home.remove());
+    const { names, slow } = discardedOnSlowDisk(home.home);
+    const discarded = join(home.home, 'discarded');
+    const interrupted = home.start(['reap', '--json'], { env: slow });
+    const areTaken = () =>
+      expect(readdirSync(discarded).filter(name => !name.startsWith('left-'))).toEqual(
+        names.map(() => expect.anything()),
+      );
+    await vi.waitFor(areTaken, { timeout: 60_000, interval: 20 });
+    interrupted.signal('SIGINT');
+    const { exitCode, stdout } = await interrupted.ended;
+    expect(exitCode).toBe(130);
+    const lines = jsonLines<Line>(stdout);
+    expect(lines.map(({ result, kind, name }) => ({ result, kind, name }))).toEqual(
+      expect.arrayContaining(names.map(name => ({ result: 'left', kind: 'folder', name: `discarded/${name}` }))),
+    );
+    expect(lines).toHaveLength(names.length);
+    expect(readdirSync(discarded).sort()).toEqual(names);
+    expect((await home.run(['reap'])).stdout).toContain(`${names.length} leftovers removed.`);
+  }, 120_000);
 
   test('ends with 3 and says what to do when the Redis it was told of is not there', async () => {
     const { exitCode, stdout, stderr } = await other.run(['reap', '--redis', 'redis://127.0.0.1:1']);
