@@ -6,6 +6,7 @@ import { SCRIPTED_MODEL, startScriptedModel } from '../dist/cli/demo/scripted-mo
 import { startBareServer } from './lib/bare-server.mjs';
 import { keep, machine, median, percentile, round } from './lib/figures.mjs';
 import { openBenchSite } from './lib/site.mjs';
+import { byTurns } from './lib/turns.mjs';
 
 const ROUNDS = Number(process.env.ROUNDS ?? 10);
 const SPAWN_BAR_MS = 100;
@@ -51,17 +52,12 @@ async function ours(bench, turn) {
 const setting = machine();
 const bench = await openBenchSite();
 try {
-  // The first of each pays for cold file caches.
-  await bare(bench, 0);
-  await ours(bench, 0);
-  const rounds = [];
-  for (let turn = 1; turn <= ROUNDS; turn += 1) {
-    const one = { bare: await bare(bench, turn), ours: await ours(bench, turn) };
-    rounds.push(one);
+  const sides = { bare: turn => bare(bench, turn), ours: turn => ours(bench, turn) };
+  const rounds = await byTurns(ROUNDS, sides, one => {
     const figures = [one.bare.spawnMs, one.bare.callMs, one.ours.spawnMs, one.ours.callMs].map(ms => round(ms));
     const [b, bc, o, oc] = figures.map(ms => String(ms).padStart(6));
-    process.stderr.write(`round ${turn}: bare ${b} ms, model called ${bc} ms  ours ${o} ms, model called ${oc} ms\n`);
-  }
+    return `bare ${b} ms, model called ${bc} ms  ours ${o} ms, model called ${oc} ms`;
+  });
   const side = (name, key) => {
     const values = rounds.map(one => one[name][key]);
     return { p50: round(median(values)), p95: round(percentile(values, 0.95)), worst: round(percentile(values, 1)) };

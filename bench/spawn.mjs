@@ -4,6 +4,7 @@
 import { startBareServer } from './lib/bare-server.mjs';
 import { keep, machine, median, percentile, round } from './lib/figures.mjs';
 import { openBenchSite } from './lib/site.mjs';
+import { byTurns } from './lib/turns.mjs';
 
 const ROUNDS = Number(process.env.ROUNDS ?? 10);
 const RATIO_BAR = 1.15;
@@ -29,16 +30,11 @@ async function ours(bench, turn) {
 const setting = machine();
 const bench = await openBenchSite();
 try {
-  // The first of each pays for cold file caches.
-  await bare(bench, 0);
-  await ours(bench, 0);
-  const rounds = [];
-  for (let turn = 1; turn <= ROUNDS; turn += 1) {
-    const one = { bare: await bare(bench, turn), ours: await ours(bench, turn) };
-    rounds.push(one);
+  const sides = { bare: turn => bare(bench, turn), ours: turn => ours(bench, turn) };
+  const rounds = await byTurns(ROUNDS, sides, one => {
     const figures = [one.bare.spawnMs, one.ours.spawnMs, one.ours.teardownMs].map(ms => String(round(ms)).padStart(6));
-    process.stderr.write(`round ${turn}: bare ${figures[0]} ms  ours ${figures[1]} ms  teardown ${figures[2]} ms\n`);
-  }
+    return `bare ${figures[0]} ms  ours ${figures[1]} ms  teardown ${figures[2]} ms`;
+  });
   const of = value => rounds.map(value);
   const bareMs = median(of(({ bare }) => bare.spawnMs));
   const oursMs = median(of(({ ours }) => ours.spawnMs));

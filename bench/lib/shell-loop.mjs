@@ -7,6 +7,7 @@ import { once } from 'node:events';
 import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
+import { OPENCODE_SETTINGS } from '../../dist/cell/environment.js';
 
 /** `git worktree add` fails now and then when several run at once (as does `remove`), hence the lock. */
 const SCRIPT = `#!/bin/sh
@@ -31,17 +32,6 @@ rm -rf "$work/home" "$work/tmp"
 exit $code
 `;
 
-/** opencode's settings in a cell, which a person finds in its manual. */
-const SETTINGS = {
-  OPENCODE_DISABLE_AUTOUPDATE: '1',
-  OPENCODE_DISABLE_MODELS_FETCH: '1',
-  OPENCODE_DISABLE_LSP_DOWNLOAD: '1',
-  OPENCODE_DISABLE_PROJECT_CONFIG: '1',
-  OPENCODE_DISABLE_CLAUDE_CODE: '1',
-  OPENCODE_DISABLE_FFF: '1',
-  OPENCODE_EXPERIMENTAL_DISABLE_FILEWATCHER: '1',
-};
-
 /** Works `tasks` off, `atOnce` at a time. @returns milliseconds, and what went wrong. */
 export async function runShellLoop(
   { folder, repository, binary, configFolder, config, model, branches },
@@ -61,7 +51,7 @@ export async function runShellLoop(
   const env = {
     PATH: process.env.PATH ?? '',
     HOME: folder,
-    ...SETTINGS,
+    ...OPENCODE_SETTINGS,
     GIT_CONFIG_NOSYSTEM: '1',
     XDG_CONFIG_HOME: configFolder,
     OPENCODE_CONFIG_CONTENT: JSON.stringify(config),

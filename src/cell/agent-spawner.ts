@@ -11,7 +11,6 @@ import type { Redactor } from '../observe/redact.ts';
 import { DiskWatch } from '../os/disk-watch.ts';
 import type { PortLeases } from '../redis/port-lease.ts';
 import type { Cell } from './cell.ts';
-import { type AgentKind, kindLike } from './cell-kind.ts';
 import { type ExecuteOptions, type ExecutionResult, execute } from './execute.ts';
 import { type HookOptions, runHook, runSpawnFailureHook } from './hooks.ts';
 import { namingOutOfMemory, serverOutOfMemory } from './out-of-memory.ts';
@@ -20,7 +19,7 @@ import { askHealth } from './ready.ts';
 import { snapshot } from './settle.ts';
 import { Shelf } from './shelf.ts';
 import { type SpawnContext, spawnCell } from './spawn.ts';
-import { checkSpawnConfig, type SpawnConfig } from './spawn-config.ts';
+import { type AgentKind, checkAgentKind, checkSpawnConfig, type SpawnConfig } from './spawn-config.ts';
 import {
   agentOf,
   type CellInfo,
@@ -96,7 +95,7 @@ export class AgentSpawner {
    * @throws as `spawnAgent`; nothing is left behind then
    */
   async prepareAgent(like: AgentKind = {}, signal?: AbortSignal): Promise<void> {
-    this.#parts.shelf.put(await makeWarmCell(this.#parts, this.#warmUps, kindLike(like), signal));
+    this.#parts.shelf.put(await makeWarmCell(this.#parts, this.#warmUps, checkAgentKind(like), signal));
   }
 
   /** The cells that were made ahead and not used yet, oldest first. */

@@ -8,11 +8,10 @@ import type { IsolationLevel } from '../os/isolation.ts';
 import type { OwnedProcess } from '../os/process.ts';
 import type { Bounds } from '../os/resource-limits.ts';
 import type { CellRegistry } from '../redis/registry.ts';
-import type { CellKind } from './cell-kind.ts';
 import type { CellFolders } from './environment.ts';
 import type { HeldPort } from './held-port.ts';
 import type { Snapshot } from './settle.ts';
-import type { CheckedSpawnConfig } from './spawn-config.ts';
+import type { CellKind, CheckedSpawnConfig } from './spawn-config.ts';
 import type { UsageCounter } from './watch.ts';
 import type { Workspace } from './workspace.ts';
 

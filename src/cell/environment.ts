@@ -98,6 +98,17 @@ export function commandEnvironment(
   };
 }
 
+/** Nothing is downloaded, and nothing is read but what it is given. */
+export const OPENCODE_SETTINGS = {
+  OPENCODE_DISABLE_AUTOUPDATE: '1',
+  OPENCODE_DISABLE_MODELS_FETCH: '1',
+  OPENCODE_DISABLE_LSP_DOWNLOAD: '1',
+  OPENCODE_DISABLE_PROJECT_CONFIG: '1',
+  OPENCODE_DISABLE_CLAUDE_CODE: '1',
+  OPENCODE_DISABLE_FFF: '1',
+  OPENCODE_EXPERIMENTAL_DISABLE_FILEWATCHER: '1',
+} as const;
+
 export interface ServerEnvironmentOptions {
   cellId: string;
   folders: CellFolders;
@@ -124,13 +135,7 @@ export async function serverEnvironment(options: ServerEnvironmentOptions): Prom
     OPENCODE_SERVER_PASSWORD: options.password,
     OPENCODE_CONFIG_CONTENT: JSON.stringify(options.config),
     ...(auth === null ? {} : { OPENCODE_AUTH_CONTENT: auth }),
-    OPENCODE_DISABLE_AUTOUPDATE: '1',
-    OPENCODE_DISABLE_MODELS_FETCH: '1',
-    OPENCODE_DISABLE_LSP_DOWNLOAD: '1',
-    OPENCODE_DISABLE_PROJECT_CONFIG: '1',
-    OPENCODE_DISABLE_CLAUDE_CODE: '1',
-    OPENCODE_DISABLE_FFF: '1',
-    OPENCODE_EXPERIMENTAL_DISABLE_FILEWATCHER: '1',
+    ...OPENCODE_SETTINGS,
   };
 }
 

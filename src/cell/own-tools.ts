@@ -1,8 +1,8 @@
 /** What a cell's programs find ready beside the workspace: a Python environment, and what was downloaded before. */
-import type { CellKind } from './cell-kind.ts';
 import type { CommandPlace } from './command-place.ts';
 import { PackageCaches } from './package-caches.ts';
 import { makePythonEnvironment } from './python-environment.ts';
+import type { CellKind } from './spawn-config.ts';
 import type { SpawnerSite } from './spawner-site.ts';
 
 export interface OwnTools {

@@ -1,6 +1,7 @@
 /** Cells that were made ahead, each of them for the first task of its kind that comes. */
 import type { PreparedCell } from './cell.ts';
-import { type CellKind, markOf } from './cell-kind.ts';
+import { markOf } from './cell-kind.ts';
+import type { CellKind } from './spawn-config.ts';
 
 export class Shelf {
   readonly #cells = new Set<PreparedCell>();

@@ -58,9 +58,32 @@ const spawnConfigSchema = z.strictObject({
 export type SpawnConfig = z.input<typeof spawnConfigSchema>;
 export type CheckedSpawnConfig = z.output<typeof spawnConfigSchema>;
 
+/** The part that workspace, server and tools are made from, before there is a task. */
+const kindSchema = spawnConfigSchema.pick({
+  branch: true,
+  model: true,
+  opencode: true,
+  allow: true,
+  python: true,
+  caches: true,
+});
+
+/** What a cell that is made ahead is to be like. */
+export type AgentKind = z.input<typeof kindSchema>;
+export type CellKind = z.output<typeof kindSchema>;
+
+/** @throws {InvalidInput} naming every fault. */
+export function checkAgentKind(like: AgentKind): CellKind {
+  return checked(kindSchema, like, 'prepareAgent');
+}
+
 /** @throws {InvalidInput} naming every fault. */
 export function checkSpawnConfig(config: SpawnConfig): CheckedSpawnConfig {
-  const parsed = spawnConfigSchema.safeParse(config, { error: sayIssue });
-  if (!parsed.success) throw new InvalidInput(faultsOf(parsed.error, 'spawnAgent'));
+  return checked(spawnConfigSchema, config, 'spawnAgent');
+}
+
+function checked<T>(schema: z.ZodType<T>, value: unknown, where: string): T {
+  const parsed = schema.safeParse(value, { error: sayIssue });
+  if (!parsed.success) throw new InvalidInput(faultsOf(parsed.error, where));
   return parsed.data;
 }

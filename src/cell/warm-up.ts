@@ -10,9 +10,9 @@ import { refresh } from '../git/remote-cache.ts';
 import { within } from '../os/within.ts';
 import { WARM } from '../redis/cell-record.ts';
 import type { PreparedCell } from './cell.ts';
-import type { CellKind } from './cell-kind.ts';
 import { type CellParts, prepareCell } from './prepare.ts';
 import { treeOnDisk } from './settle.ts';
+import type { CellKind } from './spawn-config.ts';
 import { removeAll } from './teardown.ts';
 import { WARM_UP, type WarmUpModel } from './warm-up-model.ts';
 

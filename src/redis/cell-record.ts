@@ -59,6 +59,12 @@ export function isCellId(id: string): boolean {
   return taskIdFault(id.slice(0, cut)) === null && /^[0-9a-f]{8}$/.test(id.slice(cut + 1));
 }
 
+/** The task that a cell's id names; null of one that was made ahead: only its record knows what it was given. */
+export function taskNamedBy(cellId: string): string | null {
+  const name = cellId.slice(0, cellId.lastIndexOf('.'));
+  return name === WARM ? null : name;
+}
+
 /** The record that stands under a cell's id, or why it is none. */
 export function understoodRecord(
   cellId: string,

@@ -12,7 +12,7 @@ import type { TaskQueue } from '../job/queue.ts';
 import { removeGroup } from '../os/cgroup.ts';
 import { isGroupOf } from '../os/resource-limits.ts';
 import { within } from '../os/within.ts';
-import { type CellRecord, WARM } from '../redis/cell-record.ts';
+import { type CellRecord, taskNamedBy } from '../redis/cell-record.ts';
 import type { JobData } from '../redis/job-data.ts';
 import type { PortLeases } from '../redis/port-lease.ts';
 import type { CellRegistry } from '../redis/registry.ts';
@@ -197,7 +197,7 @@ async function giveBack(
 ): Promise<boolean> {
   if (taskId === null || job === null || job.token === '' || job.token === NO_LOCK) return false;
   // The cell's id was checked, and holds the task's unless it was made ahead; anything else is no record that we wrote.
-  if (![taskId, WARM].includes(cellId.slice(0, cellId.lastIndexOf('.'))) || taskIdFault(taskId) !== null) return false;
+  if ((taskNamedBy(cellId) ?? taskId) !== taskId || taskIdFault(taskId) !== null) return false;
   const found = await Job.fromId(queue, jobIdOf(taskId));
   if (found === undefined || found.timestamp !== job.enqueuedAt) return false;
   if ((await found.getState()) !== 'active') return false;

@@ -10,7 +10,7 @@ import { messageOf } from '../errors.ts';
 import type { Logger } from '../observe/logger.ts';
 import type { ProcessIdentity } from '../os/identity.ts';
 import { pidIsTaken, readProcess } from '../os/process-table.ts';
-import type { CellRecord } from '../redis/cell-record.ts';
+import { type CellRecord, taskNamedBy } from '../redis/cell-record.ts';
 import type { HeldPortLease } from '../redis/port-lease.ts';
 import type { RegistryEntry } from '../redis/registry.ts';
 import type { SlotOwner } from '../redis/slots.ts';
@@ -226,7 +226,8 @@ export class Reaper {
 /** What other lines of the log call them. */
 function aboutCell(one: { kind: ReapKind; name: string; taskId?: string | null }): { task?: string; cell?: string } {
   if (one.kind !== 'cell') return {};
-  return { cell: one.name, ...(one.taskId == null ? {} : { task: one.taskId }) };
+  const task = one.taskId ?? taskNamedBy(one.name);
+  return { cell: one.name, ...(task === null ? {} : { task }) };
 }
 
 /** The largest pid of any system; a record may hold larger numbers, which signals do not take. */

@@ -21,6 +21,8 @@ const FOR_OTHERS = 0.5;
 /** Millions of files take minutes; longer than this the disk does not answer. Milliseconds. */
 const REMOVAL_MS = 5 * 60_000;
 const RENAME_MS = 10_000;
+/** How long a worker waits at its end, when nobody is in a hurry and when somebody is; the rest is a reaper's. */
+export const REMOVE_MS = { drain: 30_000, stop: 3_000 };
 /** For what is under way when the end is not waited for any longer: some entries and a rename each. Milliseconds. */
 const LEAVE_MS = 2_000;
 

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { Settings } from '../config.ts';
 import type { Logger } from '../observe/logger.ts';
 import { folderSize } from '../os/folder-size.ts';
+import { taskNamedBy } from '../redis/cell-record.ts';
 import type { DiskUses } from '../redis/disk-use.ts';
 import type { CellRegistry } from '../redis/registry.ts';
 import { pruneArtifacts } from './prune-artifacts.ts';
@@ -27,7 +28,7 @@ export async function tidy({ settings, registry, uses, log, signal }: TidyOption
   if (!(await uses.takeTurn(host, home, EVERY_MS))) return;
   // Also of cells whose records nobody understands: their tasks may be at work.
   const entries = await registry.list();
-  const running = new Set(entries.map(({ cellId, record }) => record?.taskId ?? nameIn(cellId)));
+  const running = new Set(entries.flatMap(({ cellId, record }) => record?.taskId ?? taskNamedBy(cellId) ?? []));
   const { artifactDays, artifactsMb } = retention;
   const pruned = await pruneArtifacts({ home, artifactDays, artifactsMb, running, signal });
   if (pruned.removed > 0) log.info({ attempts: pruned.removed }, 'artifacts of old attempts removed');
@@ -52,6 +53,3 @@ export async function tidy({ settings, registry, uses, log, signal }: TidyOption
     at: Date.now(),
   });
 }
-
-/** Of a cell that was not made ahead, its task's id. */
-const nameIn = (cellId: string) => cellId.slice(0, cellId.lastIndexOf('.'));

@@ -41,6 +41,8 @@ const FORESIGHT = 4;
 const OLD_MS = 60 * 60_000;
 /** So many kinds of cells are remembered of the jobs that were worked on. */
 const REMEMBERED = 4;
+/** With all that are to be kept, at each so many looks it is asked if they are still the right ones. */
+const FULL_LOOKS = 5;
 /** A cell is made ahead while there is room for two more beside it: the next jobs may be of another kind. */
 const ROOM_CELLS = 3;
 const MIB = 1024 * 1024;
@@ -61,6 +63,7 @@ export class WarmCells {
   /** By key: until when (epoch ms) it is not tried again, and how long that is. */
   readonly #failed = new Map<string, { until: number; ms: number }>();
   #making: Promise<void> | null = null;
+  #looksAtFull = 0;
   #restUntil = 0;
   #rounds: Promise<void> = Promise.resolve();
 
@@ -118,19 +121,22 @@ export class WarmCells {
     const free = freeMemory - reserve.memoryMb * MIB;
     const isScarce = free < CELL_MEMORY_BYTES[smallest(profile)] || freeDisk < reserve.diskMb * MIB;
     if (isScarce) return this.#giveUp(ready);
+    const fits = free >= ROOM_CELLS * CELL_MEMORY_BYTES[largest(profile)];
+    const mayMake = this.#making === null && occupancy().spawning === 0 && Date.now() >= this.#restUntil && fits;
+    const isFull = ready.length >= warm;
+    if (isFull) this.#looksAtFull += 1;
+    // Reading jobs costs what their prompts weigh.
+    if (isFull ? this.#looksAtFull % FULL_LOOKS !== 0 : !mayMake) return;
     const inLine = await this.#inLine();
-    const wanted = wantedOf(inLine, this.#makeable(this.#last), warm);
-    const { surplus, missing } = planOf(wanted, ready);
+    const { surplus, missing } = planOf(wantedOf(inLine, this.#makeable(this.#last), warm), ready);
     const [next] = missing;
-    if (next === undefined || this.#making !== null) return;
-    if (ready.length >= warm) {
+    if (next === undefined) return;
+    if (isFull) {
       // One that waits for nobody makes way; what takes its place is begun at the next look.
       const soon = new Set(inLine.map(keyOf));
       const idle = surplus.find(({ key }) => !soon.has(key));
       return idle && this.#discard(idle);
     }
-    const fits = free >= ROOM_CELLS * CELL_MEMORY_BYTES[largest(profile)];
-    if (occupancy().spawning > 0 || Date.now() < this.#restUntil || !fits) return;
     this.#making = this.#make(next).finally(() => {
       this.#making = null;
     });

@@ -1,7 +1,7 @@
 /** What cells are worth making ahead: those that the next jobs in line will ask for, then those of the last ones. */
 
-import type { CellKind } from '../cell/cell-kind.ts';
-import { kindLike, markOf } from '../cell/cell-kind.ts';
+import { markOf } from '../cell/cell-kind.ts';
+import { type CellKind, checkAgentKind } from '../cell/spawn-config.ts';
 import { lackingLabels } from '../config.ts';
 import type { TaskJob } from '../job/job.ts';
 import { taskJobSchema } from '../job/job.ts';
@@ -27,7 +27,10 @@ export function demandOf(data: Pick<TaskJob, 'repository' | 'task' | 'plan'>, ba
   if (base.startsWith(`${BRANCH_ROOT}/`)) return null;
   const { model } = data.task;
   const { opencode, allow, python, caches } = data.plan;
-  return { repository: data.repository, kind: kindLike({ branch: base, model, opencode, allow, python, caches }) };
+  return {
+    repository: data.repository,
+    kind: checkAgentKind({ branch: base, model, opencode, allow, python, caches }),
+  };
 }
 
 /** Of the next `most` jobs in line, of those that this worker may take. @throws the error of Redis */

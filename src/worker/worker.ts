@@ -29,15 +29,13 @@ import { LOCK_MS, openJobQueue } from './job-queue.ts';
 import type { PoolOptions } from './pool-options.ts';
 import { processJob } from './process-job.ts';
 import { type RedisParts, redisParts } from './redis-parts.ts';
-import { Removals } from './removals.ts';
+import { REMOVE_MS, Removals } from './removals.ts';
 import { SpawnerPool, siteOptionsOf } from './spawner-pool.ts';
 import { Upkeep } from './upkeep.ts';
 import { WarmCells } from './warm-cells.ts';
 
 /** For handing jobs back once the cells are gone; after that their locks run out by themselves. */
 const HAND_BACK_MS = 10_000;
-/** For the folders of ended cells, when nobody is in a hurry and when somebody is; the rest is a reaper's. */
-const REMOVE_MS = { drain: 30_000, stop: 3_000 };
 /** A job that may not begin here right now is looked at again so soon. */
 const HOLD_MS = 1_000;
 

@@ -1,21 +1,22 @@
 import { describe, expect, test } from 'vitest';
 import type { PreparedCell } from '../../src/cell/cell.ts';
-import { type AgentKind, kindLike, markOf } from '../../src/cell/cell-kind.ts';
+import { markOf } from '../../src/cell/cell-kind.ts';
 import { isSound, Shelf } from '../../src/cell/shelf.ts';
+import { type AgentKind, checkAgentKind } from '../../src/cell/spawn-config.ts';
 import { InvalidInput } from '../../src/errors.ts';
 
 // Nothing of a cell but its kind matters to the shelf.
-const cellLike = (id: string, like: AgentKind = {}) => ({ id, kind: kindLike(like) }) as PreparedCell;
+const cellLike = (id: string, like: AgentKind = {}) => ({ id, kind: checkAgentKind(like) }) as PreparedCell;
 
 describe('a shelf of cells made ahead', () => {
   test('gives the oldest of the kind that is asked for, each once, and none of another kind', () => {
     const shelf = new Shelf();
     for (const cell of [cellLike('a'), cellLike('b', { model: 'x/y' }), cellLike('c')]) shelf.put(cell);
-    const plain = kindLike({});
+    const plain = checkAgentKind({});
     expect([shelf.take(plain)?.id, shelf.take(plain)?.id, shelf.take(plain)]).toEqual(['a', 'c', null]);
     expect(shelf.cells.map(({ id }) => id)).toEqual(['b']);
-    expect(shelf.take(kindLike({ model: 'x/z' }))).toBeNull();
-    expect(shelf.take(kindLike({ model: 'x/y' }))?.id).toBe('b');
+    expect(shelf.take(checkAgentKind({ model: 'x/z' }))).toBeNull();
+    expect(shelf.take(checkAgentKind({ model: 'x/y' }))?.id).toBe('b');
   });
 
   test('lets one be removed by whoever comes first, and nobody after that', () => {
@@ -28,7 +29,7 @@ describe('a shelf of cells made ahead', () => {
 
 describe('the kind of a cell', () => {
   test('is the same whether a default was named or left out, and another for all that a server is started with', () => {
-    expect(markOf(kindLike({ branch: 'main', python: 'auto', opencode: {} }))).toBe(markOf(kindLike({})));
+    expect(markOf(checkAgentKind({ branch: 'main', python: 'auto', opencode: {} }))).toBe(markOf(checkAgentKind({})));
     const others: AgentKind[] = [
       { branch: 'next' },
       { model: 'a/b' },
@@ -37,11 +38,11 @@ describe('the kind of a cell', () => {
       { python: 'off' },
       { caches: 'shared' },
     ];
-    expect(new Set([{}, ...others].map(one => markOf(kindLike(one)))).size).toBe(others.length + 1);
+    expect(new Set([{}, ...others].map(one => markOf(checkAgentKind(one)))).size).toBe(others.length + 1);
   });
 
   test('is refused with its faults', () => {
-    expect(() => kindLike({ branch: '-x', model: 'nobody' })).toThrow(InvalidInput);
+    expect(() => checkAgentKind({ branch: '-x', model: 'nobody' })).toThrow(InvalidInput);
   });
 });
 

@@ -1,5 +1,6 @@
 /** What an attempt asks of Redis before it begins, and tells it at its end, each in one round trip. */
 import { randomUUID } from 'node:crypto';
+import fc from 'fast-check';
 import type { Redis } from 'ioredis';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Attempts } from '../../src/redis/attempts.ts';
@@ -38,6 +39,24 @@ test('an attempt that nothing keeps back has a slot, has begun, and may ask its 
   expect(turn).toEqual({ waitMs: 0, kind: null, reason: null });
   expect((await slots.list()).slots.map(({ taskId }) => taskId)).toEqual(['a']);
   expect((await fence.begin({ taskId: 'a', enqueuedAt: 1 })).unended).toBe(1);
+});
+
+test('whether a budget is used up is the same to the script and to whoever reads its answer', async () => {
+  const amount = fc.option(fc.integer({ min: 1, max: 6 }), { nil: undefined });
+  const limits = fc.record({ dayTokens: amount, fleetTokens: amount, dayUsd: amount, fleetUsd: amount });
+  const usage = fc.record({ tokens: fc.integer({ min: 0, max: 7 }), usd: fc.integer({ min: 0, max: 14 }) });
+  await fc.assert(
+    fc.asyncProperty(limits, usage, async (limit, { tokens, usd }) => {
+      const { attempts, asked, budgets, redis, prefix } = setting();
+      const set = Object.fromEntries(Object.entries(limit).filter(([, value]) => value !== undefined));
+      if (Object.keys(set).length > 0) await budgets.set(set);
+      await budgets.add({ taskId: 'b', number: '1' }, { tokens, usd: usd / 2 });
+      const answer = await attempts.begin(asked);
+      expect(answer.begun === null, JSON.stringify({ prefix, limit })).toBe(usedUp(answer.budgets) !== null);
+      expect(redis.status).toBe('ready');
+    }),
+    { numRuns: 60 },
+  );
 });
 
 test.each([

@@ -2,6 +2,7 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
+import { pino } from 'pino';
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { silentLogger } from '../../src/observe/logger.ts';
 import { ownIdentity } from '../../src/os/identity.ts';
@@ -425,7 +426,7 @@ test('a tally that cannot be written stops no reaper', async () => {
 });
 
 describe('a cell that cannot be removed', () => {
-  test('stays in the registry, and the report says what is not gone', async () => {
+  test('stays in the registry, report and log say what is not gone, the log with its task', async () => {
     const { registry, record } = setting;
     await registry.register(record(A));
     // As when Redis goes away in the middle.
@@ -433,7 +434,10 @@ describe('a cell that cannot be removed', () => {
       override held = () => Promise.reject(new Error('Redis is away'));
     }
     const ports = new Broken(setting.redis, { prefix: setting.prefix, host: HOST });
-    const { faults, left } = await (await setting.reaper({ ports })).run();
+    const lines: unknown[] = [];
+    const log = pino({ level: 'warn' }, { write: (line: string) => void lines.push(JSON.parse(line)) });
+    const { faults, left } = await (await setting.reaper({ ports, log })).run();
+    expect(lines).toMatchObject([{ msg: 'not reaped', task: 'fix-a', cell: A, step: 'port' }]);
     expect(faults).toEqual([{ kind: 'cell', name: A, step: 'port', message: 'Redis is away' }]);
     expect(left).toMatchObject([{ name: A, why: expect.stringContaining('not yet: port') }]);
     expect((await setting.things()).entries).toEqual([A]);

@@ -2,6 +2,7 @@
 import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { pino } from 'pino';
 import { beforeEach, expect, test, vi } from 'vitest';
 import { silentLogger } from '../../src/observe/logger.ts';
 import { ownIdentity, type ProcessIdentity } from '../../src/os/identity.ts';
@@ -100,7 +101,7 @@ test('one that can be removed neither here nor there fails the one who wants it 
 
 test('a removal that fails is told once, and gets a name that reapers take over while this process lives', async () => {
   const told: unknown[] = [];
-  const log = { ...silentLogger, error: (facts: unknown) => told.push(facts) } as unknown as typeof silentLogger;
+  const log = pino({ level: 'error' }, { write: (line: string) => void told.push(JSON.parse(line)) });
   let burns = true;
   const remove = async (folder: string) => {
     if (burns) throw new Error('the disk is on fire');
@@ -112,7 +113,8 @@ test('a removal that fails is told once, and gets a name that reapers take over 
   expect(await removals.abandoned()).toEqual(['left-a.00000001']);
   expect(await removals.adopt('left-a.00000001')).toBe('again');
   await removals.settled();
-  expect(told).toEqual([{ cell: 'a.00000001', problem: 'the disk is on fire' }]);
+  expect(told).toHaveLength(1);
+  expect(told).toMatchObject([{ cell: 'a.00000001', problem: 'the disk is on fire' }]);
   expect([...removals.faults]).toEqual([['a.00000001', 'the disk is on fire']]);
   expect(readdirSync(discarded())).toEqual(['left-a.00000001']);
   burns = false;
@@ -179,7 +181,7 @@ test('once the end is not waited for, a large folder that is being removed stays
   const entriesIn = (name: string) => readdirSync(join(discarded(), name), { recursive: true }).length;
   const all = readdirSync(large, { recursive: true }).length;
   const told: unknown[] = [];
-  const log = { ...silentLogger, error: (facts: unknown) => told.push(facts) } as unknown as typeof silentLogger;
+  const log = pino({ level: 'error' }, { write: (line: string) => void told.push(JSON.parse(line)) });
   const removals = removalsWith({ log });
   await removals.take(large);
   await vi.waitFor(() => expect(entriesIn(nameOfOwn(owner, 'a.00000001'))).toBeLessThan(all), { interval: 1 });

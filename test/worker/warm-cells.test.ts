@@ -4,7 +4,8 @@
  */
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import type { AgentSpawner } from '../../src/cell/agent-spawner.ts';
-import { kindLike, markOf } from '../../src/cell/cell-kind.ts';
+import { markOf } from '../../src/cell/cell-kind.ts';
+import { checkAgentKind } from '../../src/cell/spawn-config.ts';
 import type { PreparedAgent } from '../../src/cell/spawned-agent.ts';
 import type { TaskJob } from '../../src/job/job.ts';
 import { silentLogger } from '../../src/observe/logger.ts';
@@ -29,6 +30,8 @@ function setting(warm: number) {
     /** What making one waits for. */
     until: Promise.resolve() as Promise<unknown>,
     looks: 0,
+    /** How often jobs were read. */
+    reads: 0,
     isCurrent: true,
     /** What Redis waits for. */
     redis: Promise.resolve() as Promise<unknown>,
@@ -38,7 +41,7 @@ function setting(warm: number) {
       return cells;
     },
     async prepareAgent(like = {}, signal) {
-      const kind = kindLike(like);
+      const kind = checkAgentKind(like);
       asked.push(kind.branch);
       await Promise.race([
         facts.until,
@@ -57,6 +60,7 @@ function setting(warm: number) {
     settings: { warm, labels: [], reserve: { memoryMb: 1024, diskMb: 1024 }, home: '/nowhere', profile: 'auto' },
     queue: {
       async getWaiting() {
+        facts.reads += 1;
         await facts.redis;
         return facts.line.map(data => ({ data })) as never;
       },
@@ -170,7 +174,20 @@ describe('cells are made ahead', () => {
     facts.room = { freeMemory: 1024 * MIB + 3 * 450 * MIB - 1, freeDisk: 100 * GIB };
     warmCells.begin();
     await rounds();
-    expect(asked).toEqual([]);
+    // Nothing can come of it, so no job is read.
+    expect([asked, facts.reads]).toEqual([[], 0]);
+  });
+
+  test('with few looks at the line once all are there, since each reads whole jobs', async () => {
+    const { warmCells, facts, branches, until, rounds } = setting(1);
+    facts.line = [on('a')];
+    warmCells.begin();
+    await until(() => branches().length === 1);
+    const before = { looks: facts.looks, reads: facts.reads };
+    for (let time = 0; time < 4; time += 1) await rounds();
+    const [looks, reads] = [facts.looks - before.looks, facts.reads - before.reads];
+    expect(reads).toBeGreaterThan(0);
+    expect(reads).toBeLessThanOrEqual(Math.ceil(looks / 5));
   });
 
   test('not again for a while where that failed, and others all the same', async () => {

@@ -1,12 +1,12 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { kindLike } from '../../src/cell/cell-kind.ts';
+import { checkAgentKind } from '../../src/cell/spawn-config.ts';
 import { openQueue, type TaskQueue } from '../../src/job/queue.ts';
 import { type Demand, demandOf, demandsInLine, keyOf, planOf, wantedOf } from '../../src/worker/warm-demand.ts';
 import { addJob, jobOf } from '../support/jobs.ts';
 import { type TestRedis, testRedis } from '../support/redis.ts';
 
-const demand = (branch: string, repository = '/repo'): Demand => ({ repository, kind: kindLike({ branch }) });
+const demand = (branch: string, repository = '/repo'): Demand => ({ repository, kind: checkAgentKind({ branch }) });
 const demands = fc.array(fc.constantFrom(...['a', 'b', 'c', 'd'].map(name => demand(name))), { maxLength: 8 });
 
 describe('what is worth making ahead', () => {
@@ -76,7 +76,7 @@ describe('the next in line', () => {
   test('ask for the cell that their job is spawned with', () => {
     const job = jobOf('one', { base: 'next' });
     const plan = { ...job.plan, allow: [{ host: 'example.com', port: 443 }], python: 'off' as const };
-    const kind = { ...kindLike({ branch: 'next', python: 'off' }), allow: plan.allow, opencode: plan.opencode };
+    const kind = { ...checkAgentKind({ branch: 'next', python: 'off' }), allow: plan.allow, opencode: plan.opencode };
     expect(demandOf({ ...job, plan })?.kind).toEqual(kind);
     expect(demandOf({ ...job, plan }, 'main')?.kind).toEqual({ ...kind, branch: 'main' });
   });
