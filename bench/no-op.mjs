@@ -76,7 +76,11 @@ try {
     child.send('stop');
     await once(child, 'exit');
   }
-  for (const { queue, events } of sides) await Promise.all([queue.close(), events.close()]);
+  for (const { queue, events, connection } of sides) {
+    await Promise.all([queue.close(), events.close()]);
+    // Whoever was given to a queue stays open, and would keep this process from ending.
+    connection.disconnect();
+  }
   redis.disconnect();
   await server.close();
   rmSync(folder, { recursive: true, force: true });
@@ -88,9 +92,10 @@ async function openSide(name) {
   const child = fork(program, argv, { execArgv: profiled(name) });
   await once(child, 'message');
   const queue = openQueue(redis, prefix);
-  const events = new QueueEvents(TASK_QUEUE, { connection: connectRedis(server.address, 'worker'), prefix });
+  const connection = connectRedis(server.address, 'worker');
+  const events = new QueueEvents(TASK_QUEUE, { connection, prefix });
   await events.waitUntilReady();
-  return { name, prefix, child, queue, events, made: 0, rounds: [], single: null };
+  return { name, prefix, child, queue, events, connection, made: 0, rounds: [], single: null };
 }
 
 function profiled(name) {

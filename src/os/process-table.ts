@@ -18,7 +18,12 @@ export interface ProcessEntry {
   readonly zombie: boolean;
   /** Whether it has a terminal: somebody's shell or editor. */
   readonly terminal: boolean;
+  /** Whether it is the kernel's own, without environment and folder, and nobody's to signal. */
+  readonly kernel: boolean;
 }
+
+/** `PF_KTHREAD` in include/linux/sched.h, one of the flags that /proc/PID/stat tells. */
+const KERNEL_FLAG = 0x0020_0000;
 
 /** How many processes are read at once in the background: a busy machine has thousands, and each takes file handles. */
 const READS = 32;
@@ -42,6 +47,7 @@ export async function readProcess(pid: number): Promise<ProcessEntry | null> {
     startTime: fields[19] ?? '',
     zombie: state === 'Z' || state === 'X',
     terminal: fields[4] !== '0',
+    kernel: (Number(fields[6]) & KERNEL_FLAG) !== 0,
   };
 }
 
@@ -80,7 +86,8 @@ export async function findStrays(marker: string, folder: string | null): Promise
   }
   // The kernel tells a process's folder without symbolic links, and with a note when it was removed.
   const real = folder === null ? null : await realpath(folder).catch(() => folder);
-  const entries = (await listProcesses()).filter(entry => !entry.zombie && entry.pid !== process.pid);
+  const isCandidate = ({ zombie, kernel, pid }: ProcessEntry) => !zombie && !kernel && pid !== process.pid;
+  const entries = (await listProcesses()).filter(isCandidate);
   const checked = await pLimit(READS).map(entries, async entry => {
     const [environment, cwd] = await Promise.all([
       quietly(readFile(`/proc/${entry.pid}/environ`, 'latin1')),

@@ -1,5 +1,5 @@
 import { spawn, spawnSync } from 'node:child_process';
-import { rmSync, symlinkSync } from 'node:fs';
+import { readlinkSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
@@ -25,6 +25,15 @@ function deadPid(): number {
   return spawnSync('/bin/true').pid;
 }
 
+/** Only root may ask that of others; whoever may not is told that there is one. */
+function runsProgram(pid: number): boolean {
+  try {
+    return readlinkSync(`/proc/${pid}/exe`) !== '';
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code !== 'ENOENT';
+  }
+}
+
 describe.skipIf(!hasProc)('the table', () => {
   test('a process is told with its parent and group, and that it has no terminal', async () => {
     const pid = leaveDaemon(tempFolder(), {});
@@ -35,8 +44,14 @@ describe.skipIf(!hasProc)('the table', () => {
       startTime: expect.stringMatching(/^\d+$/),
       zombie: false,
       terminal: false,
+      kernel: false,
     });
     expect((await listProcesses()).map(entry => entry.pid)).toEqual(expect.arrayContaining([pid, process.pid]));
+  });
+
+  test('nothing that runs a program is taken for a process of the kernel', async () => {
+    const ofKernel = (await listProcesses()).filter(entry => entry.kernel);
+    expect(ofKernel.filter(({ pid }) => runsProgram(pid))).toEqual([]);
   });
 
   test.each(['two words', ') R 1 1 1', '((', 'a) Z 1 (b', '\n) S'])('the name %j misleads nobody', async name => {

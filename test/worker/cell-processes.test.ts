@@ -84,6 +84,7 @@ const entry = fc.record({
   startTime: fc.integer({ min: 0, max: 20 }).map(String),
   zombie: fc.boolean(),
   terminal: fc.boolean(),
+  kernel: fc.constant(false),
 });
 const anyTable: fc.Arbitrary<ProcessEntry[]> = fc.uniqueArray(entry, { selector: one => one.pid });
 
