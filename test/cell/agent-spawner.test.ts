@@ -10,6 +10,7 @@ import type { CellInfo, SpawnedAgent } from '../../src/cell/spawned-agent.ts';
 import { script } from '../../src/cli/demo/script.ts';
 import { SCRIPTED_MODEL } from '../../src/cli/demo/scripted-model.ts';
 import { readProcess } from '../../src/os/process-table.ts';
+import { BOUND } from '../support/bound.ts';
 import { occupy, startTestCells, type TestCells } from '../support/cell.ts';
 import { processesOf } from '../support/leaks.ts';
 import { git, pictureOf, refsOf } from '../support/repository.ts';
@@ -209,7 +210,7 @@ describe('the test command', () => {
     writeFileSync(join(homeOf(a), 'judge.sh'), 'touch "$HOME/begun"; sleep 300\n');
     const running = spawner.runTests(a, cancel.signal);
     running.catch(() => undefined);
-    await expect.poll(() => existsSync(join(homeOf(a), 'begun'))).toBe(true);
+    await expect.poll(() => existsSync(join(homeOf(a), 'begun')), BOUND).toBe(true);
     cancel.abort();
     await expect(running).rejects.toMatchObject({ code: 'CANCELLED' });
     expect(cells.processes().filter(one => one.command.includes('sleep'))).toEqual([]);

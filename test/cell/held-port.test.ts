@@ -3,6 +3,7 @@ import { afterAll, beforeAll, expect, onTestFinished, test, vi } from 'vitest';
 import { HeldPort, isBindable } from '../../src/cell/held-port.ts';
 import { silentLogger } from '../../src/observe/logger.ts';
 import { PortLeases } from '../../src/redis/port-lease.ts';
+import { BOUND } from '../support/bound.ts';
 import { occupy, portRangeOfThisFile } from '../support/cell.ts';
 import { type TestRedis, testRedis } from '../support/redis.ts';
 
@@ -155,6 +156,6 @@ test('whoever does not want a port any more does not wait for it, and one that c
   } finally {
     process.kill(pid, 'SIGCONT');
   }
-  await vi.waitFor(async () => expect(await leases.acquire('another', 1_000)).not.toBeNull());
+  await vi.waitFor(async () => expect(await leases.acquire('another', 1_000)).not.toBeNull(), BOUND);
   expect(await held(leases)).toEqual([`${from} another`]);
 });

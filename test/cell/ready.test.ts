@@ -6,6 +6,7 @@ import { describe, expect, onTestFinished, test } from 'vitest';
 import { askHealth, waitUntilReady } from '../../src/cell/ready.ts';
 import { BoundedLog } from '../../src/os/bounded-log.ts';
 import { type OwnedProcess, startProcess } from '../../src/os/process.ts';
+import { BOUND } from '../support/bound.ts';
 import { occupy } from '../support/cell.ts';
 import { tempFolder } from '../support/repository.ts';
 
@@ -54,7 +55,7 @@ describe('a server is not ready', () => {
     const fake = await startFake('never-answers');
     const waiting = ready(fake, LONG_MS);
     waiting.catch(() => undefined);
-    await expect.poll(fake.said).toContain('connected');
+    await expect.poll(fake.said, BOUND).toContain('connected');
     process.kill(fake.server.pid, 'SIGKILL');
     await expect(waiting).rejects.toMatchObject({ code: 'SERVER_EXITED', facts: { signal: 'SIGKILL' } });
   });
@@ -93,7 +94,7 @@ describe('a server is not ready', () => {
     const cancel = new AbortController();
     const waiting = ready(fake, LONG_MS, cancel.signal);
     waiting.catch(() => undefined);
-    await expect.poll(fake.said).toContain('connected');
+    await expect.poll(fake.said, BOUND).toContain('connected');
     cancel.abort();
     await expect(waiting).rejects.toMatchObject({ code: 'CANCELLED' });
   });

@@ -3,6 +3,7 @@ import { chmodSync, existsSync, mkdirSync, readdirSync, symlinkSync, writeFileSy
 import { join } from 'node:path';
 import { expect, test, vi } from 'vitest';
 import { removeTree } from '../../src/os/remove-tree.ts';
+import { BOUND } from '../support/bound.ts';
 import { tempFolder, writeFiles } from '../support/repository.ts';
 
 /** Paths that no system call takes: whoever makes them goes down step by step. */
@@ -56,7 +57,7 @@ test('who is told to stop removes nothing more, says so, and whoever goes on rem
   const all = filesLeft();
   const stop = new AbortController();
   const removal = removeTree(tree, stop.signal);
-  await vi.waitFor(() => expect(filesLeft()).toBeLessThan(all), { interval: 1 });
+  await vi.waitFor(() => expect(filesLeft()).toBeLessThan(all), { ...BOUND, interval: 1 });
   stop.abort(new Error('enough'));
   await expect(removal).rejects.toThrow('enough');
   const left = filesLeft();

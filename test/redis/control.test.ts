@@ -4,6 +4,7 @@ import { InvalidInput } from '../../src/errors.ts';
 import { Control, type ControlMessage } from '../../src/redis/control.ts';
 import { Fence } from '../../src/redis/fence.ts';
 import { controlChannel, taskKeys } from '../../src/redis/keys.ts';
+import { BOUND } from '../support/bound.ts';
 import { redisForFile } from './support.ts';
 
 const WEEK_MS = 7 * 86_400_000;
@@ -48,14 +49,14 @@ test('every listener hears each message, in order, and the publisher learns how 
     { kind: 'drain', host: null },
   ];
   for (const message of sent) expect(await control.publish(message)).toBe(2);
-  for (const { heard } of listeners) await vi.waitFor(() => expect(heard).toEqual(sent));
+  for (const { heard } of listeners) await vi.waitFor(() => expect(heard).toEqual(sent), BOUND);
 });
 
 test('pools of another prefix hear nothing', async () => {
   const [here, there] = [newPrefix(), newPrefix()];
   const [mine, theirs] = [await listen(here), await listen(there)];
   expect(await new Control(redis, { prefix: here }).publish({ kind: 'drain', host: null })).toBe(1);
-  await vi.waitFor(() => expect(mine.heard).toHaveLength(1));
+  await vi.waitFor(() => expect(mine.heard).toHaveLength(1), BOUND);
   expect(theirs.heard).toEqual([]);
 });
 
@@ -76,7 +77,7 @@ test('nonsense on the channel is passed over, and what comes after it is heard',
   ];
   for (const text of nonsense) await redis.publish(controlChannel(prefix), text);
   await redis.publish(controlChannel(prefix), '{"kind":"cancel","taskId":"a","more":1}');
-  await vi.waitFor(() => expect(heard).toEqual([{ kind: 'cancel', taskId: 'a' }]));
+  await vi.waitFor(() => expect(heard).toEqual([{ kind: 'cancel', taskId: 'a' }]), BOUND);
 });
 
 test('the given connection stays usable, and closing ends the listener’s own, also when asked twice', async () => {
@@ -88,7 +89,7 @@ test('the given connection stays usable, and closing ends the listener’s own, 
   expect(await named(prefix)).toBe(2);
   await close();
   await close();
-  await vi.waitFor(async () => expect(await named(prefix)).toBe(1));
+  await vi.waitFor(async () => expect(await named(prefix)).toBe(1), BOUND);
   expect(await connection.ping()).toBe('PONG');
   expect(await new Control(redis, { prefix }).publish({ kind: 'drain', host: null })).toBe(0);
   expect(heard).toEqual([]);
@@ -100,14 +101,14 @@ test('a listener whose connection broke listens again', async () => {
   await redis.client('KILL', 'TYPE', 'PUBSUB');
   const control = new Control(redis, { prefix });
   await vi.waitUntil(async () => (await control.publish({ kind: 'cancel', taskId: 'a' })) === 1, { timeout: 10_000 });
-  await vi.waitFor(() => expect(heard).toContainEqual({ kind: 'cancel', taskId: 'a' }));
+  await vi.waitFor(() => expect(heard).toContainEqual({ kind: 'cancel', taskId: 'a' }), BOUND);
 });
 
 test('a producer’s connection can listen too', async () => {
   const prefix = newPrefix();
   const { heard } = await listen(prefix, server.client('producer'));
   await new Control(redis, { prefix }).publish({ kind: 'drain', host: null });
-  await vi.waitFor(() => expect(heard).toHaveLength(1));
+  await vi.waitFor(() => expect(heard).toHaveLength(1), BOUND);
 });
 
 test('a channel that Redis does not allow is an error, and leaves no connection behind', async () => {
@@ -117,7 +118,7 @@ test('a channel that Redis does not allow is an error, and leaves no connection 
   onTestFinished(() => mute.disconnect());
   await expect(Control.subscribe(mute, prefix, () => undefined)).rejects.toThrow(/NOPERM/);
   mute.disconnect();
-  await vi.waitFor(async () => expect(await named('mute')).toBe(0));
+  await vi.waitFor(async () => expect(await named('mute')).toBe(0), BOUND);
 });
 
 test('a mark cancels one enqueuing of a task until it is taken away, and expires after a week', async () => {

@@ -5,6 +5,7 @@ import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { type CellRecord, isCellId } from '../../src/redis/cell-record.ts';
 import { cellKeys } from '../../src/redis/keys.ts';
 import { CellRegistry } from '../../src/redis/registry.ts';
+import { BOUND } from '../support/bound.ts';
 import { redisForFile, temporaryFolder } from './support.ts';
 
 let server: Awaited<ReturnType<typeof redisForFile>>;
@@ -84,7 +85,7 @@ test('the stage is told in Redis', async () => {
   cells.stage('other.0123abcd', 'execute');
   await vi.waitFor(async () => {
     expect(JSON.parse((await redis.hget(keys.records, 'task.0123abcd')) ?? '')).toMatchObject({ stage: 'execute' });
-  });
+  }, BOUND);
   expect(await redis.hlen(keys.records)).toBe(1);
 });
 

@@ -2,6 +2,7 @@ import { tmpdir } from 'node:os';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { silentLogger } from '../../src/observe/logger.ts';
 import { Gate, type GateRounds } from '../../src/worker/gate.ts';
+import { BOUND } from '../support/bound.ts';
 
 /** BullMQ's worker as far as the gate uses it: what it does with jobs is tested with real ones elsewhere. */
 function fakeWorker() {
@@ -87,7 +88,7 @@ test('what is asked for while a look is under way is looked at once more, and on
   await opened();
   expect(looks).toBe(1);
   const first = gate.look();
-  await vi.waitUntil(() => looks === 2);
+  await vi.waitUntil(() => looks === 2, BOUND);
   for (let index = 0; index < 10; index += 1) void gate.look();
   expect(looks).toBe(2);
   goOn();

@@ -9,6 +9,7 @@ import { ownIdentity, type ProcessIdentity } from '../../src/os/identity.ts';
 import { removeTree } from '../../src/os/remove-tree.ts';
 import { nameOfOwn } from '../../src/worker/discarded.ts';
 import { Removals, type RemovalsOptions } from '../../src/worker/removals.ts';
+import { BOUND } from '../support/bound.ts';
 import { tempFolder } from '../support/repository.ts';
 
 let home: string;
@@ -184,7 +185,10 @@ test('once the end is not waited for, a large folder that is being removed stays
   const log = pino({ level: 'error' }, { write: (line: string) => void told.push(JSON.parse(line)) });
   const removals = removalsWith({ log });
   await removals.take(large);
-  await vi.waitFor(() => expect(entriesIn(nameOfOwn(owner, 'a.00000001'))).toBeLessThan(all), { interval: 1 });
+  await vi.waitFor(() => expect(entriesIn(nameOfOwn(owner, 'a.00000001'))).toBeLessThan(all), {
+    ...BOUND,
+    interval: 1,
+  });
   await removals.end(0);
   expect({ waiting: removals.waiting, left: [...removals.left], told }).toEqual({
     ...{ waiting: 0, left: ['a.00000001'], told: [] },
@@ -207,14 +211,14 @@ test('once the end is not waited for, what has not begun is left at once, behind
   const { removals, begun } = heldBack();
   const ids = [1, 2, 3, 4, 5].map(at => `a.${idOf(at)}`);
   for (const id of ids) await removals.take(cell(id));
-  await vi.waitFor(() => expect(begun).toHaveLength(2));
+  await vi.waitFor(() => expect(begun).toHaveLength(2), BOUND);
   await removals.end(0);
   expect(begun).toHaveLength(2);
   expect(removals.waiting).toBe(2);
   expect(namesIn(discarded()).filter(name => name.startsWith('left-'))).toEqual(ids.slice(2).map(id => `left-${id}`));
   // What comes too late is out of the way as well.
   await removals.take(cell('b.00000001'));
-  await vi.waitFor(() => expect(namesIn(discarded())).toContain('left-b.00000001'));
+  await vi.waitFor(() => expect(namesIn(discarded())).toContain('left-b.00000001'), BOUND);
 });
 
 test('after the last cell has begun no folder is too many, and none of others is taken over', async () => {
@@ -224,7 +228,7 @@ test('after the last cell has begun no folder is too many, and none of others is
   await Promise.all(folders.map(folder => removals.take(folder)));
   expect(removals.waiting).toBe(60);
   expect(namesIn(join(home, 'cells'))).toEqual([]);
-  await vi.waitFor(() => expect(begun).toHaveLength(2));
+  await vi.waitFor(() => expect(begun).toHaveLength(2), BOUND);
   mkdirSync(join(discarded(), 'left-b.00000001'));
   expect(await removals.adopt('left-b.00000001')).toBe('later');
   open();

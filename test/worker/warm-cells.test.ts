@@ -11,11 +11,11 @@ import type { TaskJob } from '../../src/job/job.ts';
 import { silentLogger } from '../../src/observe/logger.ts';
 import type { PooledSpawner } from '../../src/worker/spawner-pool.ts';
 import { WarmCells } from '../../src/worker/warm-cells.ts';
+import { BOUND } from '../support/bound.ts';
 import { jobOf } from '../support/jobs.ts';
 
 const MIB = 1024 * 1024;
 const GIB = 1024 * MIB;
-const BOUND = { timeout: 5_000, interval: 5 };
 
 type Made = PreparedAgent & { branch: string };
 

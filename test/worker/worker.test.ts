@@ -16,6 +16,7 @@ import { Cooldowns } from '../../src/redis/cooldown.ts';
 import { Fence } from '../../src/redis/fence.ts';
 import { WorkerList } from '../../src/redis/worker-list.ts';
 import { WorkerPool } from '../../src/worker/worker.ts';
+import { BOUND } from '../support/bound.ts';
 import { jobOf as jobWith, resultOf } from '../support/jobs.ts';
 import { type TestRedis, testRedis } from '../support/redis.ts';
 import { makeRepository, tempFolder } from '../support/repository.ts';
@@ -264,7 +265,7 @@ describe('a task that somebody cancels', () => {
     expect(await dataOf('a')).toMatchObject({ results: [{ outcome: 'cancelled', attempt: 1 }] });
     expect((await queue.getJob('a'))?.attemptsMade).toBe(1);
     expect(pool.handedBack).toBe(0);
-    await vi.waitUntil(() => pool.running.length === 0);
+    await vi.waitUntil(() => pool.running.length === 0, BOUND);
     expect(readdirSync(join(folder, 'home', 'cells'))).toEqual([]);
   });
 
@@ -409,7 +410,7 @@ describe('a worker that is told to stop', () => {
     await control.publish({ kind: 'drain', host: 'another' });
     expect(pool.drainAsked.aborted).toBe(false);
     await control.publish({ kind: 'drain', host: 'test' });
-    await vi.waitUntil(() => pool.drainAsked.aborted, { timeout: 5_000 });
+    await vi.waitUntil(() => pool.drainAsked.aborted, BOUND);
     await pool.drain();
     expect(await workers.list()).toEqual([]);
   });

@@ -4,6 +4,7 @@ import { openQueue } from '../../../src/job/queue.ts';
 import type { Bridge, Looked, WroteBack } from '../../../src/producer/source/bridge.ts';
 import { Stir } from '../../../src/producer/source/stir.ts';
 import { watch } from '../../../src/producer/source/watch.ts';
+import { BOUND } from '../../support/bound.ts';
 import { addJob, jobOf } from '../../support/jobs.ts';
 import { type TestRedis, testRedis } from '../../support/redis.ts';
 
@@ -48,7 +49,7 @@ test('it looks at once, and then writes back when something happens on the queue
     const { calls, bridge } = asked();
     const over = new AbortController();
     const watching = watch({ bridge, stir, intervalMs: HOUR, signal: over.signal, onAway: () => undefined });
-    await vi.waitUntil(() => calls.length === 2);
+    await vi.waitUntil(() => calls.length === 2, BOUND);
     const queue = openQueue(await server.connect('producer'), prefix);
     await addJob(queue, jobOf('a-1'), HOUR);
     await vi.waitUntil(() => calls.length === 3, { timeout: 10_000 });
@@ -69,7 +70,7 @@ test('after an item was closed it looks for what that has made ready, long befor
       },
     });
     const watching = watch({ bridge, stir, intervalMs: HOUR, signal: over.signal, onAway: () => undefined });
-    await vi.waitUntil(() => calls.length === 2);
+    await vi.waitUntil(() => calls.length === 2, BOUND);
     closed = true;
     const queue = openQueue(await server.connect('producer'), prefix);
     await addJob(queue, jobOf('a-1'), HOUR);
