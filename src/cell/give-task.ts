@@ -27,7 +27,8 @@ export interface GivenTask {
   artifacts: string;
 }
 
-const HEALTH_MS = 1_000;
+/** Where many cells are taken at once, servers wait seconds for a processor; to start another one takes longer still. */
+const HEALTH_MS = 10_000;
 
 /**
  * The cell as it is then; null when it cannot be had for this task, and is to be removed.
@@ -45,13 +46,19 @@ export async function giveTask(
   // The reaper must know whose it is before anything is done with it.
   const now = { ...task, artifacts, stage: 'spawn' as const, createdAt: Date.now() };
   await whileWanted(signal, Promise.resolve(cell.registry?.update(cell.id, now)));
-  const [workspace, version] = await allEnded([
+  const [workspace, healthy] = await allEnded([
     onBranch(site, cell, branch, signal),
-    askHealth(cell.server.baseUrl, cell.password, HEALTH_MS),
+    whileWanted(signal, isHealthy(cell)),
   ]);
-  if (workspace === null || version === null || !isSound(cell)) return null;
+  if (workspace === null || !healthy || !isSound(cell)) return null;
   await moveLogs(cell.artifacts, artifacts);
   return { ...cell, artifacts, workspace, createdAt: new Date(now.createdAt) };
+}
+
+/** At once when the server has ended. */
+async function isHealthy({ server: { baseUrl, process }, password }: PreparedCell): Promise<boolean> {
+  const ended = process.exited.then(() => null);
+  return (await Promise.race([askHealth(baseUrl, password, HEALTH_MS), ended])) !== null;
 }
 
 async function onBranch(

@@ -1,6 +1,7 @@
 /** Cells made ahead, with real servers: what they cost, who gets them, and what is left of those that nobody gets. */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { script } from '../../src/cli/demo/script.ts';
@@ -98,6 +99,21 @@ describe('a cell made ahead', () => {
       existsSync(join(cells.home, 'artifacts', 'cold', `1-${one?.cellId.slice(-8)}`)),
     );
     expect(left).toEqual([false, false]);
+    await spawner.teardownAgent(agent);
+    await cells.expectNothingLeft();
+  });
+
+  test('whose server answers late, as on a busy machine, is the task’s all the same', async () => {
+    const { spawner } = cells;
+    await spawner.prepareAgent(like);
+    const [made] = spawner.prepared;
+    const servers = cells.processes().filter(({ by }) => by.includes(made?.cellId ?? 'none'));
+    for (const { pid } of servers) process.kill(pid, 'SIGSTOP');
+    const spawned = spawner.spawnAgent({ agentId: 'a', taskId: 'late', ...like });
+    await sleep(2_000);
+    for (const { pid } of servers) process.kill(pid, 'SIGCONT');
+    const agent = await spawned;
+    expect(agent.cell.cellId).toBe(made?.cellId);
     await spawner.teardownAgent(agent);
     await cells.expectNothingLeft();
   });
