@@ -134,9 +134,13 @@ test('a provider that is busy for long is not waited for: the session ends at it
 test.each([429, 500, 529, 408])('a provider that answers %i three times in a row ends it', async status => {
   const listeners = ear();
   const asked = cells.model.requests;
-  const over = cells.model.fail({ status, retryAfter: 0.1 });
-  const result = await execute([{ say: 'There.' }], listeners);
-  over();
+  // After the third it has 10 s to end before there is a fourth; with more than FAR_MS that one would end it alone.
+  const steps = [
+    { fail: { status, retryAfter: 0.1, times: 2 } },
+    { fail: { status, retryAfter: 10, times: 'always' as const } },
+    { say: 'There.' },
+  ];
+  const result = await execute(steps, listeners);
   expect(result).toMatchObject({
     ended: 'provider-busy',
     tokensUsed: 0,

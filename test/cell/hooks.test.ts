@@ -34,7 +34,7 @@ describe('a hook of a live cell', () => {
     const hooks: Hooks = Object.fromEntries(HOOKS.map(name => [name, command]));
     hooks.afterTests = { run: command, timeoutMs: 60_000 };
     const { beforeTeardown: _, ...others } = hooks;
-    agent = await cells.spawner.spawnAgent({ agentId: 'agent-7', taskId: 'hooked', hooks: others, hookMs: 1_500 });
+    agent = await cells.spawner.spawnAgent({ agentId: 'agent-7', taskId: 'hooked', hooks: others, hookMs: 6_000 });
     const found = cells.spawner.getCellInfo(agent);
     if (found === null) throw new Error('the agent is not known');
     info = found;
@@ -111,10 +111,10 @@ describe('a hook of a live cell', () => {
   test('is stopped with all it started when its time is up, its own limit before the general one', async () => {
     const lines = 'echo began; setsid sleep 300 & sleep 300';
     expect(await failureOf('afterExecute', lines)).toBe(
-      'HOOK_FAILED: hook afterExecute was not done after 1500 ms: began',
+      'HOOK_FAILED: hook afterExecute was not done after 6000 ms: began',
     );
     // Longer than the general limit, and within its own.
-    await run('afterTests', 'sleep 2; setsid sleep 300 >/dev/null 2>&1 &');
+    await run('afterTests', 'sleep 7; setsid sleep 300 >/dev/null 2>&1 &');
     const marker = `CELLPOOL_CELL=${info.cellId}/command`;
     expect(processesOf({ marker, folder: join(cells.home, 'nowhere') })).toEqual([]);
     expect(await cells.spawner.isHealthy(agent)).toBe(true);
@@ -161,7 +161,7 @@ describe('a hook of a live cell', () => {
       return new Promise<void>(() => undefined);
     };
     expect(await failureOf('beforeTeardown', '', { callback })).toBe(
-      'HOOK_FAILED: the callback of hook beforeTeardown was not done after 1500 ms',
+      'HOOK_FAILED: the callback of hook beforeTeardown was not done after 6000 ms',
     );
     expect(told?.aborted).toBe(true);
   });

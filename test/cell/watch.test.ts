@@ -81,9 +81,15 @@ async function watched(client: OpencodeClient) {
 /** A way to the server that can be cut. */
 async function cuttable(port: number) {
   const sockets = new Set<Socket>();
+  /** Who comes while it is cut is left to wait: whoever is refused again and again gives up after some seconds. */
+  const waiting = new Set<Socket>();
+  const destroy = (some: Set<Socket>) => {
+    for (const socket of some) socket.destroy();
+    some.clear();
+  };
   let open = true;
   const server: Server = createServer(socket => {
-    if (!open) return void socket.destroy();
+    if (!open) return void waiting.add(socket.on('error', () => undefined));
     const onward = connect(port, '127.0.0.1');
     for (const [one, other] of [
       [socket, onward],
@@ -98,11 +104,11 @@ async function cuttable(port: number) {
   await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve));
   const cut = () => {
     open = false;
-    for (const socket of sockets) socket.destroy();
-    sockets.clear();
+    destroy(sockets);
   };
   onTestFinished(() => {
     cut();
+    destroy(waiting);
     server.close();
   });
   const address = server.address();
@@ -111,6 +117,7 @@ async function cuttable(port: number) {
   const client = createOpencodeClient({ baseUrl: `http://127.0.0.1:${at}`, headers });
   const mend = () => {
     open = true;
+    destroy(waiting);
   };
   return { client, cut, mend };
 }

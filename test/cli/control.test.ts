@@ -1,5 +1,5 @@
 /** Commands that reach into a worker at work, with a real worker at each end. */
-import { beforeEach, describe, expect, test } from 'vitest';
+import { beforeEach, describe, expect, test, vi } from 'vitest';
 import type { AttemptResult } from '../../src/job/outcome.ts';
 import { CliHome, jsonLines, type RunningCli } from '../support/cli.ts';
 import { HangingOpencode } from '../support/hanging-opencode.ts';
@@ -37,12 +37,15 @@ describe('cancel', () => {
     expect(jsonLines(stdout)).toEqual([{ taskId: 'a', how: 'cancelled', outcome: 'cancelled' }]);
     expect(exitCode).toBe(0);
     await opencode.begun(2);
+    // What it has written may still be on its way to us.
+    await vi.waitUntil(() => worker.shown().includes('\n'), { timeout: 30_000 });
     expect(jsonLines<AttemptResult>(worker.shown())).toMatchObject([{ taskId: 'a', outcome: 'cancelled' }]);
     expect(await stateOf('a')).toBe('failed');
   }, 120_000);
 
   test('does not keep a task from being worked when it is retried', async () => {
     await cli.run(['cancel', 'a']);
+    await opencode.begun(2);
     expect((await cli.run(['retry', 'a'])).stdout).toContain('a is queued again; it had ended cancelled.');
     await cli.run(['cancel', 'b']);
     await opencode.begun(3);

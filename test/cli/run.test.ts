@@ -193,7 +193,7 @@ describe('a task that does not end well', () => {
   test('makes run end with 1, and the summary on stdout say why and where to look; hooks see what it left', async () => {
     const onFailure = 'cp b.txt "$CELLPOOL_ARTIFACTS/seen"; sleep 300';
     const yaml = join(repository, 'cellpool.yaml');
-    writeFileSync(yaml, JSON.stringify({ hooks: { onFailure }, limits: { hookMs: 500 } }));
+    writeFileSync(yaml, JSON.stringify({ hooks: { onFailure }, limits: { hookMs: 5_000 } }));
     const { exitCode, stdout, stderr } = await cli.run(['run', ...single('bad'), ...judged, ...flags()]);
     rmSync(yaml);
     expect(exitCode).toBe(1);
@@ -206,7 +206,7 @@ describe('a task that does not end well', () => {
     expect(readFileSync(join(artifacts, 'seen'), 'utf8')).toBe('bad');
     expect(JSON.parse(readFileSync(join(artifacts, 'result.json'), 'utf8'))).toMatchObject({
       outcome: 'reverted',
-      hookFaults: [{ hook: 'onFailure', message: 'hook onFailure was not done after 500 ms' }],
+      hookFaults: [{ hook: 'onFailure', message: 'hook onFailure was not done after 5000 ms' }],
     });
     expect(stderr).not.toContain('TASK');
     expect(refsOf(repository)).not.toContain('cellpool/broken');

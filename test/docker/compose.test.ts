@@ -174,6 +174,8 @@ describeCompose('docker-compose.yml', () => {
           join(folder, 'opencode.json'),
         ]);
 
+        // Nobody's session ends while the others are waited for.
+        await docker('pause', model);
         await project.run(['up', '--detach', '--no-recreate', '--scale', 'worker=2', 'worker']);
         const hosts = async () => new Set((await runningJobs(queue)).map(({ host }) => host));
         await vi.waitUntil(async () => (await hosts()).size === 2, { timeout: 3 * MINUTE, interval: 500 });
@@ -182,6 +184,7 @@ describeCompose('docker-compose.yml', () => {
         // The name of a container's host is the beginning of its id.
         const [victim] = await runningJobs(queue);
         await docker('kill', victim?.host ?? '');
+        await docker('unpause', model);
 
         await vi.waitUntil(async () => (await queue.getCompletedCount()) >= IDS.length + 1, {
           timeout: 6 * MINUTE,
@@ -210,6 +213,8 @@ describeCompose('docker-compose.yml', () => {
       } finally {
         await queue.close();
         redis.disconnect();
+        // Of use when the test has failed; refused when it is not paused.
+        await docker('unpause', model).catch(() => undefined);
         await docker('rm', '--force', model);
       }
     });

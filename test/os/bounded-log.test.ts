@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { BoundedLog } from '../../src/os/bounded-log.ts';
-import { tempFolder } from './support.ts';
+import { BOUND, tempFolder } from './support.ts';
 
 /** So much of the end is kept, as the log's own constant says. */
 const TAIL = 64 * 1024;
@@ -141,7 +141,7 @@ describe('a disk that does not take it', () => {
     const [early, late] = [new BoundedLog(path), new BoundedLog(path)];
     early.write(Buffer.from('said'));
     await early.close();
-    await expect.poll(() => late.problem).toMatchObject({ code: 'ENOENT' });
+    await expect.poll(() => late.problem, BOUND).toMatchObject({ code: 'ENOENT' });
     late.write(Buffer.from('said'));
     await late.close();
     expect([early.tail(), late.tail()]).toEqual(['said', 'said']);

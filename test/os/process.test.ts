@@ -102,7 +102,7 @@ describe('the end', () => {
     const owned = await own(program('forks.mjs'), WITHOUT_LEASH);
     const children = await childrenOf(owned, 2);
     expect([owned.pid, ...children].map(isAlive)).toEqual([true, true, true]);
-    await owned.stop(100);
+    await owned.stop(2_000);
     expect([owned.pid, ...children].map(isAlive)).toEqual([false, false, false]);
     expect(owned.endedWith).toEqual({ exitCode: null, signal: 'SIGTERM' });
   });
@@ -119,7 +119,7 @@ describe('the end', () => {
   test('one that ignores SIGTERM is killed after the grace', async () => {
     const owned = await own(program('ignores-sigterm.mjs'));
     await owned.says(/ready/);
-    await owned.stop(100);
+    await owned.stop(2_000);
     expect(owned.endedWith).toEqual({ exitCode: null, signal: 'SIGKILL' });
     expect(owned.log.tail()).toContain('not now');
   });
@@ -145,8 +145,8 @@ describe('the end', () => {
   test('stopping twice is one stop', async () => {
     const owned = await own(program('ignores-sigterm.mjs'));
     await owned.says(/ready/);
-    await Promise.all([owned.stop(300), owned.stop(300), owned.stop(0)]);
-    await owned.stop(300);
+    await Promise.all([owned.stop(2_000), owned.stop(2_000), owned.stop(0)]);
+    await owned.stop(2_000);
     expect(owned.log.tail().match(/not now/g)).toHaveLength(1);
   });
 

@@ -204,10 +204,11 @@ test('no port is leased twice by processes that work at once, also when some are
   const host = newHost();
   const start = (rounds: number) => startFixture('lessee.mjs', [compiled, server.socket, host, String(rounds)]);
   const [victim, ...others] = [start(1_000_000), start(400), start(400), start(400)];
+  // Listened for from the first: they may be done before the victim is at work.
+  const said = Promise.all(others.map(other => other.line('leased ')));
   await victim.line('working');
   victim.child.kill('SIGKILL');
-  const said = await Promise.all(others.map(other => other.line('leased ')));
-  expect(said.map(line => Number(line.split(' ')[1])).every(count => count > 0)).toBe(true);
+  expect((await said).map(line => Number(line.split(' ')[1])).every(count => count > 0)).toBe(true);
   await Promise.all(others.map(({ child }) => child));
 
   const held = await pool(9_000, 9_011, host).held();

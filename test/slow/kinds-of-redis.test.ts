@@ -64,7 +64,7 @@ test('the master that Sentinels name does, and so does the next one when it is k
   const replica = await servers.start([`replicaof 127.0.0.1 ${master.port}`]);
   const watching = [
     `sentinel monitor ours 127.0.0.1 ${master.port} 2`,
-    'sentinel down-after-milliseconds ours 1000',
+    'sentinel down-after-milliseconds ours 5000',
     'sentinel failover-timeout ours 5000',
   ];
   const sentinels = await Promise.all([1, 2, 3].map(() => servers.start(watching, { sentinel: true })));

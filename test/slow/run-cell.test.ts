@@ -24,9 +24,11 @@ test('an agent that does not go on is stopped, with what the last was that was h
 });
 
 test('an agent that costs too much is stopped, when the prices of its model are known', async () => {
+  const more = { run: 'date +%N >> more.txt' };
   const models = { model: { cost: { input: 1_000, output: 1_000 } } };
   const { result } = await attempt('expensive', {
-    steps: [...WORK, { tokens: { input: 100, output: 20 } }, { forever: 'date +%N >> more.txt; cat more.txt' }],
+    // The third answer is over the budget; the one after it would take so long that it is not counted.
+    steps: [...WORK, { tokens: { input: 100, output: 20 } }, more, more, { think: 8_000 }, { run: 'true' }],
     config: { costBudgetUsd: 0.3, test: 'true', opencode: { provider: { scripted: { models } } } },
   });
   expect(result).toMatchObject({ outcome: 'over-budget', commit: null, tests: null, error: { code: 'OVER_BUDGET' } });

@@ -1,3 +1,4 @@
+import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { TaskJob } from '../../src/job/job.ts';
@@ -129,11 +130,20 @@ describe('a dependency that ends', () => {
   });
 
   test('anew, after both were retried, is waited for as before', async () => {
-    await addJob(queue, failing('a'));
+    // The first ends when the other was found to wait for it, and no sooner.
+    const gate = join(folder, 'gate');
+    const a = failing('a');
+    const onFailure = `until [ -e '${gate}' ]; do sleep 0.1; done`;
+    await addJob(queue, { ...a, plan: { ...a.plan, hooks: { onFailure } } });
     await addJob(queue, failing('b', ['a']));
     await startPool();
+    await untilHeld('b');
+    writeFileSync(gate, '');
     await untilState(queue, 'b', 'failed');
+    rmSync(gate);
     await retryTasks({ redis: await server.connect('producer'), prefix }, ['b', 'a']);
+    await untilHeld('b');
+    writeFileSync(gate, '');
     const story = async () => (await queue.getJobLogs('b')).logs.map(line => line.replace(/: failed: .*/, ': failed'));
     const [held, failed] = ['attempt 1: put back uncounted: "a" has not ended yet', 'attempt 1: failed'];
     await vi.waitUntil(async () => (await story()).filter(line => line === failed).length === 2, { timeout: 30_000 });
