@@ -160,7 +160,13 @@ describeCompose('docker-compose.yml', () => {
         writeFileSync(join(folder, 'opencode.json'), reachable);
         const prompt = (id: string) => `Go.\n\n${script([{ think: 4_000 }, { write: { [`${id}.txt`]: 'x\n' } }])}`;
         const tasks = IDS.map(id =>
-          JSON.stringify({ id, prompt: prompt(id), test: `test -s ${id}.txt`, model: SCRIPTED_MODEL }),
+          JSON.stringify({
+            id,
+            prompt: prompt(id),
+            test: `test -s ${id}.txt`,
+            model: SCRIPTED_MODEL,
+            stallMs: 15 * MINUTE,
+          }),
         );
         writeFileSync(join(folder, 'scaled.jsonl'), tasks.join('\n'));
         const enqueue = ['enqueue', join(folder, 'scaled.jsonl'), '--repo', repository];
