@@ -55,7 +55,7 @@ beforeAll(async () => {
   writeFileSync(join(repository, 'untracked.txt'), 'untracked\n');
   first = await cli.run(['run', cli.tasksFile('tasks.jsonl', tasks), ...flags(), '--json']);
   outcomes = outcomesOf(first);
-}, 180_000);
+}, 600_000);
 
 afterAll(async () => {
   await model.close();

@@ -8,7 +8,6 @@ import { expect } from 'vitest';
 import { AgentSpawner } from '../../src/cell/agent-spawner.ts';
 import { openSite, type SiteOptions, type SpawnerSite } from '../../src/cell/spawner-site.ts';
 import { type ScriptedModel, startScriptedModel } from '../../src/cli/demo/scripted-model.ts';
-import { DEFAULTS } from '../../src/config.ts';
 import { type PortLease, PortLeases, type PortRange } from '../../src/redis/port-lease.ts';
 import { groupsLeft } from './groups-left.ts';
 import { type LeakedProcess, processesOf } from './leaks.ts';
@@ -71,7 +70,8 @@ export async function startTestCells(changes: Partial<SiteOptions> = {}): Promis
     home,
     opencode: model.opencodeConfig(),
     author: { name: 'Cell Tester', email: 'cells@example.com' },
-    bootMs: DEFAULTS.bootMs,
+    // Servers of several files may start at once.
+    bootMs: 300_000,
     setupMs: 20_000,
     testMs: 20_000,
     env: { server: [], commands: [] },

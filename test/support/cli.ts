@@ -101,6 +101,8 @@ export class CliHome {
       TMPDIR: tmpdir(),
       LC_ALL: 'C',
       XDG_CACHE_HOME: process.env.XDG_CACHE_HOME ?? '',
+      // Servers of several files may start at once.
+      CELLPOOL_BOOT_MS: '300000',
       [RUN_VARIABLE]: process.env[RUN_VARIABLE] ?? '',
       [FILE_VARIABLE]: process.env[FILE_VARIABLE] ?? '',
       CELLPOOL_HOME: this.home,

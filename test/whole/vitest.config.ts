@@ -3,4 +3,8 @@ import { defineConfig } from 'vitest/config';
 import { suite } from '../support/suite.ts';
 import { WHOLE_ATTEMPTS } from '../support/whole-attempts.ts';
 
-export default defineConfig({ test: suite({ include: [...WHOLE_ATTEMPTS], maxWorkers: 3 }) });
+const MINUTE = 60_000;
+
+export default defineConfig({
+  test: suite({ include: [...WHOLE_ATTEMPTS], maxWorkers: 3, testTimeout: 5 * MINUTE, hookTimeout: 5 * MINUTE }),
+});
