@@ -60,7 +60,7 @@ beforeAll(async () => {
   const flags = ['--repo', repository, ...cli.modelFlags(model), '--concurrency', String(CONCURRENCY)];
   done = await cli.run(['run', file, ...flags, '--json'], { env: PATIENT });
   results = new Map(jsonLines<AttemptResult>(done.stdout).map(result => [result.taskId, result]));
-}, 9 * MINUTE);
+}, 20 * MINUTE);
 
 afterAll(async () => {
   await model.close();
