@@ -1,22 +1,15 @@
 // What a worker uses for itself beside its cells: CELLS real cells, all alive at once, first while all of them wait for
 // their model and then while each does a session. Run `npm run bench:live-cells`, or with CELLS=4 WINDOW_MS=60000. On two
 // processors fifty cells need some minutes to come up, and the machine for themselves.
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { createServer, request } from 'node:http';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { makeSampleRepository } from '../dist/cli/demo/sample-repository.js';
 import { script } from '../dist/cli/demo/script.js';
-import { SCRIPTED_MODEL, startScriptedModel } from '../dist/cli/demo/scripted-model.js';
-import { openQueue } from '../dist/job/queue.js';
-import { checkRedis, connectRedis } from '../dist/redis/connection.js';
-import { openRedis } from '../dist/redis/open-redis.js';
 import { keep, machine, round } from './lib/figures.mjs';
 import { processesOf, processorSeconds } from './lib/processes.mjs';
-import { CLI, until } from './lib/victims.mjs';
+import { HOUR_MS, openRealPool } from './lib/real-pool.mjs';
+import { until } from './lib/victims.mjs';
 
 const CELLS = Number(process.env.CELLS ?? 50);
 const WINDOW_MS = Number(process.env.WINDOW_MS ?? 60_000);
@@ -24,52 +17,21 @@ const WINDOW_MS = Number(process.env.WINDOW_MS ?? 60_000);
 const SETTLE_MS = 10_000;
 const SAMPLE_MS = 5_000;
 const STEPS = 10;
-const HOUR_MS = 3_600_000;
 const BARS = { core: 0.05, rssMiB: 250 };
 /** Linux tells every program that there are 100 a second (USER_HZ). */
 const CLOCK_TICKS = 100;
 
 const setting = machine();
-const folder = realpathSync(mkdtempSync(join(tmpdir(), 'cellpool-live-')));
-const home = join(folder, 'state');
-const model = await startScriptedModel();
-const gate = await openGate(Number(new URL(model.baseURL).port));
-const server = await openRedis({ home: join(folder, 'redis') });
-const redis = connectRedis(server.address, 'worker');
-await checkRedis(redis);
-const queue = openQueue(redis, 'live');
+const gate = await openGate();
+const pool = await openRealPool('live', config => config.replace(/127\.0\.0\.1:\d+/g, `127.0.0.1:${gate.port}`));
+const { home, queue } = pool;
 let worker = null;
 try {
-  const repository = join(folder, 'repository');
-  await makeSampleRepository(repository);
-  const config = JSON.stringify(model.opencodeConfig()).replace(/127\.0\.0\.1:\d+/g, `127.0.0.1:${gate.port}`);
-  writeFileSync(join(folder, 'opencode.json'), config);
-  const tasks = Array.from({ length: CELLS }, (_, at) => JSON.stringify(taskOf(`live-${at + 1}`)));
-  writeFileSync(join(folder, 'tasks.jsonl'), tasks.join('\n'));
-  const env = {
-    ...process.env,
-    ...{
-      REDIS_URL: `unix://${server.address.path}`,
-      CELLPOOL_PREFIX: 'live',
-      CELLPOOL_HOME: home,
-      CELLPOOL_HOST: 'bench',
-      // All of them start at once.
-      CELLPOOL_BOOT_MS: String(HOUR_MS / 2),
-      CELLPOOL_LOG_LEVEL: 'warn',
-    },
-  };
-  const flags = ['--repo', repository, '--opencode-config', join(folder, 'opencode.json'), '--model', SCRIPTED_MODEL];
-  const enqueue = spawn(process.execPath, [CLI, 'enqueue', join(folder, 'tasks.jsonl'), ...flags], {
-    env,
-    stdio: ['ignore', 'ignore', 'inherit'],
-  });
-  if ((await once(enqueue, 'exit'))[0] !== 0) throw new Error('the tasks could not be enqueued');
-  const argv = [...profiled(), CLI, 'worker', '--no-supervisor', '--concurrency', String(CELLS)];
-  worker = spawn(process.execPath, argv, { env, stdio: ['ignore', 'ignore', 'inherit'] });
+  await pool.enqueue(Array.from({ length: CELLS }, (_, at) => taskOf(`live-${at + 1}`)));
+  worker = pool.work(['--concurrency', String(CELLS)], profiled());
   const began = performance.now();
   while (gate.waiting < CELLS) {
-    if (worker.exitCode !== null) throw new Error(`the worker ended with ${worker.exitCode}`);
-    if ((await queue.getJobCountByTypes('failed')) > 0) throw new Error('a cell did not come up');
+    await pool.demandWell();
     await sleep(200);
   }
   const allUpS = round((performance.now() - began) / 1_000, 1);
@@ -97,16 +59,8 @@ try {
     `bars: ${BARS.core * 100} % of a core ${word(reached.core)}, ${BARS.rssMiB} MiB ${word(reached.rssMiB)}\n`,
   );
 } finally {
-  if (worker?.exitCode === null) {
-    worker.kill('SIGTERM');
-    await once(worker, 'exit');
-  }
-  await queue.close();
-  redis.disconnect();
-  await server.close();
   gate.close();
-  await model.close();
-  rmSync(folder, { recursive: true, force: true, maxRetries: 3 });
+  await pool.close();
 }
 
 function profiled() {
@@ -164,7 +118,7 @@ function memoryKiB(pid, name) {
 }
 
 /** Before the model: whatever is asked waits until the gate is opened. */
-async function openGate(port) {
+async function openGate() {
   let [waiting, open] = [0, () => undefined];
   const opened = new Promise(resolve => {
     open = resolve;
@@ -173,10 +127,13 @@ async function openGate(port) {
     waiting += 1;
     await opened;
     const { method, url: path, headers } = incoming;
-    const outgoing = request({ host: '127.0.0.1', port, method, path, headers }, reply => {
-      answer.writeHead(reply.statusCode, reply.headers);
-      reply.pipe(answer);
-    });
+    const outgoing = request(
+      { host: '127.0.0.1', port: new URL(pool.model.baseURL).port, method, path, headers },
+      reply => {
+        answer.writeHead(reply.statusCode, reply.headers);
+        reply.pipe(answer);
+      },
+    );
     outgoing.on('error', () => answer.destroy());
     answer.on('close', () => outgoing.destroy());
     incoming.pipe(outgoing);

@@ -2,22 +2,12 @@
 // and the model takes a second a turn. Ours is all but the session: taking the cell, commit, teardown, and what a job
 // costs before and after; what the worker computes meanwhile is told besides.
 // Run `npm run bench:share` (some ten minutes), or with CELLS=3 TURNS=5 for two.
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { mkdtempSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { makeSampleRepository } from '../dist/cli/demo/sample-repository.js';
 import { script } from '../dist/cli/demo/script.js';
-import { SCRIPTED_MODEL, startScriptedModel } from '../dist/cli/demo/scripted-model.js';
-import { openQueue } from '../dist/job/queue.js';
-import { checkRedis, connectRedis } from '../dist/redis/connection.js';
 import { FleetCells } from '../dist/redis/fleet-cells.js';
-import { openRedis } from '../dist/redis/open-redis.js';
 import { keep, machine, median, percentile, round } from './lib/figures.mjs';
 import { processorSeconds } from './lib/processes.mjs';
-import { CLI } from './lib/victims.mjs';
+import { HOUR_MS, openRealPool } from './lib/real-pool.mjs';
 
 /** A worker may have 50 cells, those made ahead among them: half of them wait, so that as many may be at work. */
 const CELLS = Number(process.env.CELLS ?? 25);
@@ -27,43 +17,21 @@ const BAR = 0.02;
 const PREFIX = 'share';
 /** The last one to come up is entered before it has been warmed. */
 const SETTLE_MS = 30_000;
-const HOUR_MS = 3_600_000;
 
 const setting = machine();
-const folder = realpathSync(mkdtempSync(join(tmpdir(), 'cellpool-share-')));
-const model = await startScriptedModel();
-const server = await openRedis({ home: join(folder, 'redis') });
-const redis = connectRedis(server.address, 'worker');
-await checkRedis(redis);
-const queue = openQueue(redis, PREFIX);
-const fleet = new FleetCells(redis, { prefix: PREFIX });
-let worker = null;
+const pool = await openRealPool(PREFIX);
+const { queue } = pool;
+const fleet = new FleetCells(pool.redis, { prefix: PREFIX });
 try {
-  const repository = join(folder, 'repository');
-  await makeSampleRepository(repository);
-  writeFileSync(join(folder, 'opencode.json'), JSON.stringify(model.opencodeConfig()));
-  const env = {
-    ...process.env,
-    ...{ REDIS_URL: `unix://${server.address.path}`, CELLPOOL_PREFIX: PREFIX, CELLPOOL_HOME: join(folder, 'state') },
-    ...{ CELLPOOL_HOST: 'bench', CELLPOOL_BOOT_MS: String(HOUR_MS / 2), CELLPOOL_LOG_LEVEL: 'warn' },
-  };
-  const start = argv => spawn(process.execPath, [CLI, ...argv], { env, stdio: ['ignore', 'ignore', 'inherit'] });
-  const enqueue = async (name, tasks) => {
-    const file = join(folder, `${name}.jsonl`);
-    writeFileSync(file, tasks.map(task => JSON.stringify(task)).join('\n'));
-    const own = ['--repo', repository, '--opencode-config', join(folder, 'opencode.json'), '--model', SCRIPTED_MODEL];
-    if ((await once(start(['enqueue', file, ...own]), 'exit'))[0] !== 0) throw new Error('nothing was enqueued');
-  };
   const until = async isSo => {
     while (!(await isSo())) {
-      if (worker.exitCode !== null) throw new Error(`the worker ended with ${worker.exitCode}`);
-      if ((await queue.getFailedCount()) > 0) throw new Error('a task failed');
+      await pool.demandWell();
       await sleep(200);
     }
   };
-  worker = start(['worker', '--no-supervisor', '--concurrency', String(CELLS), '--warm', String(CELLS)]);
+  const worker = pool.work(['--concurrency', String(CELLS), '--warm', String(CELLS)]);
   // Cells are made ahead for what was worked on last.
-  await enqueue('first', [taskOf('first', 1)]);
+  await pool.enqueue([taskOf('first', 1)]);
   const began = performance.now();
   await until(async () => (await fleet.list()).filter(isAhead).length === CELLS);
   await sleep(SETTLE_MS);
@@ -72,10 +40,7 @@ try {
 
   const [usedBefore, from] = [processorSeconds(worker.pid), performance.now()];
   const ids = Array.from({ length: CELLS }, (_, at) => `task-${at + 1}`);
-  await enqueue(
-    'tasks',
-    ids.map(id => taskOf(id, TURNS)),
-  );
+  await pool.enqueue(ids.map(id => taskOf(id, TURNS)));
   await until(async () => (await queue.getCompletedCount()) === CELLS + 1);
   const workerCore = (processorSeconds(worker.pid) - usedBefore) / ((performance.now() - from) / 1_000);
   const tasks = (await Promise.all(ids.map(id => queue.getJob(id)))).map(figuresOf);
@@ -101,15 +66,7 @@ try {
       `the worker itself took ${round(workerCore * 100, 1)} % of a core meanwhile\n`,
   );
 } finally {
-  if (worker?.exitCode === null) {
-    worker.kill('SIGTERM');
-    await once(worker, 'exit');
-  }
-  await queue.close();
-  redis.disconnect();
-  await server.close();
-  await model.close();
-  rmSync(folder, { recursive: true, force: true, maxRetries: 3 });
+  await pool.close();
 }
 
 function isAhead({ record: { stage, taskId } }) {

@@ -15,8 +15,8 @@ vi.setConfig({ testTimeout: 300_000, hookTimeout: 120_000 });
 
 let cells: TestCells;
 beforeAll(async () => {
-  // None of these is meant here; what eats memory or disk keeps the machine busy.
-  cells = await startTestCells({ setupMs: 120_000, testMs: 120_000, bootMs: 300_000 });
+  // Neither is meant here; what eats memory or disk keeps the machine busy.
+  cells = await startTestCells({ setupMs: 120_000, testMs: 120_000 });
 });
 afterAll(() => cells?.close());
 

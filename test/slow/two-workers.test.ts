@@ -16,8 +16,6 @@ const TASKS = 30;
 const CONCURRENCY = 4;
 const MINUTE = 60_000;
 const PREFIX = 'cellpool';
-/** A server that boots late on a busy machine says nothing of the promises. */
-const PATIENT = { CELLPOOL_BOOT_MS: String(5 * MINUTE) };
 
 const ids = Array.from({ length: TASKS }, (_, index) => `shared-${index + 1}`);
 const cli = new CliHome();
@@ -70,9 +68,7 @@ beforeAll(async () => {
   try {
     await events.waitUntilReady();
     watchPorts(events);
-    const started = [1, 2].map(() =>
-      cli.start(['worker', '--concurrency', String(CONCURRENCY), '--json'], { env: PATIENT }),
-    );
+    const started = [1, 2].map(() => cli.start(['worker', '--concurrency', String(CONCURRENCY), '--json']));
     const limit = AbortSignal.timeout(8 * MINUTE);
     await follower.untilAllEnded(limit);
     jobs = await readJobs(queue);
