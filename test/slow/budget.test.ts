@@ -26,9 +26,9 @@ test('stops the agents, keeps the tasks waiting uncounted, and lets them go on o
     { tokens: { input: 900, output: 100 } },
     { run: 'date +%N' },
     { run: 'date +%N' },
+    { write: { 'new.txt': 'new\n' } },
     // opencode asks for the fourth answer as soon as the third has come: long enough for the stop to come before it.
     { think: 8_000 },
-    { write: { 'new.txt': 'new\n' } },
   ];
   const file = cli.tasksFile(
     'tasks.jsonl',
