@@ -12,6 +12,8 @@ const CELLS = Number(process.env.CELLS ?? 10);
 const PROFILES = (process.env.PROFILES ?? 'fast,dense').split(',');
 const THINK_MS = 1_000;
 const SAMPLE_MS = 1_000;
+/** With all sessions done: what agents compute that have nothing to do, as while they wait for their model. */
+const IDLE_MS = 20_000;
 const [MIB, GIB] = [1024 ** 2, 1024 ** 3];
 /** Of a machine of this size, less what is left for everything else. */
 const MACHINE_GIB = 24;
@@ -53,7 +55,10 @@ async function measure(bench, model, profile) {
     look();
     const servers = agents.map(agent => spawner.getCellInfo(agent).pid);
     const each = servers.map(pid => memoryOf(processesOf(pid, '/nowhere')).pss / MIB);
-    const cpu = servers.map(pid => processesOf(pid, '/nowhere').reduce((sum, one) => sum + processorSeconds(one), 0));
+    const secondsOf = pid => processesOf(pid, '/nowhere').reduce((sum, one) => sum + processorSeconds(one), 0);
+    const cpu = servers.map(secondsOf);
+    await sleep(IDLE_MS);
+    const idle = servers.map((pid, at) => ((secondsOf(pid) - cpu[at]) / IDLE_MS) * 1_000);
     return {
       sessions: sessions.filter(({ well }) => well).length,
       allUpS: round(upMs / 1_000, 1),
@@ -70,6 +75,7 @@ async function measure(bench, model, profile) {
       },
       memoryMiB: { p50: round(median(each)), p95: round(percentile(each, 0.95)) },
       cpuS: { p50: round(median(cpu), 1), p95: round(percentile(cpu, 0.95), 1) },
+      idleCore: { p50: round(median(idle), 4), p95: round(percentile(idle, 0.95), 4) },
       peakPssGiB: round(peakPss / GIB, 2),
       cellsPerMachine: Math.floor(((MACHINE_GIB - RESERVE_GIB) * GIB) / (peakPss / CELLS)),
       swappedMiB: round((swappedKiB() - before.swap) / 1024),
@@ -88,10 +94,10 @@ try {
   const found = {};
   for (const profile of PROFILES) {
     found[profile] = await measure(bench, model, profile);
-    const { memoryMiB, cpuS, allUpS, allDoneS, sessions, cellsPerMachine, peakPssGiB, swappedMiB, oomKills } =
+    const { memoryMiB, cpuS, idleCore, allUpS, allDoneS, sessions, cellsPerMachine, peakPssGiB, swappedMiB, oomKills } =
       found[profile];
     process.stdout.write(
-      `${profile.padEnd(6)} ${sessions} of ${CELLS} sessions well; a cell takes ${memoryMiB.p50} MiB (p95 ${memoryMiB.p95}) and ${cpuS.p50} s of a processor\n` +
+      `${profile.padEnd(6)} ${sessions} of ${CELLS} sessions well; a cell takes ${memoryMiB.p50} MiB (p95 ${memoryMiB.p95}) and ${cpuS.p50} s of a processor, ${round(idleCore.p50 * 100, 2)} % of one when idle\n` +
         `       all up after ${allUpS} s, all sessions done ${allDoneS} s later; ${peakPssGiB} GiB at most, swapped ${swappedMiB} MiB, killed for want of memory ${oomKills}\n` +
         `       ${cellsPerMachine} cells in ${MACHINE_GIB} GiB\n`,
     );

@@ -80,7 +80,14 @@ describe('the environment of the server', () => {
   test('of a dense cell tells its engine to be content with less, and of a fast one nothing', async () => {
     const engine = async (profile: 'fast' | 'dense') =>
       Object.fromEntries(Object.entries(await server({ profile })).filter(([name]) => name.startsWith('BUN_')));
-    expect(await engine('dense')).toEqual({ BUN_JSC_useDFGJIT: '0', BUN_JSC_forceRAMSize: '402653184' });
+    expect(await engine('dense')).toEqual({
+      BUN_JSC_useDFGJIT: '0',
+      BUN_JSC_forceRAMSize: String(4 * 2 ** 30),
+      BUN_JSC_smallHeapGrowthFactor: '1.55',
+      BUN_JSC_mediumHeapGrowthFactor: '1.55',
+      BUN_JSC_largeHeapGrowthFactor: '1.55',
+      BUN_JSC_numberOfGCMarkers: '1',
+    });
     expect(await engine('fast')).toEqual({});
     vi.stubEnv('BUN_JSC_forceRAMSize', '7');
     expect(await server({ profile: 'dense', passed: ['BUN_JSC_forceRAMSize'] })).toMatchObject({
