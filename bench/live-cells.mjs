@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { script } from '../dist/cli/demo/script.js';
 import { keep, machine, round } from './lib/figures.mjs';
-import { processesOf, processorSeconds } from './lib/processes.mjs';
+import { processesOf, processorSeconds, secondsOf } from './lib/processes.mjs';
 import { HOUR_MS, openRealPool } from './lib/real-pool.mjs';
 import { until } from './lib/victims.mjs';
 
@@ -18,8 +18,6 @@ const SETTLE_MS = 10_000;
 const SAMPLE_MS = 5_000;
 const STEPS = 10;
 const BARS = { core: 0.05, rssMiB: 250 };
-/** Linux tells every program that there are 100 a second (USER_HZ). */
-const CLOCK_TICKS = 100;
 
 const setting = machine();
 const gate = await openGate();
@@ -78,7 +76,7 @@ function taskOf(id) {
 
 /** Of the worker's process alone, of the commands that it waited for (git, du), and of its cells; parts of a core. */
 async function during(work) {
-  const [before, cellsBefore, began] = [ownSeconds(worker.pid), cellSeconds(), performance.now()];
+  const [before, cellsBefore, began] = [secondsOf(worker.pid), cellSeconds(), performance.now()];
   // Those that end meanwhile count with what they had used when they were last seen.
   const cellsAfter = new Map();
   const look = () => {
@@ -89,7 +87,7 @@ async function during(work) {
   clearInterval(sampler);
   look();
   const seconds = (performance.now() - began) / 1_000;
-  const after = ownSeconds(worker.pid);
+  const after = secondsOf(worker.pid);
   const each = [...cellsAfter].map(([pid, used]) => used - (cellsBefore.get(pid) ?? 0));
   return {
     seconds: round(seconds, 1),
@@ -99,13 +97,6 @@ async function during(work) {
     rssMiB: round(memoryKiB(worker.pid, 'VmRSS') / 1_024),
     peakRssMiB: round(memoryKiB(worker.pid, 'VmHWM') / 1_024),
   };
-}
-
-function ownSeconds(pid) {
-  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-  const sum = (from, to) => fields.slice(from, to).reduce((all, one) => all + Number(one), 0) / CLOCK_TICKS;
-  return { own: sum(11, 13), children: sum(13, 15) };
 }
 
 function cellSeconds() {

@@ -49,13 +49,16 @@ export function memoryOf(pids) {
   return sum;
 }
 
-/** Seconds that a process has used, with those of its children that have ended. */
-export function processorSeconds(pid) {
+/** Seconds that a process has used by itself, and those of its children that have ended and were waited for. */
+export function secondsOf(pid) {
   const stat = read(`/proc/${pid}/stat`);
-  const [user = 0, system = 0, childUser = 0, childSystem = 0] = stat
-    .slice(stat.lastIndexOf(')') + 2)
-    .split(' ')
-    .slice(11, 15)
-    .map(Number);
-  return (user + system + childUser + childSystem) / CLOCK_TICKS;
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  const sum = (from, to) => fields.slice(from, to).reduce((all, one) => all + Number(one), 0) / CLOCK_TICKS;
+  return { own: sum(11, 13), children: sum(13, 15) };
+}
+
+/** Both together. */
+export function processorSeconds(pid) {
+  const { own, children } = secondsOf(pid);
+  return own + children;
 }

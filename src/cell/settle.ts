@@ -108,17 +108,28 @@ export async function snapshot(workspace: Workspace): Promise<Snapshot> {
   await stageAll(record);
   const { baseTree } = workspace;
   const setup = await setupChanges(workspace, record);
-  const mine = await agentsTree(workspace, record, await writeTree(record), setup);
-  const tree = await withoutTrackers(record, baseTree, mine);
-  const changes = await changesBetween(record, baseTree, tree);
+  const mine = await agentsWork(workspace, record, await writeTree(record), setup);
+  const tree = await withoutTrackers(record, mine.tree, mine.changes);
+  const changes = tree === mine.tree ? mine.changes : await changesBetween(record, baseTree, tree);
   return { tree, changed: tree !== baseTree, filesModified: changes.map(change => pathText(change.path)).sort() };
 }
 
-async function agentsTree(workspace: Workspace, record: WorkRecord, tree: string, others: readonly Change[]) {
-  const { baseTree } = workspace;
-  const mine = await withoutChanges(record, baseTree, tree, others);
-  const ofGit = await changesOfGit(record, baseTree, await changesBetween(record, baseTree, mine));
-  return withoutChanges(record, baseTree, mine, ofGit);
+interface TreeOfWork {
+  tree: string;
+  /** From the base to it. */
+  changes: Change[];
+}
+
+async function agentsWork(
+  { baseTree }: Workspace,
+  record: WorkRecord,
+  found: string,
+  others: readonly Change[],
+): Promise<TreeOfWork> {
+  const mine = await withoutChanges(record, baseTree, found, others);
+  const changes = await changesBetween(record, baseTree, mine);
+  const tree = await withoutChanges(record, baseTree, mine, await changesOfGit(record, baseTree, changes));
+  return { tree, changes: tree === mine ? changes : await changesBetween(record, baseTree, tree) };
 }
 
 async function setupChanges(workspace: Workspace, record: WorkRecord): Promise<Change[]> {
@@ -219,7 +230,7 @@ export async function treeOnDisk(workspace: Workspace): Promise<string> {
     // An index made from the tree alone knows no file's time, so nothing can pass for unchanged.
     await ownGitOk(['read-tree', workspace.baseTree], { gitDir: record.gitDir, index: record.index });
     await stageAll(record, 'all');
-    return await agentsTree(workspace, record, await writeTree(record), []);
+    return (await agentsWork(workspace, record, await writeTree(record), [])).tree;
   } finally {
     await rm(record.index, { force: true });
   }

@@ -22,6 +22,7 @@ export async function withoutChanges(
   tree: string,
   others: readonly Change[],
 ): Promise<string> {
+  if (others.length === 0) return tree;
   const now = await changesBetween(record, base, tree);
   const byPath = new Map(now.map(change => [change.path, change]));
   const foreign = others.filter(other => {
@@ -38,11 +39,10 @@ export async function withoutChanges(
 }
 
 /**
- * `tree` with all of a tracker as it is in `base`, whoever changed it.
+ * `tree` with all of a tracker as it is in the base, whoever changed it; `now` is all that differs between the two.
  * @throws {CellpoolError} COMMIT_FAILED when a file stands where the base has a folder with one in it
  */
-export async function withoutTrackers(record: WorkRecord, base: string, tree: string): Promise<string> {
-  const now = await changesBetween(record, base, tree);
+export async function withoutTrackers(record: WorkRecord, tree: string, now: readonly Change[]): Promise<string> {
   const entries = now.filter(change => isTrackers(change.path)).map(asBefore);
   if (entries.length === 0) return tree;
   const work = now.filter(change => isThere(change) && !isTrackers(change.path));
