@@ -16,7 +16,7 @@ const REQUEST_MS = 300;
 
 const run = promisify(execFile);
 
-/** With the same environment and config for opencode as a cell has; times by `performance.now()`. */
+/** With the same environment and config for opencode as a cell has, but all models that it knows; times by `performance.now()`. */
 export async function startBareServer(bench, id, port, opencode = {}) {
   const cell = join(bench.folder, 'bare', id);
   mkdirSync(cell, { recursive: true });
@@ -33,6 +33,7 @@ export async function startBareServer(bench, id, port, opencode = {}) {
     password,
     login: null,
     profile: 'fast',
+    models: null,
     passed: [],
   });
 

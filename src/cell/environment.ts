@@ -119,6 +119,8 @@ export interface ServerEnvironmentOptions {
   /** What `loginOf` gave for the model. */
   login: string | null;
   profile: Profile;
+  /** File with what the server knows of models; null: all that opencode knows. */
+  models: string | null;
   /** Names of further variables, from the operator. */
   passed: readonly string[];
 }
@@ -130,6 +132,7 @@ export async function serverEnvironment(options: ServerEnvironmentOptions): Prom
   return {
     // What the operator passes by name counts more.
     ...ENGINE[options.profile],
+    ...(options.models === null ? {} : { OPENCODE_MODELS_PATH: options.models }),
     ...baseEnvironment(options.cellId, options.folders, [...(PROVIDER_KEYS[provider] ?? []), ...options.passed]),
     XDG_CONFIG_HOME: options.configFolder,
     OPENCODE_SERVER_PASSWORD: options.password,

@@ -129,13 +129,16 @@ export async function prepareCell(
     const setting = { workspacePath, model: kind.model, isolation: grounds.isolation.level };
     const opencode = opencodeConfig(setting, site.opencode, kind.opencode);
     const model = kind.model ?? (typeof opencode.model === 'string' ? opencode.model : undefined);
-    const [profile, login] = await Promise.all([site.profile(), loginOf(model)]);
+    const config = addWarmUpModel(opencode, warmUp);
+    const ofModel = [loginOf(model), site.models.fileFor(config, model)] as const;
+    const [profile, login, models] = await Promise.all([site.profile(), ...ofModel]);
     const env = await serverEnvironment({
       profile,
+      models,
       cellId: id,
       folders,
       configFolder: site.configFolder,
-      config: addWarmUpModel(opencode, warmUp),
+      config,
       password,
       model,
       login,

@@ -21,6 +21,7 @@ import { makeStateFolder } from '../os/state-folder.ts';
 import type { WorkspaceKind } from './agent-git.ts';
 import { prepareConfigFolder } from './config-folder.ts';
 import { type Grounds, groundsOf, guarded } from './enclosure.ts';
+import { ModelCatalogue } from './model-catalogue.ts';
 import { findOpencode } from './opencode-binary.ts';
 import { makeStandIns } from './stand-ins.ts';
 import { removeWorkspace } from './workspace.ts';
@@ -65,6 +66,7 @@ export interface SpawnerSite
   readonly mirror: Mirror;
   readonly binary: string;
   readonly configFolder: string;
+  readonly models: ModelCatalogue;
 }
 
 /**
@@ -82,18 +84,23 @@ export async function openSite(options: SiteOptions, signal?: AbortSignal): Prom
   await makeStateFolder(options.home);
   const home = await realpath(options.home);
   const [mirror, version] = await allEnded([openMirror(home, source), opencodeVersion(binary), makeStandIns(home)]);
-  const configFolder = await prepareConfigFolder(home, version);
+  const log = options.log ?? silentLogger;
+  const [configFolder, models] = await allEnded([
+    prepareConfigFolder(home, version),
+    ModelCatalogue.open(home, binary, version, log),
+  ]);
   const env = options.env ?? { server: [], commands: [] };
   const redactor =
     options.redactor ?? new Redactor(secretsOfEnvironment(process.env, [...env.server, ...env.commands]));
   redactor.add(secretsOfTree(options.opencode));
   const places = { home, source, objects: mirror.objects };
-  const grounds = groundsOf(isolation, places, [configFolder, await realpath(binary)], workspace);
+  const grounds = groundsOf(isolation, places, [configFolder, models.folder, await realpath(binary)], workspace);
   return {
     source: workspace === 'worktree' ? guarded(source, grounds) : source,
     mirror,
     binary,
     configFolder,
+    models,
     grounds,
     workspace,
     profile: options.profile ?? (async () => 'fast'),
@@ -106,7 +113,7 @@ export async function openSite(options: SiteOptions, signal?: AbortSignal): Prom
     testMs: options.testMs ?? DEFAULTS.testMs,
     limits: { ...DEFAULTS.limits, ...options.limits },
     env,
-    log: options.log ?? silentLogger,
+    log,
     redactor,
   };
 }

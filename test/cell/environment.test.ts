@@ -23,6 +23,7 @@ const server = async (changes: Partial<Parameters<typeof serverEnvironment>[0]> 
     password: 'pass-word',
     model: undefined,
     profile: 'fast',
+    models: null,
     passed: [],
     ...changes,
   });
@@ -92,6 +93,15 @@ describe('the environment of the server', () => {
     vi.stubEnv('BUN_JSC_forceRAMSize', '7');
     expect(await server({ profile: 'dense', passed: ['BUN_JSC_forceRAMSize'] })).toMatchObject({
       BUN_JSC_forceRAMSize: '7',
+    });
+  });
+
+  test('names the file with its models, unless the operator names another one', async () => {
+    expect(await server()).not.toHaveProperty('OPENCODE_MODELS_PATH');
+    expect(await server({ models: '/models/a.json' })).toMatchObject({ OPENCODE_MODELS_PATH: '/models/a.json' });
+    vi.stubEnv('OPENCODE_MODELS_PATH', '/mine.json');
+    expect(await server({ models: '/models/a.json', passed: ['OPENCODE_MODELS_PATH'] })).toMatchObject({
+      OPENCODE_MODELS_PATH: '/mine.json',
     });
   });
 
