@@ -10,7 +10,7 @@ const MIB = 1024 * 1024;
 export type Profile = Exclude<(typeof PROFILES)[number], 'auto'>;
 
 /** What a cell with the opencode server has of its own after a session. Measured: `bench/density.mjs`. */
-export const CELL_MEMORY_BYTES: Readonly<Record<Profile, number>> = { fast: 450 * MIB, dense: 380 * MIB };
+export const CELL_MEMORY_BYTES: Readonly<Record<Profile, number>> = { fast: 320 * MIB, dense: 290 * MIB };
 
 /** Left for the system, Redis and the worker itself. */
 export const RESERVE_BYTES = 1024 * MIB;

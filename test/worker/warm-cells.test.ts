@@ -9,6 +9,7 @@ import { checkAgentKind } from '../../src/cell/spawn-config.ts';
 import type { PreparedAgent } from '../../src/cell/spawned-agent.ts';
 import type { TaskJob } from '../../src/job/job.ts';
 import { silentLogger } from '../../src/observe/logger.ts';
+import { CELL_MEMORY_BYTES } from '../../src/os/memory.ts';
 import type { PooledSpawner } from '../../src/worker/spawner-pool.ts';
 import { WarmCells } from '../../src/worker/warm-cells.ts';
 import { BOUND } from '../support/bound.ts';
@@ -171,7 +172,7 @@ describe('cells are made ahead', () => {
   test('only while there is room for two more beside it', async () => {
     const { warmCells, facts, asked, rounds } = setting(1);
     facts.line = [on('a')];
-    facts.room = { freeMemory: 1024 * MIB + 3 * 450 * MIB - 1, freeDisk: 100 * GIB };
+    facts.room = { freeMemory: 1024 * MIB + 3 * CELL_MEMORY_BYTES.fast - 1, freeDisk: 100 * GIB };
     warmCells.begin();
     await rounds();
     // Nothing can come of it, so no job is read.
@@ -229,7 +230,7 @@ describe('cells made ahead are removed', () => {
     facts.line = [on('a'), on('b')];
     warmCells.begin();
     await until(() => branches().length === 2);
-    for (const scarce of [{ freeMemory: 1024 * MIB + 349 * MIB }, { freeDisk: 1023 * MIB }]) {
+    for (const scarce of [{ freeMemory: 1024 * MIB + CELL_MEMORY_BYTES.dense - 1 }, { freeDisk: 1023 * MIB }]) {
       const { room } = facts;
       facts.room = { ...room, ...scarce };
       await until(() => branches().length === 0);
