@@ -13,7 +13,7 @@ const PROFILES = (process.env.PROFILES ?? 'fast,dense').split(',');
 const THINK_MS = 1_000;
 const SAMPLE_MS = 1_000;
 /** With all sessions done: what agents compute that have nothing to do, as while they wait for their model. */
-const IDLE_MS = 20_000;
+const [SETTLE_MS, IDLE_MS] = [10_000, 20_000];
 const [MIB, GIB] = [1024 ** 2, 1024 ** 3];
 /** Of a machine of this size, less what is left for everything else. */
 const MACHINE_GIB = 24;
@@ -57,8 +57,11 @@ async function measure(bench, model, profile) {
     const each = servers.map(pid => memoryOf(processesOf(pid, '/nowhere')).pss / MIB);
     const secondsOf = pid => processesOf(pid, '/nowhere').reduce((sum, one) => sum + processorSeconds(one), 0);
     const cpu = servers.map(secondsOf);
+    clearInterval(sampler);
+    await sleep(SETTLE_MS);
+    const atRest = servers.map(secondsOf);
     await sleep(IDLE_MS);
-    const idle = servers.map((pid, at) => ((secondsOf(pid) - cpu[at]) / IDLE_MS) * 1_000);
+    const idle = servers.map((pid, at) => ((secondsOf(pid) - atRest[at]) / IDLE_MS) * 1_000);
     return {
       sessions: sessions.filter(({ well }) => well).length,
       allUpS: round(upMs / 1_000, 1),

@@ -21,6 +21,7 @@ const SETTLE_MS = 30_000;
 
 /** In the second part so many come together, and so long before the next ones. */
 const [TOGETHER, PAUSE_MS] = [5, 5_000];
+const GOLDEN = (Math.sqrt(5) - 1) / 2;
 
 const setting = machine();
 const pool = await openRealPool(PREFIX);
@@ -37,13 +38,14 @@ try {
       await pool.enqueue(tasks.slice(from, from + TOGETHER));
     }
   });
-  const reached = spread.share.p50 <= BAR;
+  const reached = { atOnce: atOnce.share.p50 <= BAR, spread: spread.share.p50 <= BAR };
   keep(CELLS === 25 ? 'share' : `share-${CELLS}`, {
     setting: { ...setting, cells: CELLS, turns: TURNS, turnMs: TURN_MS, together: TOGETHER, pauseMs: PAUSE_MS },
     ...{ atOnce, spread, bar: { share: BAR, reached } },
   });
   for (const [name, one] of Object.entries({ 'all at once': atOnce, 'some at a time': spread })) say(name, one);
-  process.stdout.write(`bar ${BAR * 100} % for those that come some at a time: ${reached ? 'reached' : 'missed'}\n`);
+  const word = isReached => (isReached ? 'reached' : 'missed');
+  process.stdout.write(`bar ${BAR * 100} %: at once ${word(reached.atOnce)}, some at a time ${word(reached.spread)}\n`);
 } finally {
   await pool.close();
 }
@@ -61,7 +63,7 @@ async function measure(worker, name, enqueue) {
   await enqueue(ids.map((id, at) => taskOf(id, name === 'spread' ? turnsOf(at) : TURNS)));
   const all = Math.max(before, 1) + CELLS;
   await until(async () => (await queue.getCompletedCount()) === all);
-  const workerCore = (secondsOf(worker.pid).own - usedBefore) / ((performance.now() - from) / 1_000);
+  const ownCore = (secondsOf(worker.pid).own - usedBefore) / ((performance.now() - from) / 1_000);
   const tasks = (await Promise.all(ids.map(id => queue.getJob(id)))).map(figuresOf);
   const of = (figure, digits = 0) => {
     const values = tasks.map(task => task[figure]);
@@ -70,17 +72,17 @@ async function measure(worker, name, enqueue) {
   return {
     ...{ allReadyS, cold: tasks.filter(({ isWarm }) => !isWarm).length, wallMs: of('wallMs') },
     ...{ sessionMs: of('sessionMs'), ownMs: of('ownMs'), spawnMs: of('spawnMs'), settleMs: of('settleMs') },
-    ...{ teardownMs: of('teardownMs'), share: of('share', 4), workerCore: round(workerCore, 4) },
+    ...{ teardownMs: of('teardownMs'), share: of('share', 4), ownCore: round(ownCore, 4) },
   };
 }
 
-function say(name, { cold, share, workerCore, ...figures }) {
+function say(name, { cold, share, ownCore, ...figures }) {
   const line = names => names.map(one => `${one} ${figures[one].p50} ms (${figures[one].p95})`).join('; ');
   process.stdout.write(
     `${CELLS} tasks of ${TURNS} turns, ${name}, ${cold} of them without a cell made ahead: p50 (p95)\n` +
       `  ${line(['wallMs', 'sessionMs', 'ownMs'])}\n  of that ${line(['spawnMs', 'settleMs', 'teardownMs'])}\n` +
       `  our share ${round(share.p50 * 100, 2)} % (${round(share.p95 * 100, 2)} %); ` +
-      `the worker itself took ${round(workerCore * 100, 1)} % of a core meanwhile\n`,
+      `the worker itself took ${round(ownCore * 100, 1)} % of a core meanwhile\n`,
   );
 }
 
@@ -91,10 +93,9 @@ async function until(isSo) {
   }
 }
 
-/** From half of TURNS to half as many more, TURNS on average; neighbours differ. */
+/** From half of TURNS to half as many more, spread evenly over any number of tasks, neighbours apart. */
 function turnsOf(at) {
-  const place = CELLS === 1 ? 0.5 : ((at * 7) % CELLS) / (CELLS - 1);
-  return Math.round(TURNS * (0.5 + Math.min(place, 1)));
+  return Math.round(TURNS * (0.5 + ((at * GOLDEN) % 1)));
 }
 
 function isAhead({ record: { stage, taskId } }) {

@@ -2,8 +2,8 @@
  * What opencode knows of models by itself: those of more than two hundred providers, which a server goes through before
  * the first prompt of its life. A cell calls one of them, so its server is told of that one, and of those that its
  * config names; that is half of the first prompt's time and a third of the server's memory. What is told of them stands
- * in opencode's own program and is taken from there, so it is the same to the letter. A program in which it is not found
- * keeps all that it knows.
+ * in opencode's own program and is taken from there, so it is the same to the letter. Wherever it is not certain that
+ * nothing else is needed, or something goes wrong here, the server keeps all that it knows.
  */
 import { createHash } from 'node:crypto';
 import { mkdir, open, readFile, stat, writeFile } from 'node:fs/promises';
@@ -31,62 +31,115 @@ const BEGIN = /=>\((?=\{(?:"[^"]{1,60}"|[\w$]{1,60}):\{id:")/;
 const [NEAR, LARGEST] = [4_000, 16_000_000];
 const CHUNK = 8 * 1024 * 1024;
 
+/** Of the form in which it is kept. */
+const FORM = 1;
+/** With these an operator has opencode read what we do not see; of the last there is nothing left to decide. */
+const UNSEEN = ['OPENCODE_AUTH_CONTENT', 'OPENCODE_CONFIG', 'OPENCODE_CONFIG_DIR', 'OPENCODE_MODELS_PATH'];
+/** What a machine's administrator says to opencode counts above all. */
+const MANAGED = '/etc/opencode';
+
+export interface CatalogueOptions {
+  /** The state folder. */
+  home: string;
+  binary: string;
+  version: string;
+  /** Names of the operator's variables that reach the server. */
+  passed: readonly string[];
+  log: Logger;
+}
+
 export class ModelCatalogue {
   /** Readable for cells: holds nothing but what opencode knows anyway. */
   readonly folder: string;
-  readonly #all: string;
-  /** Made before, or being made: one of each kind. */
-  readonly #files = new Map<string, Promise<string>>();
-  #known: Promise<ReadonlySet<string>> | null = null;
+  readonly #options: CatalogueOptions;
+  /** The program that it was taken from. */
+  readonly #program: string;
+  /** Ids of all its providers; none when it was not found. */
+  readonly #known: ReadonlySet<string>;
+  readonly #making = new Map<string, Promise<string>>();
 
-  private constructor(folder: string) {
+  private constructor(folder: string, program: string, known: readonly string[], options: CatalogueOptions) {
     this.folder = folder;
-    this.#all = join(folder, 'all.json');
+    this.#program = program;
+    this.#known = new Set(known);
+    this.#options = options;
   }
 
-  /** Takes it from the program once for each version on this host. @throws when the folder cannot be written */
-  static async open(home: string, binary: string, version: string, log: Logger): Promise<ModelCatalogue> {
-    const { size } = await stat(binary);
-    const catalogue = new ModelCatalogue(join(home, 'opencode-models', `${version.replace(/[^\w.-]/g, '_')}-${size}`));
-    if (await isThere(catalogue.#all)) return catalogue;
-    const found = await extract(binary).catch(error => {
-      log.info({ version, problem: messageOf(error) }, 'what opencode knows of models was not found in it');
-      return {};
-    });
-    await mkdir(catalogue.folder, { recursive: true, mode: 0o700 });
-    await wholeFile(catalogue.#all, path => writeFile(path, JSON.stringify(found)));
-    return catalogue;
+  /** Takes it from the program once for each version on this host. @throws when there is no such program */
+  static async open(options: CatalogueOptions): Promise<ModelCatalogue> {
+    const { home, binary, version, log } = options;
+    const program = await identityOf(binary);
+    const build = `${version.replace(/[^\w.-]/g, '_')}-${program.split(' ')[0]}-${FORM}`;
+    const folder = join(home, 'opencode-models', build);
+    const all = await read(folder)
+      .catch(() => take(binary, folder))
+      .catch(error => {
+        log.info({ version, problem: messageOf(error).slice(0, 300) }, 'servers keep all models that opencode knows');
+        return {};
+      });
+    return new ModelCatalogue(folder, program, Object.keys(all), options);
   }
 
   /**
-   * A file with the providers that a server of this config may call, for `OPENCODE_MODELS_PATH`; null when it is to keep
-   * all: nobody names its model, or a provider is one that opencode derives from others.
+   * A file with the providers that a server of this config may call, for `OPENCODE_MODELS_PATH`. Null when it is to keep
+   * all: nobody names its model, it has a provider that is not known here, or reads more than this config. Never throws.
    */
   async fileFor(config: Record<string, unknown>, model: string | undefined): Promise<string | null> {
-    if (model === undefined) return null;
+    const { binary, passed, log } = this.#options;
+    if (model === undefined || passed.some(name => UNSEEN.includes(name) && process.env[name] !== undefined))
+      return null;
     const named = [...providersIn(config, model)].sort();
-    this.#known ??= this.#read().then(all => new Set(Object.keys(all)));
-    const known = await this.#known;
-    const ids = named.filter(id => known.has(id));
-    if (known.size === 0 || named.some(id => !known.has(id) && !isDescribed(config, id))) return null;
+    const ids = named.filter(id => this.#known.has(id));
+    if (this.#known.size === 0 || named.some(id => !this.#known.has(id) && !isDescribed(config, id))) return null;
+    try {
+      // The server is started from the path anew, and may know other models by then.
+      if ((await isThere(MANAGED)) || (await identityOf(binary)) !== this.#program) return null;
+      return await this.#file(ids);
+    } catch (error) {
+      log.info({ problem: messageOf(error) }, 'a server keeps all models that opencode knows');
+      return null;
+    }
+  }
+
+  /** One for all cells with these providers, of whichever worker. */
+  async #file(ids: readonly string[]): Promise<string> {
+    const { folder } = this;
     const name = `${createHash('sha256').update(JSON.stringify(ids)).digest('hex').slice(0, 16)}.json`;
-    const made = this.#files.get(name) ?? this.#make(join(this.folder, name), ids);
-    this.#files.set(name, made);
-    return made.finally(() => this.#files.delete(name));
-  }
+    const path = join(folder, name);
+    const made = this.#making.get(name) ?? make();
+    this.#making.set(name, made);
+    return made.finally(() => this.#making.delete(name));
 
-  async #make(path: string, ids: readonly string[]): Promise<string> {
-    if (await isThere(path)) return path;
-    const all = await this.#read();
-    const some = Object.fromEntries(ids.map(id => [id, all[id]]));
-    await wholeFile(path, unfinished => writeFile(unfinished, JSON.stringify(some)));
-    return path;
+    async function make(): Promise<string> {
+      if (await isThere(path)) return path;
+      // Not kept in memory, of which it takes more than the rest of a worker.
+      const all = await read(folder);
+      const some = Object.fromEntries(ids.map(id => [id, all[id]]));
+      await wholeFile(path, unfinished => writeFile(unfinished, JSON.stringify(some)));
+      return path;
+    }
   }
+}
 
-  /** Not kept: it takes more memory than the rest of a worker. */
-  async #read(): Promise<Catalogue> {
-    return JSON.parse(await readFile(this.#all, 'utf8')) as Catalogue;
-  }
+const ALL = 'all.json';
+
+async function read(folder: string): Promise<Catalogue> {
+  const all: unknown = JSON.parse(await readFile(join(folder, ALL), 'utf8'));
+  if (!isRecord(all)) throw new Error('it holds something else');
+  return all;
+}
+
+async function take(binary: string, folder: string): Promise<Catalogue> {
+  const all = await extract(binary);
+  await mkdir(folder, { recursive: true, mode: 0o700 });
+  await wholeFile(join(folder, ALL), path => writeFile(path, JSON.stringify(all)));
+  return all;
+}
+
+/** Differs when another program has taken its place. */
+async function identityOf(path: string): Promise<string> {
+  const { size, mtimeMs, ino } = await stat(path);
+  return `${size} ${mtimeMs} ${ino}`;
 }
 
 /** Each that the config describes, or of which it or the task names a model. */
@@ -98,8 +151,7 @@ function providersIn(config: Record<string, unknown>, model: string): Set<string
   const walk = (node: unknown): void => {
     if (Array.isArray(node)) node.forEach(walk);
     if (!isRecord(node)) return;
-    take(node.model);
-    take(node.small_model);
+    for (const name of [node.model, node.small_model, node.providerID]) take(name);
     Object.values(node).forEach(walk);
   };
   take(model);

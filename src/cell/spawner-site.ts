@@ -85,11 +85,11 @@ export async function openSite(options: SiteOptions, signal?: AbortSignal): Prom
   const home = await realpath(options.home);
   const [mirror, version] = await allEnded([openMirror(home, source), opencodeVersion(binary), makeStandIns(home)]);
   const log = options.log ?? silentLogger;
+  const env = options.env ?? { server: [], commands: [] };
   const [configFolder, models] = await allEnded([
     prepareConfigFolder(home, version),
-    ModelCatalogue.open(home, binary, version, log),
+    ModelCatalogue.open({ home, binary, version, passed: env.server, log }),
   ]);
-  const env = options.env ?? { server: [], commands: [] };
   const redactor =
     options.redactor ?? new Redactor(secretsOfEnvironment(process.env, [...env.server, ...env.commands]));
   redactor.add(secretsOfTree(options.opencode));

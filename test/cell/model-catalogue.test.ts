@@ -1,11 +1,11 @@
 /** What opencode knows of models, taken from the real program; servers that are told a part of it know that part alike. */
-import { readFileSync, statSync } from 'node:fs';
+import { readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import getPort from 'get-port';
 import { beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { prepareConfigFolder } from '../../src/cell/config-folder.ts';
 import { makeCellFolders, serverEnvironment } from '../../src/cell/environment.ts';
-import { ModelCatalogue } from '../../src/cell/model-catalogue.ts';
+import { type CatalogueOptions, ModelCatalogue } from '../../src/cell/model-catalogue.ts';
 import { findOpencode } from '../../src/cell/opencode-binary.ts';
 import { bootServer } from '../../src/cell/server.ts';
 import { opencodeVersion } from '../../src/cell/spawner-site.ts';
@@ -24,7 +24,8 @@ beforeAll(async () => {
   version = await opencodeVersion(binary);
 });
 
-const open = (home: string) => ModelCatalogue.open(home, binary, version, silentLogger);
+const open = (home: string, more: Partial<CatalogueOptions> = {}) =>
+  ModelCatalogue.open({ home, binary, version, passed: [], log: silentLogger, ...more });
 const read = (path: string | null) => JSON.parse(readFileSync(path ?? '', 'utf8')) as Record<string, unknown>;
 const described = { npm: '@ai-sdk/openai-compatible', models: { m: {} } };
 
@@ -79,10 +80,7 @@ describe('a server is told', () => {
     expect(Object.keys(read(path))).toEqual(['anthropic', 'groq', 'mistral', 'openai']);
     // Asked again, and by another worker of this host, it is the same file.
     const { mtimeMs } = statSync(path ?? '');
-    const again = [
-      catalogue,
-      await ModelCatalogue.open(join(catalogue.folder, '..', '..'), binary, version, silentLogger),
-    ];
+    const again = [catalogue, await open(join(catalogue.folder, '..', '..'))];
     for (const one of again) expect(await one.fileFor(config, 'anthropic/claude')).toBe(path);
     expect(statSync(path ?? '').mtimeMs).toBe(mtimeMs);
   });
@@ -91,6 +89,24 @@ describe('a server is told', () => {
     const catalogue = await open(tempFolder('home'));
     expect(read(await catalogue.fileFor({ provider: { mine: described } }, 'mine/m'))).toEqual({});
   });
+
+  test('of one that an agent of the config names in the other way', async () => {
+    const catalogue = await open(tempFolder('home'));
+    const agents = { review: { model: { providerID: 'openrouter', model: 'anthropic/claude-x' } } };
+    const path = await catalogue.fileFor({ agents }, 'openai/gpt-5');
+    expect(Object.keys(read(path))).toEqual(['anthropic', 'openai', 'openrouter']);
+  });
+
+  test.each(['OPENCODE_AUTH_CONTENT', 'OPENCODE_CONFIG', 'OPENCODE_CONFIG_DIR', 'OPENCODE_MODELS_PATH'])(
+    'of all when the operator passes it %s',
+    async name => {
+      const catalogue = await open(tempFolder('home'), { passed: [name] });
+      expect(await catalogue.fileFor({}, 'openai/gpt-5')).not.toBeNull();
+      vi.stubEnv(name, '{}');
+      onTestFinished(() => void vi.unstubAllEnvs());
+      expect(await catalogue.fileFor({}, 'openai/gpt-5')).toBeNull();
+    },
+  );
 
   test.each([
     ['nobody names its model', {}, undefined],
@@ -113,9 +129,34 @@ test('of a program in which it is not found, or in which there is something else
   };
   writeFiles(folder, places);
   for (const name of Object.keys(places)) {
-    const catalogue = await ModelCatalogue.open(join(folder, 'home'), join(folder, name), name, silentLogger);
+    const catalogue = await open(join(folder, 'home'), { binary: join(folder, name), version: name });
     expect(await catalogue.fileFor({}, 'anthropic/claude'), name).toBeNull();
   }
+});
+
+test('another program that has taken the place of the one it was taken from is asked for nothing', async () => {
+  const folder = tempFolder('programs');
+  const program = join(folder, 'opencode');
+  const known = `{id:"ID",name:"N",env:[],models:{m:{id:"m",name:"M"}}}`;
+  const all = `{${['anthropic', 'openai'].map(id => `${id}:${known.replace('ID', id)}`).join()}}`;
+  writeFiles(folder, { opencode: `OPENCODE_MODELS_PATH??a,b=()=>(${all})` });
+  const catalogue = await open(join(folder, 'home'), { binary: program });
+  expect(read(await catalogue.fileFor({}, 'openai/m'))).toEqual({
+    openai: { id: 'openai', name: 'N', env: [], models: { m: { id: 'm', name: 'M' } } },
+  });
+  writeFiles(folder, { other: 'OPENCODE_MODELS_PATH' });
+  renameSync(join(folder, 'other'), program);
+  expect(await catalogue.fileFor({}, 'openai/m')).toBeNull();
+});
+
+test('what is kept of it is made anew when it is broken, and missed by nobody when it is gone', async () => {
+  const home = tempFolder('home');
+  const { folder } = await open(home);
+  writeFileSync(join(folder, 'all.json'), '');
+  const catalogue = await open(home);
+  expect(Object.keys(read(await catalogue.fileFor({}, 'openai/gpt-5')))).toEqual(['openai']);
+  rmSync(folder, { recursive: true });
+  expect(await catalogue.fileFor({}, 'anthropic/claude')).toBeNull();
 });
 
 test('many who ask for it at once share one file that is whole', async () => {
