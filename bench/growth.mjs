@@ -4,8 +4,9 @@
 // files (they are written and removed) it is told beside what git alone takes.
 // Run `npm run bench:growth` (about half an hour), one part with PARTS=files, or for less than two minutes with
 // CELLS=1,5 TASKS=10 THINK_MS=500 QUEUED=50,500 BEGUN=3 FILES=100,1000 ROUNDS=3.
-
-import { keep, machine, round } from './lib/figures.mjs';
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { keep, machine, RESULTS, round } from './lib/figures.mjs';
 import { growthOfCells } from './lib/growth-cells.mjs';
 import { growthOfFiles } from './lib/growth-files.mjs';
 import { growthOfQueue } from './lib/growth-queued.mjs';
@@ -53,13 +54,14 @@ function flatness(rows, name) {
   return { ratio: round(ratio, 2), power: round(power, 3), reached: ratio <= BAR };
 }
 
-const setting = machine();
+/** What is not measured this time stays as it was kept. */
 const parts = {};
 for (const part of PARTS) {
   const { cost, measure } = DIMENSIONS[part];
+  const setting = machine();
   const rows = await measure();
   const flat = rows.length < 2 ? {} : Object.fromEntries(cost.map(name => [name, flatness(rows, name)]));
-  parts[part] = { rows, flat };
+  parts[part] = { setting, rows, flat };
   process.stdout.write(`${part}\n`);
   for (const row of rows) {
     const figures = Object.entries(row).filter(([name]) => name !== 'at');
@@ -73,8 +75,6 @@ for (const part of PARTS) {
     );
   }
 }
-keep(PARTS.length === Object.keys(DIMENSIONS).length ? 'growth' : `growth-${PARTS.join('-')}`, {
-  setting,
-  bar: { ratio: BAR },
-  ...parts,
-});
+const file = join(RESULTS, 'growth.json');
+const others = existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : {};
+keep('growth', { ...others, bar: { ratio: BAR }, ...parts });

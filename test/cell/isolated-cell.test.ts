@@ -39,11 +39,16 @@ describe.each(['sandbox', 'strict'] as const)('a cell in isolation %s', async (l
   test.skipIf(here === null)('does a whole attempt inside, and its work comes home', async () => {
     const done = await attempt(
       'whole',
-      [{ write: { 'new.txt': 'work\n' } }, { run: 'git add -A && git commit -qm own && cat of-setup' }],
+      [
+        { write: { 'new.txt': 'work\n' } },
+        { run: 'git add -A && git commit -qm own && cat of-setup && cat "$OPENCODE_MODELS_PATH" >models.json' },
+      ],
       `${LOOK}; test "$(cat new.txt)" = work`,
     );
     expect(done).toMatchObject({ outcome: 'committed', isolation: level, tests: { passed: true }, error: null });
     expect(git(cells.repository, 'show', `${done.branch}:new.txt`)).toBe('work');
+    // What the server is told of models can be read there; the scripted one's provider stands in its config.
+    expect(git(cells.repository, 'show', `${done.branch}:models.json`)).toBe('{}');
     for (const name of [ARTIFACTS.setupLog, ARTIFACTS.testLog, 'hook-afterTests.log']) {
       const [cwd = '', hostname, siblings] = readFileSync(join(done.artifacts, name), 'utf8').split('\n');
       expect(cwd).toMatch(/\/cells\/whole\.[0-9a-f]{8}\/workspace$/);
