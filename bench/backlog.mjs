@@ -119,7 +119,7 @@ try {
   const ratio = complete ? round(found.cellpool.tasksPerHour / found['shell loop'].tasksPerHour, 2) : null;
   const reached = ratio !== null && ratio >= BAR;
   keep('backlog', {
-    setting: { ...setting, tasks: TASKS, trial: TRIAL, triedAtOnce: AT_ONCE, thinkMs: TURNS * THINK_MS },
+    setting: { ...setting, tasks: TASKS, trial: TRIAL, triedAtOnce: AT_ONCE.join(', '), thinkMs: TURNS * THINK_MS },
     ...found,
     trials,
     ratio,
