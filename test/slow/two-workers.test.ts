@@ -56,7 +56,8 @@ async function readJobs(queue: TaskQueue): Promise<typeof jobs> {
 beforeAll(async () => {
   model = await startScriptedModel();
   repository = cli.repository();
-  const tasks = ids.map(id => scripted(id, [{ think: 200 }, { write: { [`${id}.txt`]: 'x\n' } }], { test: 'true' }));
+  // Long enough for the cells of both workers to be at work together, however quick the rest is.
+  const tasks = ids.map(id => scripted(id, [{ think: 4_000 }, { write: { [`${id}.txt`]: 'x\n' } }], { test: 'true' }));
   const file = cli.tasksFile('tasks.jsonl', tasks);
   expect((await cli.run(['enqueue', file, '--repo', repository, ...cli.modelFlags(model)])).exitCode).toBe(0);
 
