@@ -5,13 +5,14 @@
 import { randomBytes } from 'node:crypto';
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { homedir, tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { groupsLeft, removeGroups } from './support/groups-left.ts';
 import {
   canListProcesses,
   describeLeaks,
   endProcesses,
   type LeakedProcess,
+  OF_FILE,
   pathsIn,
   processesLeft,
   ROOT_VARIABLE,
@@ -31,7 +32,8 @@ export default function setup(): () => Promise<void> {
     const leaked = await processesLeft(scope, isOfVitest);
     const groups = groupsLeft(root);
     // A file whose tests are all skipped has its folder made for it, and no hook that removes it.
-    const paths = pathsIn(root).filter(path => !(path.endsWith('/') && dirname(path) === root));
+    const emptyOfFile = new RegExp(`^/${OF_FILE}[^/]+/$`);
+    const paths = pathsIn(root).filter(path => path !== join(home, '/') && !emptyOfFile.test(path.slice(root.length)));
     const listing = describeLeaks(leaked, [...paths, ...groups]);
     endProcesses(scope, leaked);
     removeGroups(groups);

@@ -35,6 +35,21 @@ describe.concurrent.each([
     expect(left).toEqual(nothing);
   });
 
+  test('passes when all tests of a file are skipped, so that nothing of it is run', async () => {
+    const { exitCode, output, left } = await runSuite('all skipped', env);
+    expect(output).not.toContain('left something behind');
+    expect(exitCode).toBe(0);
+    expect(left).toEqual(nothing);
+  });
+
+  test('fails on a folder that is left, though it is empty', async () => {
+    const { exitCode, output, left } = await runSuite('empty folder', env);
+    expect(output).toContain(heading);
+    expect(output).toMatch(/1 file\(s\).*\n.*\/forgotten\//);
+    expect(exitCode).toBe(1);
+    expect(left).toEqual(nothing);
+  });
+
   test('fails on a file that is left, names it and removes it', async () => {
     const { exitCode, output, left } = await runSuite('file', env);
     expect(output).toContain(heading);

@@ -16,7 +16,10 @@ const REQUEST_MS = 300;
 
 const run = promisify(execFile);
 
-/** With the same environment and config for opencode as a cell has, but all models that it knows; times by `performance.now()`. */
+/**
+ * With the same environment and config for opencode as a cell has, but all models that it knows; times by
+ * `performance.now()`.
+ */
 export async function startBareServer(bench, id, port, opencode = {}) {
   const cell = join(bench.folder, 'bare', id);
   mkdirSync(cell, { recursive: true });

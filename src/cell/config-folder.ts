@@ -3,15 +3,16 @@
  * 60 MB of disk, 3 CPU seconds and over 100 MB of memory a cell. With these stubs in place nothing is installed.
  */
 import { randomBytes } from 'node:crypto';
-import { mkdir, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { isThere } from '../os/is-there.ts';
 
 const PLUGIN = '@opencode-ai/plugin';
 
 /** Makes the folder for this opencode version once and returns it; it goes to cells as `XDG_CONFIG_HOME`. */
 export async function prepareConfigFolder(home: string, version: string): Promise<string> {
   const folder = join(home, 'opencode-config', version.replace(/[^A-Za-z0-9.-]/g, '_'));
-  if (await exists(folder)) return folder;
+  if (await isThere(folder)) return folder;
   const draft = `${folder}.${process.pid}-${randomBytes(4).toString('hex')}`;
   try {
     for (const [path, content] of Object.entries(stubs(version))) {
@@ -22,7 +23,7 @@ export async function prepareConfigFolder(home: string, version: string): Promis
     await rename(draft, folder);
   } catch (error) {
     // Another worker of this host was quicker: its folder is as good as ours.
-    if (!(await exists(folder))) throw error;
+    if (!(await isThere(folder))) throw error;
   } finally {
     await rm(draft, { recursive: true, force: true });
   }
@@ -42,11 +43,4 @@ function stubs(version: string): Record<string, string> {
     }),
     [`node_modules/${PLUGIN}/package.json`]: json({ name: PLUGIN, version, type: 'module', exports: {} }),
   };
-}
-
-async function exists(path: string): Promise<boolean> {
-  return stat(path).then(
-    () => true,
-    () => false,
-  );
 }

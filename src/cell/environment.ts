@@ -148,7 +148,8 @@ export function secretsOfServer(env: Record<string, string>, config: Record<stri
   return [password, ...secretsOfTree(JSON.parse(login), { all: true }), ...secretsOfTree(config)];
 }
 
-const providerOf = (model: string | undefined) => model?.split('/')[0] ?? '';
+/** The first part of `provider/model`, whose second one may hold further slashes; of none an empty name. */
+export const providerOf = (model: string | undefined) => model?.split('/')[0] ?? '';
 
 /**
  * What `opencode auth login` stored for the provider of this model, as JSON; null when there is nothing.

@@ -2,11 +2,12 @@
  * A cell that was made ahead is given its task: entered under it, brought to the base's tip of now, and put on the
  * task's branch. It is used once, like any other.
  */
-import { access, mkdir, readdir, rename } from 'node:fs/promises';
+import { mkdir, readdir, rename } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { pinBase } from '../git/mirror.ts';
 import { changedPaths } from '../git/record.ts';
 import { allEnded } from '../os/all-ended.ts';
+import { isThere } from '../os/is-there.ts';
 import { whileWanted } from '../os/within.ts';
 import { switchBranch } from './agent-git.ts';
 import type { PreparedCell } from './cell.ts';
@@ -90,12 +91,6 @@ async function decidesOtherwise({ mirror, baseCommit }: Workspace, tip: string):
 
 /** Where opencode looks for skills, which it does once. */
 const SKILLS = ['.agents', '.claude', '.opencode', 'skill', 'skills'];
-
-const isThere = (path: string) =>
-  access(path).then(
-    () => true,
-    () => false,
-  );
 
 /** The server's log goes on in the file it has open. */
 async function moveLogs(from: string, to: string): Promise<void> {

@@ -12,8 +12,10 @@ import { z } from 'zod';
 import { isRecord } from '../config.ts';
 import { messageOf } from '../errors.ts';
 import type { Logger } from '../observe/logger.ts';
+import { isThere } from '../os/is-there.ts';
 import { wholeFile } from '../os/whole-file.ts';
 import { readLiteral } from './data-literal.ts';
+import { providerOf } from './environment.ts';
 
 type Catalogue = Record<string, unknown>;
 
@@ -35,7 +37,7 @@ const CHUNK = 8 * 1024 * 1024;
 const FORM = 1;
 /** With these an operator has opencode read what we do not see; of the last there is nothing left to decide. */
 const UNSEEN = ['OPENCODE_AUTH_CONTENT', 'OPENCODE_CONFIG', 'OPENCODE_CONFIG_DIR', 'OPENCODE_MODELS_PATH'];
-/** What a machine's administrator says to opencode counts above all. */
+/** What is said there counts above all. */
 const MANAGED = '/etc/opencode';
 
 export interface CatalogueOptions {
@@ -45,6 +47,8 @@ export interface CatalogueOptions {
   version: string;
   /** Names of the operator's variables that reach the server. */
   passed: readonly string[];
+  /** Where a machine's administrator leaves a config for opencode; left out: where it looks for one. */
+  managed?: string;
   log: Logger;
 }
 
@@ -85,7 +89,7 @@ export class ModelCatalogue {
    * all: nobody names its model, it has a provider that is not known here, or reads more than this config. Never throws.
    */
   async fileFor(config: Record<string, unknown>, model: string | undefined): Promise<string | null> {
-    const { binary, passed, log } = this.#options;
+    const { binary, passed, managed = MANAGED, log } = this.#options;
     if (model === undefined || passed.some(name => UNSEEN.includes(name) && process.env[name] !== undefined))
       return null;
     const named = [...providersIn(config, model)].sort();
@@ -93,7 +97,7 @@ export class ModelCatalogue {
     if (this.#known.size === 0 || named.some(id => !this.#known.has(id) && !isDescribed(config, id))) return null;
     try {
       // The server is started from the path anew, and may know other models by then.
-      if ((await isThere(MANAGED)) || (await identityOf(binary)) !== this.#program) return null;
+      if ((await isThere(managed)) || (await identityOf(binary)) !== this.#program) return null;
       return await this.#file(ids);
     } catch (error) {
       log.info({ problem: messageOf(error) }, 'a server keeps all models that opencode knows');
@@ -146,7 +150,7 @@ async function identityOf(path: string): Promise<string> {
 function providersIn(config: Record<string, unknown>, model: string): Set<string> {
   const found = new Set(isRecord(config.provider) ? Object.keys(config.provider) : []);
   const take = (name: unknown) => {
-    if (typeof name === 'string') found.add(name.split('/')[0] ?? '');
+    if (typeof name === 'string') found.add(providerOf(name));
   };
   const walk = (node: unknown): void => {
     if (Array.isArray(node)) node.forEach(walk);
@@ -187,11 +191,4 @@ async function extract(binary: string): Promise<Catalogue> {
   } finally {
     await file.close();
   }
-}
-
-async function isThere(path: string): Promise<boolean> {
-  return stat(path).then(
-    () => true,
-    () => false,
-  );
 }

@@ -1,5 +1,6 @@
 /** Where the model of a cell is to be called, so that a cell without a network still gets its answers. */
 import { type Host, isRecord, parseHost } from '../config.ts';
+import { providerOf } from './environment.ts';
 
 /** Of providers that opencode knows by itself; others say it in their config, as `baseURL`. */
 const KNOWN: Record<string, readonly string[]> = {
@@ -18,7 +19,7 @@ const KNOWN: Record<string, readonly string[]> = {
 export function modelHosts(config: Record<string, unknown>): Host[] {
   const described = isRecord(config.provider) ? config.provider : {};
   const models = [config.model, config.small_model].filter(model => typeof model === 'string');
-  const names = new Set([...models.map(model => model.split('/')[0] ?? ''), ...Object.keys(described)]);
+  const names = new Set([...models.map(providerOf), ...Object.keys(described)]);
   return [...names].flatMap(name => {
     const provider = described[name];
     const options = isRecord(provider) && isRecord(provider.options) ? provider.options : {};

@@ -1,5 +1,5 @@
 /** What opencode knows of models, taken from the real program; servers that are told a part of it know that part alike. */
-import { readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import getPort from 'get-port';
 import { beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
@@ -107,6 +107,14 @@ describe('a server is told', () => {
       expect(await catalogue.fileFor({}, 'openai/gpt-5')).toBeNull();
     },
   );
+
+  test('of all when the administrator of the machine has a config for opencode', async () => {
+    const managed = join(tempFolder('etc'), 'opencode');
+    const catalogue = await open(tempFolder('home'), { managed });
+    expect(await catalogue.fileFor({}, 'openai/gpt-5')).not.toBeNull();
+    mkdirSync(managed);
+    expect(await catalogue.fileFor({}, 'openai/gpt-5')).toBeNull();
+  });
 
   test.each([
     ['nobody names its model', {}, undefined],

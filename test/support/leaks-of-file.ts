@@ -6,7 +6,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { basename, dirname, join, relative } from 'node:path';
 import { afterAll, expect } from 'vitest';
 import { groupsLeft, removeGroups } from './groups-left.ts';
-import { describeLeaks, endProcesses, FILE_VARIABLE, pathsIn, processesLeft, ROOT_VARIABLE } from './leaks.ts';
+import { describeLeaks, endProcesses, FILE_VARIABLE, OF_FILE, pathsIn, processesLeft, ROOT_VARIABLE } from './leaks.ts';
 
 const root = process.env[ROOT_VARIABLE];
 if (root === undefined) throw new Error('test/global-setup.ts did not run: vitest was started without our config');
@@ -17,7 +17,7 @@ if (path === undefined) throw new Error('vitest does not tell which test file ru
 const file = relative(process.cwd(), path);
 // Short, because sockets are made below it and their paths may have about 100 characters.
 const name = `${basename(dirname(path))}-${basename(path).replace(/\..*$/, '')}`.slice(0, 20);
-const folder = mkdtempSync(join(root, `${name}-`));
+const folder = mkdtempSync(join(root, `${OF_FILE}${name}-`));
 const marker = `${file}#${basename(folder)}`;
 
 process.env.TMPDIR = folder;

@@ -13,6 +13,8 @@ import type { Redis } from 'ioredis';
 export const RUN_VARIABLE = 'CELLPOOL_TEST_RUN';
 /** Carried by every process of one test file; its value begins with the file's path. */
 export const FILE_VARIABLE = 'CELLPOOL_TEST_FILE';
+/** How the name of a test file's own temp folder begins. */
+export const OF_FILE = 'f-';
 /** The temp root of the run; each test file has a folder of its own in it. */
 export const ROOT_VARIABLE = 'CELLPOOL_TEST_ROOT';
 
