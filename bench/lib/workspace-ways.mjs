@@ -4,10 +4,14 @@
  */
 import { mkdirSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { makeWorkspace, removeWorkspace } from '../../dist/cell/workspace.js';
 import { openMirror, pinBase, unpin } from '../../dist/git/mirror.js';
 import { openSource } from '../../dist/git/source.js';
+import { silentLogger } from '../../dist/observe/logger.js';
+import { ownIdentity } from '../../dist/os/identity.js';
+import { Removals } from '../../dist/worker/removals.js';
+import { SpareWorkspaces } from '../../dist/worker/spare-workspaces.js';
 import { git, output } from './git.mjs';
 
 const remove = path => rm(path, { recursive: true, force: true, maxRetries: 3 });
@@ -55,8 +59,11 @@ async function overlay(place) {
   };
 }
 
-/** With all that a cell's workspace has: files, the agent's git, and the record that only the worker uses. */
-const ours = pinned => async place => {
+/**
+ * With all that a cell's workspace has: files, the agent's git, and the record that only the worker uses. `pinned`: the
+ * base is looked up and pinned for each, as a cell does.
+ */
+const made = pinned => async place => {
   const source = await openSource(place.source);
   const mirror = await openMirror(join(place.folder, 'state'), source);
   const commit = await pinBase(mirror, source, 'main', 'base');
@@ -75,6 +82,36 @@ const ours = pinned => async place => {
   };
 };
 
+/**
+ * As a worker hands them out: one that waits where its measurements say that this saves time, else one that is made.
+ * How long the next one takes to be made behind is no part of it; `made` tells that.
+ */
+async function ours(place) {
+  const source = await openSource(place.source);
+  const home = join(place.folder, 'state');
+  const mirror = await openMirror(home, source);
+  const commit = await pinBase(mirror, source, 'main', 'base');
+  const owner = await ownIdentity();
+  const removals = new Removals({ home, owner, log: silentLogger });
+  const spares = new SpareWorkspaces({ home, owner, removals, reserve: { diskMb: 0 }, log: silentLogger });
+  return {
+    async create(path) {
+      mkdirSync(path);
+      await spares.get({ mirror, commit, cellDir: path, branch: `cellpool/${basename(path)}` });
+    },
+    tree: path => join(path, 'workspace'),
+    remove: removeWorkspace,
+    rest: () => spares.settled(),
+    /** How many wait for the next cell: none where the repository is better off without. */
+    waiting: () => spares.ready,
+    async close() {
+      await spares.settled();
+      await spares.end();
+      await removals.settled();
+    },
+  };
+}
+
 const clone = (...flags) =>
   plain(({ source, folder }, path) => git(folder, 'clone', '--quiet', ...flags, source, path));
 
@@ -90,6 +127,7 @@ export const WAYS = {
   'cp -a of a base clone': { open: copy('--reflink=never') },
   'cp -a --reflink=auto of a base clone': { open: copy('--reflink=auto') },
   'overlayfs over a base clone': { open: overlay, root: true },
-  [OURS]: { open: ours(false) },
-  'ours, with the base looked up and pinned': { open: ours(true) },
+  [OURS]: { open: ours },
+  'ours, made when it is needed': { open: made(false) },
+  'ours, made, its base looked up and pinned': { open: made(true) },
 };

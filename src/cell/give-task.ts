@@ -3,11 +3,9 @@
  * task's branch. It is used once, like any other.
  */
 import { mkdir, readdir, rename } from 'node:fs/promises';
-import { basename, join } from 'node:path';
+import { join } from 'node:path';
 import { pinBase } from '../git/mirror.ts';
-import { changedPaths } from '../git/record.ts';
 import { allEnded } from '../os/all-ended.ts';
-import { isThere } from '../os/is-there.ts';
 import { whileWanted } from '../os/within.ts';
 import { switchBranch } from './agent-git.ts';
 import type { PreparedCell } from './cell.ts';
@@ -18,7 +16,7 @@ import { askHealth } from './ready.ts';
 import { RULES } from './server.ts';
 import { isSound } from './shelf.ts';
 import type { SpawnerSite } from './spawner-site.ts';
-import { moveTo, type Workspace } from './workspace.ts';
+import { moveTo, pathsToMove, type Workspace } from './workspace.ts';
 
 export interface GivenTask {
   task: RecordedTask;
@@ -79,14 +77,11 @@ async function onBranch(
 }
 
 /** Whether the cell would have been made in another way, had this commit been the base. */
-async function decidesOtherwise({ mirror, baseCommit }: Workspace, tip: string): Promise<boolean> {
-  // Where the source's history is cut off, what is borrowed may end elsewhere by now.
-  if (await isThere(join(mirror.path, 'shallow'))) return true;
-  const paths = await changedPaths({ gitDir: mirror.path }, baseCommit, tip);
+async function decidesOtherwise(workspace: Workspace, tip: string): Promise<boolean> {
+  const paths = await pathsToMove(workspace, tip);
+  if (paths === null) return true;
   const tops = [...new Set(paths.map(path => path.split('/')[0] ?? ''))];
-  // Attributes say in what form files lie in a workspace, those that have not changed, too.
-  const reshapes = paths.some(path => basename(path) === '.gitattributes');
-  return reshapes || looksLikePython(paths) || tops.some(name => RULES.includes(name) || SKILLS.includes(name));
+  return looksLikePython(paths) || tops.some(name => RULES.includes(name) || SKILLS.includes(name));
 }
 
 /** Where opencode looks for skills, which it does once. */

@@ -29,7 +29,7 @@ import type { SpawnerSite } from './spawner-site.ts';
 import { stopProcesses } from './stop-processes.ts';
 import { removeAll } from './teardown.ts';
 import { addWarmUpModel, type WarmUpEndpoint } from './warm-up-model.ts';
-import { makeWorkspace, removeWorkspace } from './workspace.ts';
+import { removeWorkspace } from './workspace.ts';
 
 /** Servers that found their port taken after all, one after another, before it is called a failure. */
 const BOOT_TRIES = 5;
@@ -113,7 +113,7 @@ export async function prepareCell(
     const worktree = site.workspace === 'worktree' ? { source: site.source, id } : null;
     cleanup.add('worktree', () => forgetAgentGit({ worktree }));
     if (worktree !== null) await enter({ worktree: site.source.gitDir });
-    const workspace = await makeWorkspace({ mirror: site.mirror, commit, cellDir: dir, branch, worktree });
+    const workspace = await site.workspaces({ mirror: site.mirror, commit, cellDir: dir, branch, worktree });
 
     step = 'tools';
     const { workspacePath } = workspace;

@@ -24,7 +24,7 @@ import { type Grounds, groundsOf, guarded } from './enclosure.ts';
 import { ModelCatalogue } from './model-catalogue.ts';
 import { findOpencode } from './opencode-binary.ts';
 import { makeStandIns } from './stand-ins.ts';
-import { removeWorkspace } from './workspace.ts';
+import { makeWorkspace, removeWorkspace } from './workspace.ts';
 
 export interface SiteOptions {
   /** The user's repository: a folder, or the URL of one that is fetched from and pushed to. */
@@ -49,6 +49,8 @@ export interface SiteOptions {
   workspace?: WorkspaceKind;
   /** How the server of the next cell is to be set; default: `fast`. */
   profile?: () => Promise<Profile>;
+  /** Gives each cell its workspace, in its folder; left out: makes one. */
+  workspaces?: typeof makeWorkspace;
   /** Takes the folder of an ended cell from its place, in which nobody works any more; left out: removes it. */
   discard?: (folder: string) => Promise<void>;
   /** Names of environment variables that reach the server, and the setup and test commands. */
@@ -104,6 +106,7 @@ export async function openSite(options: SiteOptions, signal?: AbortSignal): Prom
     grounds,
     workspace,
     profile: options.profile ?? (async () => 'fast'),
+    workspaces: options.workspaces ?? makeWorkspace,
     discard: options.discard ?? removeWorkspace,
     home,
     opencode: options.opencode ?? {},

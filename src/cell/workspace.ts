@@ -5,15 +5,16 @@
  *     <cell folder>/workspace/         the agent's working tree, with a .git (see agent-git.ts)
  *     <cell folder>/record.git/        what the worker asks about it (see src/git/record.ts)
  */
-import { appendFile, chmod, lstat, mkdir, readdir, rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { appendFile, chmod, lstat, mkdir, readdir, rename, rm } from 'node:fs/promises';
+import { basename, join } from 'node:path';
 import { DEFAULTS } from '../config.ts';
 import { CellpoolError } from '../errors.ts';
 import { initBorrowing } from '../git/borrowing.ts';
 import { ownGitOk } from '../git/git.ts';
 import type { Mirror } from '../git/mirror.ts';
-import type { WorkRecord } from '../git/record.ts';
+import { changedPaths, type WorkRecord } from '../git/record.ts';
 import { allEnded } from '../os/all-ended.ts';
+import { isThere } from '../os/is-there.ts';
 import { removeTree } from '../os/remove-tree.ts';
 import {
   type AgentGitPlace,
@@ -22,6 +23,7 @@ import {
   giveIndex,
   type LinkedTo,
   makeAgentGit,
+  switchBranch,
   writeHomeConfig,
 } from './agent-git.ts';
 
@@ -85,6 +87,41 @@ export async function moveTo(workspace: Workspace, commit: string): Promise<Work
   const [baseTree] = await allEnded([treeOf(workspace.mirror, commit), readTree(moved)]);
   await giveIndex(moved);
   return { ...moved, baseTree };
+}
+
+/**
+ * Puts a workspace in which nobody has worked yet into a cell, at the commit and on the branch wanted. Of the files only
+ * those that differ are written. Nothing is left in the cell when it fails. @throws {CellpoolError} SPAWN_FAILED,
+ * GIT_FAILED; the file system's error
+ */
+export async function handOver(spare: Workspace, { commit, cellDir, branch }: WorkspaceOptions): Promise<Workspace> {
+  const workspacePath = join(cellDir, 'workspace');
+  const recordDir = join(cellDir, 'record.git');
+  const moved = { ...spare, workspacePath, recordDir };
+  if (commit !== spare.baseCommit && (await pathsToMove(spare, commit)) === null) {
+    throw new CellpoolError('SPAWN_FAILED', `a workspace at ${spare.baseCommit} cannot be brought to ${commit}`);
+  }
+  try {
+    await rename(spare.workspacePath, workspacePath);
+    await rename(spare.recordDir, recordDir);
+    const current = commit === spare.baseCommit ? moved : await moveTo(moved, commit);
+    await switchBranch(current, branch);
+    return { ...current, branch };
+  } catch (error) {
+    await Promise.all([workspacePath, recordDir].map(path => removeTree(path)));
+    throw error;
+  }
+}
+
+/**
+ * What another commit has otherwise than the base of a workspace, as paths; null when `moveTo` would not make of it
+ * what that commit is: attributes say in what form files lie there, those that have not changed, too, and where the
+ * source's history is cut off, what is borrowed may end elsewhere by now. @throws {CellpoolError} GIT_FAILED
+ */
+export async function pathsToMove({ mirror, baseCommit }: Workspace, commit: string): Promise<string[] | null> {
+  if (await isThere(join(mirror.path, 'shallow'))) return null;
+  const paths = await changedPaths({ gitDir: mirror.path }, baseCommit, commit);
+  return paths.some(path => basename(path) === '.gitattributes') ? null : paths;
 }
 
 /** The tree of the commit that was asked for last, for the cells of a mirror mostly begin at one commit. */

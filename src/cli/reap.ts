@@ -12,7 +12,7 @@ import { CellRegistry } from '../redis/registry.ts';
 import { Slots } from '../redis/slots.ts';
 import { Tally } from '../redis/tally.ts';
 import { failureHookOfDead } from '../worker/dead-hook.ts';
-import { cellOf, DISCARDED, nameOfLeft } from '../worker/discarded.ts';
+import { cellOf, DISCARDED, nameOfLeft } from '../worker/owned-folders.ts';
 import type { ReapReport } from '../worker/reap-report.ts';
 import { Reaper } from '../worker/reaper.ts';
 import { Removals } from '../worker/removals.ts';

@@ -33,3 +33,13 @@ export interface PoolOptions {
   /** What makes the cells, given the worker's ports and its registry; left out: real ones, by `SpawnerPool`. */
   spawners?: (ports: PortLeases, registry: Registration) => Pick<SpawnerPool, 'of' | 'opened'>;
 }
+
+/** What jobs need of them as they are. */
+export function toldOf({ settings, log, tracing, hooks = {}, onResult, onRefused, onUsedUp }: PoolOptions) {
+  return {
+    ...{ hooks, tracing, log, host: settings.host },
+    onResult: (result: AttemptResult) => onResult?.(result),
+    onRefused: (provider: string, reason: string) => onRefused?.(provider, reason),
+    onUsedUp: (reason: string) => onUsedUp?.(reason),
+  };
+}

@@ -12,7 +12,6 @@ import { isCellId } from '../redis/cell-record.ts';
 import type { HeldPortLease } from '../redis/port-lease.ts';
 import type { ReapedKind } from '../redis/tally.ts';
 import { findCellProcesses } from './cell-processes.ts';
-import { DISCARDED } from './discarded.ts';
 import { ageOf, exists, isMirrorOf, type ReapContext, removePin } from './reap-cell.ts';
 import type { Reaped, ReapKind } from './reap-report.ts';
 import type { Removals } from './removals.ts';
@@ -27,8 +26,8 @@ const WHY = 'no cell in the registry has it';
 export interface Traces {
   /** Cell folders. */
   readonly folders: readonly string[];
-  /** Folders of ended cells that nobody is about to remove any more. */
-  readonly discarded: readonly string[];
+  /** Folders of dead processes that are of no cell any more, or not yet; paths below the state folder. */
+  readonly abandoned: readonly string[];
   readonly pins: readonly { readonly mirror: string; readonly cellId: string }[];
   /** Folders of control groups; outside of the state folder. */
   readonly groups: readonly string[];
@@ -36,7 +35,7 @@ export interface Traces {
   readonly temporaries: readonly string[];
 }
 
-export const NO_TRACES: Traces = { folders: [], discarded: [], pins: [], groups: [], temporaries: [] };
+export const NO_TRACES: Traces = { folders: [], abandoned: [], pins: [], groups: [], temporaries: [] };
 
 /** Reads folders only. Call it before the registry is read: what is erased in between was removed before. */
 export async function findTraces({
@@ -62,7 +61,7 @@ export async function findTraces({
   const groups = (await groupFolders(home)).map(async above => (await foldersIn(above)).map(name => join(above, name)));
   return {
     folders: folders ?? [],
-    discarded: (await removals?.abandoned()) ?? [],
+    abandoned: (await removals?.abandoned()) ?? [],
     pins: pins.flat(),
     groups: (await Promise.all(groups)).flat(),
     temporaries: (registry ?? []).filter(isTemporary),
@@ -85,8 +84,8 @@ export async function reapOrphans(
     if (isCellId(name)) await step(context, 'folder', `cells/${name}`, () => orphanFolder(context, name));
     else leave(context, 'folder', `cells/${name}`, 'no cell has such a name');
   }
-  for (const name of traces.discarded) {
-    await step(context, 'folder', `${DISCARDED}/${name}`, () => discardedFolder(context, name));
+  for (const path of traces.abandoned) {
+    await step(context, 'folder', path, () => abandonedFolder(context, path));
   }
   for (const folder of traces.groups.filter(one => !known.has(basename(one)))) {
     await step(context, 'group', folder, () => orphanGroup(context, folder));
@@ -138,9 +137,9 @@ async function orphanFolder({ home, dryRun }: ReapContext, cellId: string): Prom
   return { removed: ['folder'] };
 }
 
-/** Its cell has ended in order: nobody works in it. It is taken over only, and removed when our turn is over. */
-async function discardedFolder({ removals, dryRun }: ReapContext, name: string): Promise<Result> {
-  const how = dryRun ? 'adopted' : await removals?.adopt(name);
+/** No cell works in it. It is taken over only, and removed when our turn is over. */
+async function abandonedFolder({ removals, dryRun }: ReapContext, path: string): Promise<Result> {
+  const how = dryRun ? 'adopted' : await removals?.adopt(path);
   if (how === 'later') return 'many others wait to be removed before it';
   return how === 'adopted' ? { removed: ['folder'] } : null;
 }

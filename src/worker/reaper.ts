@@ -134,7 +134,7 @@ export class Reaper {
     const groups = traces.groups.map(folder => basename(folder));
     const pins = traces.pins.map(({ cellId }) => cellId);
     const names = [...traces.folders, ...groups, ...pins, ...expired.map(({ owner }) => owner)];
-    if (traces.temporaries.length + traces.discarded.length > 0 || names.some(name => !known.has(name))) return true;
+    if (traces.temporaries.length + traces.abandoned.length > 0 || names.some(name => !known.has(name))) return true;
     if ((await this.#deadSlots(withoutCell(slots, entries))).length > 0) return true;
     return (await this.#sort(entries, new ReapNotes())).length > 0;
   }

@@ -10,7 +10,7 @@ import type { Logger } from '../observe/logger.ts';
 import type { ProcessIdentity } from '../os/identity.ts';
 import { removeTree } from '../os/remove-tree.ts';
 import { whileWanted, within } from '../os/within.ts';
-import { abandonedIn, cellOf, DISCARDED, nameOfLeft, nameOfOwn } from './discarded.ts';
+import { abandonedIn, cellOf, DISCARDED, nameOfLeft, nameOfOwn } from './owned-folders.ts';
 
 /** One removal keeps a disk busy; many at once would slow the cells down. */
 const AT_ONCE = 2;
@@ -86,7 +86,7 @@ export class Removals {
     if (isMoved !== true) await this.#options.remove(folder, this.#over.signal);
   }
 
-  /** Names of discarded folders that nobody is about to remove any more. */
+  /** Folders of dead processes, as paths below the state folder. */
   abandoned(): Promise<string[]> {
     return abandonedIn(this.#options.home, this.#options.owner);
   }
@@ -95,13 +95,13 @@ export class Removals {
    * Makes an abandoned one ours: `again` when it is one that we could not remove before, `later` when there is no room
    * for it now. @throws the file system's error
    */
-  async adopt(name: string): Promise<'adopted' | 'again' | 'gone' | 'later'> {
-    const cellId = cellOf(name);
+  async adopt(path: string): Promise<'adopted' | 'again' | 'gone' | 'later'> {
+    const cellId = cellOf(basename(path));
     const hasRoom = !this.#ending && this.#waiting.size < this.#options.most * FOR_OTHERS;
     if (cellId === null || !hasRoom) return 'later';
     const how = this.#faults.has(cellId) ? 'again' : 'adopted';
     try {
-      await this.#move(this.#place(name), cellId);
+      await this.#move(join(this.#options.home, path), cellId);
       return how;
     } catch (error) {
       // Another reaper was faster.

@@ -26,10 +26,11 @@ import { type JobContext, REASONS } from './held-job.ts';
 import type { JobLabels } from './job-labels.ts';
 import type { JobLocks } from './job-locks.ts';
 import { LOCK_MS, openJobQueue } from './job-queue.ts';
-import type { PoolOptions } from './pool-options.ts';
+import { type PoolOptions, toldOf } from './pool-options.ts';
 import { processJob } from './process-job.ts';
 import { type RedisParts, redisParts } from './redis-parts.ts';
 import { REMOVE_MS, Removals } from './removals.ts';
+import { SpareWorkspaces } from './spare-workspaces.ts';
 import { SpawnerPool, siteOptionsOf } from './spawner-pool.ts';
 import { Upkeep } from './upkeep.ts';
 import { WarmCells } from './warm-cells.ts';
@@ -56,6 +57,7 @@ export class WorkerPool {
   readonly #labels: JobLabels;
   readonly #gate: Gate;
   readonly #removals: Removals;
+  readonly #spares: SpareWorkspaces;
   /** By task id: when the job was put on the queue. */
   readonly #running = new Map<string, number>();
   readonly #cells = new Set<Promise<unknown>>();
@@ -72,7 +74,7 @@ export class WorkerPool {
 
   private constructor(options: PoolOptions, worker: CellRecord['worker'], concurrency: number, isolation: Isolation) {
     const { settings, redis, log } = options;
-    const { home, host, prefix } = settings;
+    const { home, host, prefix, reserve } = settings;
     this.concurrency = concurrency;
     this.isolation = isolation;
     const parts = redisParts(redis, { prefix, log, labels: settings.labels, lookAgainMs: options.lookAgainMs });
@@ -84,8 +86,9 @@ export class WorkerPool {
     const demand = () => this.#stages.demand(this.#gate.allowed, this.#warm.ready, settings);
     const profile = () => chooseProfile(settings.profile, demand());
     this.#removals = new Removals({ home, owner: worker, log });
-    const discard = (dir: string) => this.#removals.take(dir);
-    const site = { ...siteOptionsOf(options.settings, options.log), redactor, profile, discard };
+    this.#spares = new SpareWorkspaces({ home, owner: worker, removals: this.#removals, reserve, log });
+    const folders = { workspaces: this.#spares.get, discard: (dir: string) => this.#removals.take(dir) };
+    const site = { ...siteOptionsOf(settings, log), redactor, profile, ...folders };
     const { spawners: make = (...own) => new SpawnerPool(site, ...own) } = options;
     const spawners = make(ports, { cells: registry, worker });
     this.#fleet = new FleetShare({
@@ -149,7 +152,7 @@ export class WorkerPool {
   /** Takes no more jobs and resolves when the running ones have ended, or when `stop` is done. */
   async drain(): Promise<void> {
     this.#ending = true;
-    const cooled = this.#warm.end();
+    const cooled = this.#giveUpAhead();
     await Promise.race([this.#worker.close(), this.#stopped]);
     await cooled;
     await this.#removals.end(REMOVE_MS.drain);
@@ -161,7 +164,7 @@ export class WorkerPool {
     this.#stopping = true;
     this.#ending = true;
     this.#removals.close();
-    const cooled = this.#warm.end();
+    const cooled = this.#giveUpAhead();
     const closing = this.#worker.close();
     for (const id of this.#running.keys()) this.#locks.cancel(id, REASONS.stopping);
     // Again: a job that was being taken just now may have begun its cell meanwhile.
@@ -174,6 +177,9 @@ export class WorkerPool {
     await this.#close();
   }
 
+  /** What was made ahead. */
+  readonly #giveUpAhead = () => Promise.all([this.#warm.end(), this.#spares.end()]);
+
   async #close(): Promise<void> {
     this.#locks.close();
     this.#gate.close();
@@ -181,13 +187,9 @@ export class WorkerPool {
   }
 
   #contextOf(options: PoolOptions): Omit<JobContext, keyof RedisParts | 'spawners' | 'redactor' | 'fleet'> {
-    const { settings, log, tracing, hooks = {}, onResult, onRefused, onUsedUp } = options;
     return {
-      hooks,
-      tracing,
-      host: settings.host,
+      ...toldOf(options),
       lockMs: LOCK_MS,
-      log,
       onCell: life => {
         this.#cells.add(life);
         const over = () => void this.#cells.delete(life);
@@ -196,9 +198,6 @@ export class WorkerPool {
       holdMs: () => (this.#stopping ? HOLD_MS : this.#running.size > this.#gate.allowed ? 0 : null),
       onStage: (id, stage) => this.#stages.enter(id, stage),
       onBegun: (data, base) => this.#warm.note(data, base),
-      onResult: result => onResult?.(result),
-      onRefused: (provider, reason) => onRefused?.(provider, reason),
-      onUsedUp: reason => onUsedUp?.(reason),
       onHandedBack: () => {
         this.handedBack += 1;
       },
@@ -225,7 +224,7 @@ export class WorkerPool {
   }
 
   async #look(): Promise<void> {
-    await this.#fleet.look();
+    await Promise.all([this.#fleet.look(), this.#spares.look()]);
     await this.#labels.call(this.#ending ? 0 : this.#gate.allowed - this.#running.size);
   }
 

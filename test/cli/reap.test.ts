@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 
 import { type ScriptedModel, startScriptedModel } from '../../src/cli/demo/scripted-model.ts';
 import type { AttemptResult } from '../../src/job/outcome.ts';
 import { ownIdentity } from '../../src/os/identity.ts';
-import { nameOfOwn } from '../../src/worker/discarded.ts';
+import { nameOfOwn } from '../../src/worker/owned-folders.ts';
 import { CliHome, Gate, jsonLines, scripted } from '../support/cli.ts';
 import { discardedOnSlowDisk } from '../support/discarded.ts';
 

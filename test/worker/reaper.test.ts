@@ -14,7 +14,7 @@ import { PortLeases } from '../../src/redis/port-lease.ts';
 import { Slots } from '../../src/redis/slots.ts';
 import { Tally } from '../../src/redis/tally.ts';
 import { killCellProcesses } from '../../src/worker/cell-processes.ts';
-import { nameOfOwn } from '../../src/worker/discarded.ts';
+import { nameOfOwn } from '../../src/worker/owned-folders.ts';
 import { Removals } from '../../src/worker/removals.ts';
 import { hasProc, isAlive, leaveDaemon } from '../os/support.ts';
 import { type TestRedis, testRedis } from '../support/redis.ts';

@@ -6,7 +6,7 @@ import { metricsText } from '../../src/board/metrics.ts';
 import { openQueue, type TaskQueue } from '../../src/job/queue.ts';
 import { ownIdentity } from '../../src/os/identity.ts';
 import { WorkerList } from '../../src/redis/worker-list.ts';
-import { nameOfOwn } from '../../src/worker/discarded.ts';
+import { nameOfOwn } from '../../src/worker/owned-folders.ts';
 import type { WorkerPool } from '../../src/worker/worker.ts';
 import { addJob, jobOf } from '../support/jobs.ts';
 import { readPrometheus } from '../support/prometheus.ts';

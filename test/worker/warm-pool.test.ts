@@ -1,5 +1,5 @@
 /** A worker that keeps cells ready, with real servers: who gets them, what others see of them, and what is left. */
-import { readdirSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import { afterAll, beforeAll, expect, onTestFinished, test, vi } from 'vitest';
@@ -31,7 +31,7 @@ afterAll(async () => {
   await server?.close();
 });
 
-test('a task gets the cell that was made for it while it stood in line, and none is left when the worker stops', async () => {
+test('a task gets the cell that was made for it while it stood in line, and neither those nor spare workspaces are left when the worker stops', async () => {
   const folder = tempFolder('warm-pool');
   const [redis, prefix] = [await server.connect('worker'), server.prefix()];
   const queue = openQueue(redis, prefix);
@@ -56,6 +56,8 @@ test('a task gets the cell that was made for it while it stood in line, and none
   await addJob(queue, task('first'));
   await completed('first');
   const made = await vi.waitUntil(() => lines.find(({ msg }) => msg === 'cell made ahead'), BOUND);
+  const spares = join(settings.home, 'spares');
+  await vi.waitUntil(() => existsSync(spares) && readdirSync(spares).length > 0, BOUND);
   const spent = model.requests;
   const { cells } = await readPool(view, { hours: 0, latest: 0 });
   const facts = { taskId: null, attempt: 0, stage: 'warm', host: 'here', model: null, tokensUsed: 0 };
@@ -72,5 +74,5 @@ test('a task gets the cell that was made for it while it stood in line, and none
   await pool.stop();
   expect(await new CellRegistry(redis, view).list()).toEqual([]);
   expect(await new PortLeases(redis, { prefix, host: 'here', range: settings.ports }).held()).toEqual([]);
-  expect(readdirSync(join(settings.home, 'cells'))).toEqual([]);
+  for (const name of ['cells', 'spares', 'discarded']) expect(readdirSync(join(settings.home, name))).toEqual([]);
 });

@@ -1,9 +1,10 @@
 /**
- * Folders of ended cells on their way out. Their names say who removes them, so that somebody else does when that one
- * is dead:
+ * Folders that belong to a process and to no cell: those of ended cells on their way out, and workspaces that wait for
+ * a cell. Their names say whose they are, so that somebody else removes them when that one is dead:
  *
  *     <state folder>/discarded/<pid>-<start time>-<boot>-<pid namespace>-<cell id>
  *     <state folder>/discarded/left-<cell id>      whoever had it could not remove it
+ *     <state folder>/spares/<as above>             of a workspace: `spare.<hex>` for the cell's id
  */
 import { lstat, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -13,6 +14,7 @@ import { isCellId } from '../redis/cell-record.ts';
 
 /** Below the state folder. */
 export const DISCARDED = 'discarded';
+export const SPARES = 'spares';
 const LEFT = 'left';
 
 /** Where the owner's processes cannot be seen from here, milliseconds in which it must have removed something. */
@@ -24,18 +26,22 @@ export function nameOfOwn({ pid, startTime, bootId, pidNamespace }: ProcessIdent
 
 export const nameOfLeft = (cellId: string) => `${LEFT}-${cellId}`;
 
-/** Of a discarded folder by its name; null when it is none that we have made. */
+/** Of such a folder by its name; null when it is none that we have made. */
 export function cellOf(name: string): string | null {
   const cellId = name.startsWith(`${LEFT}-`) ? name.slice(LEFT.length + 1) : (ownerOf(name)?.cellId ?? '');
   return isCellId(cellId) ? cellId : null;
 }
 
-/** Names of those that nobody is about to remove any more. What somebody else has put there is not among them. */
+/**
+ * Those that nobody is about to remove or to use any more, as paths below the state folder. What somebody else has put
+ * there is not among them.
+ */
 export async function abandonedIn(home: string, self: ProcessIdentity): Promise<string[]> {
-  const folder = join(home, DISCARDED);
   const abandoned: string[] = [];
-  for (const name of await quietly(readdir(folder), [])) {
-    if (await isAbandoned(folder, name, self)) abandoned.push(name);
+  for (const kind of [DISCARDED, SPARES]) {
+    for (const name of await quietly(readdir(join(home, kind)), [])) {
+      if (await isAbandoned(join(home, kind), name, self)) abandoned.push(`${kind}/${name}`);
+    }
   }
   return abandoned;
 }

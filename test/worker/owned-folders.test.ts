@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { beforeEach, expect, test, vi } from 'vitest';
 import { TASK_ID_MAX } from '../../src/job/names.ts';
 import { ownIdentity, type ProcessIdentity } from '../../src/os/identity.ts';
-import { abandonedIn, cellOf, nameOfLeft, nameOfOwn } from '../../src/worker/discarded.ts';
+import { abandonedIn, cellOf, nameOfLeft, nameOfOwn } from '../../src/worker/owned-folders.ts';
 import { tempFolder } from '../support/repository.ts';
 
 let home: string;
@@ -38,7 +38,7 @@ test('abandoned is what a process had that is gone, or gave up; not what a livin
     'left-',
     'left-x',
   );
-  expect((await abandonedIn(home, self)).sort()).toEqual([...abandoned].sort());
+  expect((await abandonedIn(home, self)).sort()).toEqual(abandoned.map(name => `discarded/${name}`).sort());
 });
 
 test('what is of another container, or of before a restart of the machine, is abandoned when it is old', async () => {
@@ -51,7 +51,7 @@ test('what is of another container, or of before a restart of the machine, is ab
   const now = Date.now();
   vi.spyOn(Date, 'now').mockReturnValue(now + 11 * 60_000);
   try {
-    expect((await abandonedIn(home, self)).sort()).toEqual([...foreign].sort());
+    expect((await abandonedIn(home, self)).sort()).toEqual(foreign.map(name => `discarded/${name}`).sort());
   } finally {
     vi.restoreAllMocks();
   }
