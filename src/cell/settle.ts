@@ -6,12 +6,21 @@
 import { appendFile, opendir, readFile, rm, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { CellpoolError, messageOf } from '../errors.ts';
-import { changesOfGit, withoutChanges, withoutTrackers } from '../git/baseline.ts';
+import { agentsWork, withoutTrackers } from '../git/baseline.ts';
 import { type Change, excludePattern, pathText, withTrailers } from '../git/commands.ts';
 import { ownGitOk } from '../git/git.ts';
 import { bringHome } from '../git/home.ts';
-import { changesBetween, lineCounts, stageAll, untrackedCollapsed, type WorkRecord, writeTree } from '../git/record.ts';
+import {
+  changesBetween,
+  changesInIndex,
+  lineCounts,
+  stageAll,
+  untrackedCollapsed,
+  type WorkRecord,
+  writeTree,
+} from '../git/record.ts';
 import type { Source } from '../git/source.ts';
+import { allEnded } from '../os/all-ended.ts';
 import { wholeFile } from '../os/whole-file.ts';
 import { type Author, giveIndex, makeAgentGit } from './agent-git.ts';
 import { checkOut, emptyWorkspace, isInPlace, recordOf, type Workspace } from './workspace.ts';
@@ -107,29 +116,15 @@ export async function snapshot(workspace: Workspace): Promise<Snapshot> {
   const record = recordOf(workspace);
   await stageAll(record);
   const { baseTree } = workspace;
-  const setup = await setupChanges(workspace, record);
-  const mine = await agentsWork(workspace, record, await writeTree(record), setup);
-  const tree = await withoutTrackers(record, mine.tree, mine.changes);
-  const changes = tree === mine.tree ? mine.changes : await changesBetween(record, baseTree, tree);
-  return { tree, changed: tree !== baseTree, filesModified: changes.map(change => pathText(change.path)).sort() };
-}
-
-interface TreeOfWork {
-  tree: string;
-  /** From the base to it. */
-  changes: Change[];
-}
-
-async function agentsWork(
-  { baseTree }: Workspace,
-  record: WorkRecord,
-  found: string,
-  others: readonly Change[],
-): Promise<TreeOfWork> {
-  const mine = await withoutChanges(record, baseTree, found, others);
-  const changes = await changesBetween(record, baseTree, mine);
-  const tree = await withoutChanges(record, baseTree, mine, await changesOfGit(record, baseTree, changes));
-  return { tree, changes: tree === mine ? changes : await changesBetween(record, baseTree, tree) };
+  // Git may write down in the index which trees it has made, but all three read the same entries there.
+  const [tree, changes, setup] = await allEnded([
+    writeTree(record),
+    changesInIndex(record, baseTree),
+    setupChanges(workspace, record),
+  ]);
+  const mine = await withoutTrackers(record, baseTree, await agentsWork(record, baseTree, { tree, changes }, setup));
+  const filesModified = mine.changes.map(change => pathText(change.path)).sort();
+  return { tree: mine.tree, changed: mine.tree !== baseTree, filesModified };
 }
 
 async function setupChanges(workspace: Workspace, record: WorkRecord): Promise<Change[]> {
@@ -230,7 +225,9 @@ export async function treeOnDisk(workspace: Workspace): Promise<string> {
     // An index made from the tree alone knows no file's time, so nothing can pass for unchanged.
     await ownGitOk(['read-tree', workspace.baseTree], { gitDir: record.gitDir, index: record.index });
     await stageAll(record, 'all');
-    return (await agentsWork(workspace, record, await writeTree(record), [])).tree;
+    const tree = await writeTree(record);
+    const changes = await changesBetween(record, workspace.baseTree, tree);
+    return (await agentsWork(record, workspace.baseTree, { tree, changes }, [])).tree;
   } finally {
     await rm(record.index, { force: true });
   }

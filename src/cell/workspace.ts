@@ -138,8 +138,8 @@ async function treeOf(mirror: Mirror, commit: string): Promise<string> {
 
 /** The record of a workspace, as the functions of src/git take it. */
 export function recordOf(workspace: Workspace): WorkRecord {
-  const { recordDir: gitDir, workspacePath: workTree } = workspace;
-  return { gitDir, workTree, index: join(gitDir, 'index') };
+  const { recordDir: gitDir, workspacePath: workTree, mirror } = workspace;
+  return { gitDir, workTree, index: join(gitDir, 'index'), format: mirror.format };
 }
 
 /** Checks out the base with a fresh index; files that are in the way are overwritten. */

@@ -7,23 +7,44 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CellpoolError } from '../errors.ts';
 import { removeTree } from '../os/remove-tree.ts';
-import { type Change, type IndexEntry, joinNul, pathText } from './commands.ts';
+import { type Change, type IndexEntry, joinNul, pathText, splitNul } from './commands.ts';
 import { ownGitOk } from './git.ts';
 import { changesBetween, putIntoIndex, type WorkRecord, writeTree } from './record.ts';
 import { isTrackers } from './tracker.ts';
 
-/**
- * `tree` with every path put back as it is in `base` whose change is one of `others`, made by somebody else than the
- * agent. A path that the agent changed further stays as the agent left it.
- */
-export async function withoutChanges(
+export interface TreeOfWork {
+  tree: string;
+  /** From the base to it. */
+  changes: readonly Change[];
+}
+
+/** Of what was found in a work tree that began as `base`: what neither git has done nor one of `others`. */
+export async function agentsWork(
   record: WorkRecord,
   base: string,
-  tree: string,
+  found: TreeOfWork,
+  others: readonly Change[],
+): Promise<TreeOfWork> {
+  const without = async (work: TreeOfWork, foreign: readonly Change[]) =>
+    altered(record, base, work, await withoutChanges(record, work, foreign));
+  const mine = await without(found, others);
+  return without(mine, await changesOfGit(record, base, mine.changes));
+}
+
+/** `work` with this tree; what has changed is asked again only when it is another one. */
+async function altered(record: WorkRecord, base: string, work: TreeOfWork, tree: string): Promise<TreeOfWork> {
+  return tree === work.tree ? work : { tree, changes: await changesBetween(record, base, tree) };
+}
+
+/**
+ * The tree with every path put back as it is in the base whose change is one of `others`, made by somebody else than
+ * the agent. A path that the agent changed further stays as the agent left it.
+ */
+async function withoutChanges(
+  record: WorkRecord,
+  { tree, changes: now }: TreeOfWork,
   others: readonly Change[],
 ): Promise<string> {
-  if (others.length === 0) return tree;
-  const now = await changesBetween(record, base, tree);
   const byPath = new Map(now.map(change => [change.path, change]));
   const foreign = others.filter(other => {
     const change = byPath.get(other.path);
@@ -39,15 +60,16 @@ export async function withoutChanges(
 }
 
 /**
- * `tree` with all of a tracker as it is in the base, whoever changed it; `now` is all that differs between the two.
+ * The work with all of a tracker as it is in the base, whoever changed it.
  * @throws {CellpoolError} COMMIT_FAILED when a file stands where the base has a folder with one in it
  */
-export async function withoutTrackers(record: WorkRecord, tree: string, now: readonly Change[]): Promise<string> {
+export async function withoutTrackers(record: WorkRecord, base: string, work: TreeOfWork): Promise<TreeOfWork> {
+  const { tree, changes: now } = work;
   const entries = now.filter(change => isTrackers(change.path)).map(asBefore);
-  if (entries.length === 0) return tree;
-  const work = now.filter(change => isThere(change) && !isTrackers(change.path));
+  if (entries.length === 0) return work;
+  const others = now.filter(change => isThere(change) && !isTrackers(change.path));
   for (const { path, mode } of entries) {
-    const blocking = mode === NOTHING ? undefined : work.find(one => path.startsWith(`${one.path}/`));
+    const blocking = mode === NOTHING ? undefined : others.find(one => path.startsWith(`${one.path}/`));
     if (blocking === undefined) continue;
     throw new CellpoolError(
       'COMMIT_FAILED',
@@ -58,7 +80,7 @@ export async function withoutTrackers(record: WorkRecord, tree: string, now: rea
       },
     );
   }
-  return withEntries(record, tree, entries);
+  return altered(record, base, work, await withEntries(record, tree, entries));
 }
 
 /** How git writes the mode of what is not there. */
@@ -79,19 +101,33 @@ function withEntries(record: WorkRecord, tree: string, entries: readonly IndexEn
  * Those of `changes` that git alone would make: the file is checked out from the base and added again at once. Git
  * makes them or not depending on the second in which a file was written, so they must never count.
  */
-export async function changesOfGit(record: WorkRecord, base: string, changes: readonly Change[]): Promise<Change[]> {
+async function changesOfGit(record: WorkRecord, base: string, changes: readonly Change[]): Promise<Change[]> {
   const regular = (mode: string) => mode.startsWith('100');
   const paths = changes.filter(one => regular(one.oldMode) && regular(one.newMode)).map(one => one.path);
-  if (paths.length === 0) return [];
+  if (paths.length === 0 || !(await hasAttributes(record, base))) return [];
   return withScratchIndex(record, 'unchanged', async scratch => {
     await ownGitOk(['read-tree', base], { gitDir: scratch.gitDir, index: scratch.index });
-    const attributes = ['ls-files', '-z', '--', ':(top,glob)**/.gitattributes'];
-    if ((await ownGitOk(attributes, scratch)) === '') return [];
     const call = { ...scratch, bytes: true, input: joinNul(paths), config: ['core.safecrlf=false'] };
     await ownGitOk(['checkout-index', '--quiet', '-z', '--stdin'], call);
     await ownGitOk(['update-index', '-z', '--stdin'], call);
     return changesBetween(record, base, await writeTree(scratch));
   });
+}
+
+/** Whether a tree holds a file of attributes, by the tree's id: it names the content, so the answer holds for ever. */
+const attributed = new Map<string, boolean>();
+/** The cells of a worker begin at few trees. */
+const TREES_KNOWN = 100;
+
+async function hasAttributes({ gitDir }: WorkRecord, tree: string): Promise<boolean> {
+  const known = attributed.get(tree);
+  if (known !== undefined) return known;
+  const paths = splitNul(await ownGitOk(['ls-tree', '-r', '-z', '--name-only', tree], { gitDir, bytes: true }));
+  const has = paths.some(path => /(^|\/)\.gitattributes$/.test(path));
+  const [oldest] = attributed.size < TREES_KNOWN ? [] : attributed.keys();
+  if (oldest !== undefined) attributed.delete(oldest);
+  attributed.set(tree, has);
+  return has;
 }
 
 async function withScratchIndex<T>(
@@ -103,7 +139,7 @@ async function withScratchIndex<T>(
   await removeTree(folder);
   await mkdir(join(folder, 'files'), { recursive: true });
   try {
-    return await use({ gitDir: record.gitDir, workTree: join(folder, 'files'), index: join(folder, 'index') });
+    return await use({ ...record, workTree: join(folder, 'files'), index: join(folder, 'index') });
   } finally {
     await removeTree(folder);
   }

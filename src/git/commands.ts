@@ -47,6 +47,11 @@ export function diffTree(from: string, to: string): string[] {
   return ['diff-tree', '-r', '-z', '--raw', '--no-abbrev', '--no-renames', from, to];
 }
 
+/** The same for a tree and the index; no file of a work tree is looked at. */
+export function diffIndex(from: string): string[] {
+  return ['diff-index', '--cached', '-r', '-z', '--raw', '--no-abbrev', '--no-renames', from];
+}
+
 /** Reads what `diffTree` makes git print: `:mode mode id id status NUL path NUL`. */
 export function parseChanges(text: string): Change[] {
   const fields = splitNul(text);

@@ -4,7 +4,7 @@
  */
 import { CellpoolError } from '../errors.ts';
 import { run } from '../os/run.ts';
-import { splitNul } from './commands.ts';
+import { type GitPath, pathText, splitNul } from './commands.ts';
 
 const FIND_MS = 5 * 60_000;
 /** Files of its own in any folder, and whatever git looks up in a repository within the work tree. */
@@ -12,35 +12,49 @@ const OWN_FILES = ['.gitignore', '.gitattributes', '.gitmodules'].flatMap(name =
 const READ_BY_GIT = ['-type', 'p', '(', ...OWN_FILES, '-ipath', '*/.git/*', ')', '-print0'];
 /** A `.git` below the top that is no folder: what git reads for it may lie anywhere. */
 const LEADS_ELSEWHERE = ['-path', './*/*', '-iname', '.git', '!', '-type', 'd', '!', '-type', 'p', '-print0'];
-const POINTER = /\/\.git$/i;
+/** One that is a folder is named twice in a row, which tells it from the others and has no path be taken for another. */
+const REPOSITORIES = ['-path', './*/*', '-iname', '.git', '-type', 'd', '-print0', '-print0'];
+const DOT_GIT = /\/\.git$/i;
+
+export interface Searched {
+  /** False when there were folders that could not be looked into. */
+  sawAll: boolean;
+  /** Whether there may be a repository below the top; false only when all was seen and there is none. */
+  mayNest: boolean;
+}
 
 /**
  * Call it before git looks through files that an agent has left, and before it writes their index: it reads the
  * attributes for that too. Pipes elsewhere are no harm, since git passes them over, unless something leads git there.
  * Where there is no `find`, git's time limit is what remains.
- * @returns false when there were folders that could not be looked into
  * @throws {CellpoolError} COMMIT_FAILED when there is one.
  */
-export async function refusePipes(workTree: string): Promise<boolean> {
-  const first = await find(workTree, [...READ_BY_GIT, '-o', ...LEADS_ELSEWHERE]);
-  refuse(first.paths.find(path => !POINTER.test(path)));
-  if (first.paths.length === 0) return first.sawAll;
+export async function refusePipes(workTree: string): Promise<Searched> {
+  const first = await find(workTree, [...READ_BY_GIT, '-o', ...LEADS_ELSEWHERE, '-o', ...REPOSITORIES]);
+  refuse(first.paths.find(path => !DOT_GIT.test(path)));
+  const isFolder = (at: number) => [at - 1, at + 1].some(other => first.paths[other] === first.paths[at]);
+  const { sawAll } = first;
+  const mayNest = !first.isDone || first.paths.length > 0;
+  if (first.paths.every((_, at) => isFolder(at))) return { sawAll, mayNest };
   const all = await find(workTree, ['-type', 'p', '-print0']);
   refuse(all.paths[0]);
-  return first.sawAll && all.sawAll;
+  return { sawAll: sawAll && all.sawAll, mayNest };
 }
 
-async function find(folder: string, what: readonly string[]): Promise<{ paths: string[]; sawAll: boolean }> {
+async function find(folder: string, what: readonly string[]) {
   const env = { PATH: `${process.env.PATH ?? ''}:/usr/bin:/bin`, LC_ALL: 'C' };
-  const { stdout, exitCode } = await run(['find', '.', ...what], { cwd: folder, env, timeoutMs: FIND_MS });
+  const options = { cwd: folder, env, timeoutMs: FIND_MS, bytes: true };
+  const { stdout, exitCode } = await run(['find', '.', ...what], options);
   return {
     paths: splitNul(stdout).map(path => path.replace(/^\.\//, '')),
     sawAll: exitCode === 0 || exitCode === null,
+    isDone: exitCode === 0,
   };
 }
 
-function refuse(path: string | undefined): void {
-  if (path === undefined) return;
+function refuse(found: GitPath | undefined): void {
+  if (found === undefined) return;
+  const path = pathText(found);
   throw new CellpoolError('COMMIT_FAILED', `${JSON.stringify(path)} is a named pipe, which git would read for ever`, {
     facts: { path },
   });

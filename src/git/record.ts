@@ -9,6 +9,7 @@ import { CellpoolError, messageOf } from '../errors.ts';
 import { unlockTree } from '../os/remove-tree.ts';
 import {
   type Change,
+  diffIndex,
   diffTree,
   GITLINK,
   type GitPath,
@@ -24,7 +25,9 @@ import {
   splitNul,
 } from './commands.ts';
 import { accept, type GitCall, ownGit, ownGitOk } from './git.ts';
+import { linksOfIndex } from './index-file.ts';
 import { refusePipes } from './pipes.ts';
+import type { Source } from './source.ts';
 import { isTrackers, NOT_TRACKERS } from './tracker.ts';
 
 export interface WorkRecord {
@@ -32,6 +35,7 @@ export interface WorkRecord {
   workTree: string;
   /** Remembers size and times of every file, so that only what was touched is read again. */
   index: string;
+  format: Source['format'];
 }
 
 /** The call that reaches the work tree; warnings about line endings say nothing we act on. */
@@ -50,9 +54,10 @@ export type Reach = 'not-ignored' | 'all';
  */
 export async function stageAll(record: WorkRecord, reach: Reach = 'not-ignored'): Promise<void> {
   // A folder that its owner has locked may hold one too. Nothing may be refused for it once the index is at work.
-  if (!(await refusePipes(record.workTree))) {
+  let { sawAll, mayNest } = await refusePipes(record.workTree);
+  if (!sawAll) {
     await unlockForGit(record.workTree);
-    await refusePipes(record.workTree);
+    ({ mayNest } = await refusePipes(record.workTree));
   }
   const links = await linksIn(record);
   const kept: IndexEntry[] = [];
@@ -60,16 +65,16 @@ export async function stageAll(record: WorkRecord, reach: Reach = 'not-ignored')
   const submodules = kept.map(link => `${link.path}/`);
   await takeOut(record, links);
   try {
-    if (!(await stageFiles(record, reach, submodules))) {
+    if (!(await stageFiles(record, reach, submodules, { mayNest }))) {
       // Something could not be read. An agent owns its files and may have locked them; open them and look again.
       await unlockForGit(record.workTree);
-      await stageFiles(record, reach, submodules, true);
+      await stageFiles(record, reach, submodules, { last: true });
     }
     // Git lists no repository that took the place of a tracked file; it does once that file is out of the index.
     const strange = await linksIn(record);
     if (strange.length === 0) return;
     await takeOut(record, strange);
-    await stageFiles(record, reach, submodules, true);
+    await stageFiles(record, reach, submodules, { last: true });
     const [left] = await linksIn(record);
     if (left === undefined) return;
     // Out with it, or the next call would take it for a submodule of the base.
@@ -91,6 +96,8 @@ async function unlockForGit(workTree: string): Promise<void> {
 }
 
 async function linksIn(record: WorkRecord): Promise<IndexEntry[]> {
+  const read = await linksOfIndex(record.index, record.format);
+  if (read !== null) return read;
   return parseIndex(await ownGitOk(['ls-files', '-s', '-z'], { ...record, bytes: true })).filter(
     entry => entry.mode === GITLINK,
   );
@@ -113,6 +120,11 @@ function cannotRecord(path: GitPath): CellpoolError {
 /** The tree of the index. @throws {CellpoolError} COMMIT_FAILED. */
 export async function writeTree(record: WorkRecord): Promise<string> {
   return (await ownGitOk(['write-tree'], record, 'COMMIT_FAILED')).trim();
+}
+
+/** Where the index differs from a tree: what `changesBetween` says of the tree that `writeTree` makes of it. */
+export async function changesInIndex({ gitDir, index }: WorkRecord, from: string): Promise<Change[]> {
+  return parseChanges(await ownGitOk(diffIndex(from), { gitDir, index, bytes: true }));
 }
 
 /** Where two trees differ. */
@@ -148,9 +160,22 @@ export async function untrackedCollapsed(record: WorkRecord): Promise<string[]> 
   return (await untracked(record, 'not-ignored', '--directory', '--no-empty-directory')).paths.map(pathText);
 }
 
+interface Staging {
+  /** Left out: there may be a repository in the work tree, and git is asked where. */
+  mayNest?: boolean;
+  /** Nobody can do anything more about what cannot be read. */
+  last?: boolean;
+}
+
 /** Returns false when something could not be read and `last` is not set. */
-async function stageFiles(record: WorkRecord, reach: Reach, submodules: GitPath[], last = false): Promise<boolean> {
-  const found = await untracked(record, reach);
+async function stageFiles(
+  record: WorkRecord,
+  reach: Reach,
+  submodules: GitPath[],
+  { mayNest = true, last = false }: Staging,
+): Promise<boolean> {
+  // Where no `.git` was found git would list no folder, and what it cannot read it complains of below as well.
+  const found = mayNest ? await untracked(record, reach) : { paths: [], complaint: '' };
   const inSubmodule = (path: GitPath) => submodules.some(folder => path.startsWith(folder));
   const nested = found.paths.filter(path => path.endsWith('/') && !inSubmodule(path) && isReached(path, reach));
   await stageNested(record, reach, nested);
