@@ -34,7 +34,7 @@ import {
 import type { SpawnerSite } from './spawner-site.ts';
 import { stopProcesses } from './stop-processes.ts';
 import { removeAll, teardown } from './teardown.ts';
-import { runTests, setUp, type TestResult } from './verify.ts';
+import { runTests, runTestsOfChanges, setUp, type TestResult } from './verify.ts';
 import { makeWarmCell } from './warm-up.ts';
 import { WarmUpModel } from './warm-up-model.ts';
 import { commitWork, revertWork } from './work.ts';
@@ -157,6 +157,19 @@ export class AgentSpawner {
   /** Runs the test command; its exit code is the verdict. @throws {CellpoolError} INVALID_INPUT without a command */
   async runTests(agent: SpawnedAgent, signal?: AbortSignal): Promise<TestResult> {
     return runTests(this.#site, this.#at(agent, 'test'), signal);
+  }
+
+  /**
+   * `hasChanges` and, when there are some, `runTests`, with one look at the work for both; null: nothing changed.
+   * `begins` is called before the command runs. @throws as `runTests`
+   */
+  async runTestsOfChanges(agent: SpawnedAgent, begins: () => void, signal?: AbortSignal): Promise<TestResult | null> {
+    const cell = this.#live(agent);
+    const begin = () => {
+      begins();
+      this.#at(agent, 'test');
+    };
+    return runTestsOfChanges(this.#site, cell, begin, signal);
   }
 
   /**

@@ -64,10 +64,12 @@ export async function runCell(spawner: AgentSpawner, run: CellRun): Promise<Atte
     await spawner.stopServer(agent);
     await hooks.report('afterExecute', agent);
 
-    if (execution.ended === 'idle' && config.test !== undefined && (await spawner.hasChanges(agent))) {
-      enter('test');
-      facts.tested(await spawner.runTests(agent, signal));
-      await hooks.report('afterTests', agent);
+    if (execution.ended === 'idle' && config.test !== undefined) {
+      const tests = await spawner.runTestsOfChanges(agent, () => enter('test'), signal);
+      if (tests !== null) {
+        facts.tested(tests);
+        await hooks.report('afterTests', agent);
+      }
     }
 
     enter('settle');

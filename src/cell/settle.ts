@@ -9,7 +9,7 @@ import { CellpoolError, messageOf } from '../errors.ts';
 import { agentsWork, withoutTrackers } from '../git/baseline.ts';
 import { type Change, excludePattern, pathText, withTrailers } from '../git/commands.ts';
 import { ownGitOk } from '../git/git.ts';
-import { bringHome } from '../git/home.ts';
+import { bringHome, refuseCheckedOut } from '../git/home.ts';
 import {
   changesBetween,
   changesInIndex,
@@ -23,6 +23,7 @@ import type { Source } from '../git/source.ts';
 import { allEnded } from '../os/all-ended.ts';
 import { wholeFile } from '../os/whole-file.ts';
 import { type Author, giveIndex, makeAgentGit } from './agent-git.ts';
+import { FINISHED, makeCommit } from './make-commit.ts';
 import { checkOut, emptyWorkspace, isInPlace, recordOf, type Workspace } from './workspace.ts';
 
 export interface Snapshot {
@@ -45,6 +46,8 @@ export interface CommitOptions {
   snapshot: Snapshot;
   /** Last lines of the message: `{ Task: 'fix-1', Attempt: '2' }`. */
   trailers: Record<string, string>;
+  /** Done while the commit is made; when it throws, nothing goes to the source. */
+  meanwhile?: () => Promise<void>;
   /** Asked last, just before the branch moves; when it throws, nothing moves. */
   fence?: () => Promise<void>;
   /** Ends the waiting for a remote. */
@@ -62,9 +65,6 @@ export interface CommitResult {
 /** In the record: the tree of the workspace after setup. */
 const setupFile = (workspace: Workspace) => join(workspace.recordDir, 'setup-tree');
 const excludeFile = (workspace: Workspace) => join(workspace.recordDir, 'info', 'exclude');
-/** In the record: the branch whose tip is the finished commit. */
-const FINISHED = 'refs/heads/finished';
-
 /**
  * Call it when the setup command has ended. What setup left behind is not the agent's work: a file that setup made or
  * changed is committed only if the agent changes it further. Folders of installed packages and build products stay
@@ -147,25 +147,15 @@ export async function commit(workspace: Workspace, options: CommitOptions): Prom
     throw new CellpoolError('COMMIT_FAILED', 'there is nothing to commit: the agent changed no file');
   }
   const gitDir = workspace.recordDir;
-  const made = await ownGitOk(
-    ['commit-tree', taken.tree, '-p', workspace.baseCommit, '-F', '-'],
-    { gitDir, input: withTrailers(options.message, options.trailers), env: identityOf(author) },
-    'COMMIT_FAILED',
-  );
-  const id = made.trim();
-  await ownGitOk(['update-ref', FINISHED, id], { gitDir }, 'COMMIT_FAILED');
-  const homecoming = { from: gitDir, ref: FINISHED, commit: id, branch, expectedOld, keepAs: options.taskId };
-  const replaced = await bringHome(source, { ...homecoming, author, fence, signal });
+  const message = withTrailers(options.message, options.trailers);
+  const [, id] = await allEnded([
+    options.meanwhile?.(),
+    makeCommit({ gitDir, tree: taken.tree, parent: workspace.baseCommit, message, author }),
+    refuseCheckedOut(source, branch),
+  ]);
+  const homecoming = { from: gitDir, ref: FINISHED, commit: id, branch, expectedOld };
+  const replaced = await bringHome(source, { ...homecoming, keepAs: options.taskId, author, fence, signal });
   return { commit: id, branch, filesModified: taken.filesModified, replaced };
-}
-
-function identityOf({ name, email }: Author): Record<string, string> {
-  return {
-    GIT_AUTHOR_NAME: name,
-    GIT_AUTHOR_EMAIL: email,
-    GIT_COMMITTER_NAME: name,
-    GIT_COMMITTER_EMAIL: email,
-  };
 }
 
 /**

@@ -8,7 +8,7 @@ import type { Cell } from './cell.ts';
 import { placeIn, runAt } from './command-place.ts';
 import { outOfMemory } from './out-of-memory.ts';
 import { cachesOf } from './own-tools.ts';
-import { markSetupDone, snapshot } from './settle.ts';
+import { markSetupDone, type Snapshot, snapshot } from './settle.ts';
 import type { SpawnerSite } from './spawner-site.ts';
 
 export interface TestResult extends TestsVerdict {
@@ -45,9 +45,41 @@ export async function setUp(site: SpawnerSite, cell: Cell, signal?: AbortSignal)
  * @throws {CellpoolError} INVALID_INPUT when the cell has no test command, DISK_FULL, DISK_LIMIT, CANCELLED
  */
 export async function runTests(site: SpawnerSite, cell: Cell, signal?: AbortSignal): Promise<TestResult> {
-  const { test, limits } = cell.config;
-  if (test === undefined) throw new CellpoolError('INVALID_INPUT', `task ${cell.config.taskId} has no test command`);
-  cell.snapshot = await snapshot(cell.workspace);
+  return testWork(site, cell, demandTest(cell), await snapshot(cell.workspace), signal);
+}
+
+/**
+ * The same where there is work to judge, which is looked at once: null without a change. `begins` is called when
+ * there is one, before the command runs. @throws as `runTests`
+ */
+export async function runTestsOfChanges(
+  site: SpawnerSite,
+  cell: Cell,
+  begins: () => void,
+  signal?: AbortSignal,
+): Promise<TestResult | null> {
+  const test = demandTest(cell);
+  const work = await snapshot(cell.workspace);
+  if (!work.changed) return null;
+  begins();
+  return testWork(site, cell, test, work, signal);
+}
+
+function demandTest({ config }: Cell): string {
+  if (config.test !== undefined) return config.test;
+  throw new CellpoolError('INVALID_INPUT', `task ${config.taskId} has no test command`);
+}
+
+/** Nothing may happen in the workspace between the taking of `work` and this. */
+async function testWork(
+  site: SpawnerSite,
+  cell: Cell,
+  test: string,
+  work: Snapshot,
+  signal?: AbortSignal,
+): Promise<TestResult> {
+  const { limits } = cell.config;
+  cell.snapshot = work;
   const timeoutMs = limits.testMs ?? site.testMs;
   const killsBefore = await cell.bounds.memoryKills();
   const result = await inCell(site, cell, test, { log: ARTIFACTS.testLog, timeoutMs, signal });

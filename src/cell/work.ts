@@ -15,8 +15,15 @@ export async function commitWork(
   message: string,
   { facts = {}, fence, signal }: CommitExtras,
 ): Promise<CommitResult> {
-  const { work, secretInWork } = await keepWork(cell);
-  if (!work.changed) return { committed: false, commit: null, branch: null, filesModified: [], secretInWork };
+  const work = await workOf(cell);
+  let secretInWork = false;
+  const keep = async () => {
+    secretInWork = await keepPatch(cell, work);
+  };
+  if (!work.changed) {
+    await keep();
+    return { committed: false, commit: null, branch: null, filesModified: [], secretInWork };
+  }
   const made = await commit(cell.workspace, {
     source: site.source,
     branch: cell.branch,
@@ -34,6 +41,7 @@ export async function commitWork(
       ...(cell.config.job === undefined ? {} : { Enqueued: new Date(cell.config.job.enqueuedAt).toISOString() }),
       ...facts,
     },
+    meanwhile: keep,
     // In this order, because what the fence permits is good for a moment only.
     fence: async () => {
       await cell.port.prove();
@@ -52,7 +60,11 @@ export async function commitWork(
 /** @throws {CellpoolError} REVERT_FAILED */
 export async function revertWork(cell: Cell): Promise<RevertResult> {
   // An agent may leave what git cannot record, say a link in place of the workspace; that is no way to stay.
-  const { work, secretInWork } = await keepWork(cell).catch(error => {
+  const kept = async () => {
+    const work = await workOf(cell);
+    return { work, secretInWork: await keepPatch(cell, work) };
+  };
+  const { work, secretInWork } = await kept().catch(error => {
     cell.log.warn({ problem: messageOf(error) }, 'the diff could not be saved');
     return { work: null, secretInWork: false };
   });
@@ -63,15 +75,19 @@ export async function revertWork(cell: Cell): Promise<RevertResult> {
   return { tree, diff, summary, filesModified: work?.filesModified ?? [], secretInWork };
 }
 
-/** The work as judged, or as it is now; its patch is kept among the artifacts whatever becomes of it. */
-async function keepWork(cell: Cell): Promise<{ work: Snapshot; secretInWork: boolean }> {
+/** The work as judged, or as it is now. */
+async function workOf(cell: Cell): Promise<Snapshot> {
   // A copy of what was too much already would take as much again.
   cell.disk.over.throwIfAborted();
   cell.snapshot ??= await snapshot(cell.workspace);
-  const work = cell.snapshot;
+  return cell.snapshot;
+}
+
+/** Its patch is kept among the artifacts whatever becomes of it. @returns whether it holds a secret */
+async function keepPatch(cell: Cell, work: Snapshot): Promise<boolean> {
   const patch = join(cell.artifacts, ARTIFACTS.diff);
   await saveDiff(cell.workspace, work, patch);
   const secretInWork = await addsSecret(patch, cell.redactor);
   if (secretInWork) cell.log.warn({ patch }, "the agent's work holds a secret of this worker");
-  return { work, secretInWork };
+  return secretInWork;
 }

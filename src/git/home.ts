@@ -1,5 +1,6 @@
 /** Bringing a finished commit home: its objects into the source, then its branch, in one step or not at all. */
 import { CellpoolError, messageOf } from '../errors.ts';
+import { allEnded } from '../os/all-ended.ts';
 import { type RefMove, refTransaction } from './commands.ts';
 import { ownGitOk } from './git.ts';
 import { type BranchMove, publish, replacedRef } from './publish.ts';
@@ -17,19 +18,21 @@ export interface Homecoming extends BranchMove {
  * Fetches `commit` into the source and moves `branch` there by compare-and-swap. None of the user's hooks runs, and
  * no working copy is touched. A commit that the branch pointed to, and that the new one does not build on, stays
  * reachable under `refs/cellpool/replaced`. Where the source is the cache of a remote, the branch moves there, with
- * that commit kept in the cache.
+ * that commit kept in the cache. Call `refuseCheckedOut` first, so that nothing is fetched for a branch on which
+ * somebody works; that is asked again just before the branch moves.
  * @returns that ref, or null when nothing was replaced.
  * @throws {CellpoolError} BRANCH_CHECKED_OUT when somebody works on the branch; COMMIT_FAILED; as `publish`. No branch
  * was moved then.
  */
 export async function bringHome(source: Source, work: Homecoming): Promise<string | null> {
-  await refuseCheckedOut(source, work.branch);
   await fetchObjects(source, work);
   return source.remote === undefined ? moveBranch(source, work) : publish(source, source.remote, work);
 }
 
 async function moveBranch(source: Source, work: Homecoming): Promise<string | null> {
-  const old = await tipOf(source, work.branch);
+  // Where the branch stands is all there is to ask of a new one, so that both answers are as late as they can be.
+  const isNew = work.expectedOld === null;
+  const [old, folder] = await allEnded([tipOf(source, work.branch), isNew ? checkedOutAt(source, work.branch) : null]);
   if (old !== work.expectedOld) throw moved(work, old);
   const moves: RefMove[] = [{ ref: `refs/heads/${work.branch}`, to: work.commit, from: old }];
   let replaced: string | null = null;
@@ -37,7 +40,7 @@ async function moveBranch(source: Source, work: Homecoming): Promise<string | nu
     replaced = replacedRef(work.keepAs, old);
     moves.push({ ref: replaced, to: old });
   }
-  await refuseCheckedOut(source, work.branch);
+  refuseFolder(work.branch, isNew ? folder : await checkedOutAt(source, work.branch));
   await work.fence?.();
   const identity = { GIT_COMMITTER_NAME: work.author.name, GIT_COMMITTER_EMAIL: work.author.email };
   try {
@@ -69,8 +72,12 @@ async function fetchObjects(source: Source, work: Homecoming): Promise<void> {
   );
 }
 
-async function refuseCheckedOut(source: Source, branch: string): Promise<void> {
-  const folder = await checkedOutAt(source, branch);
+/** @throws {CellpoolError} BRANCH_CHECKED_OUT when somebody works on the branch */
+export async function refuseCheckedOut(source: Source, branch: string): Promise<void> {
+  refuseFolder(branch, await checkedOutAt(source, branch));
+}
+
+function refuseFolder(branch: string, folder: string | null): void {
   if (folder === null) return;
   throw new CellpoolError('BRANCH_CHECKED_OUT', `branch ${branch} is checked out in ${folder}`, {
     hint: 'Switch that working copy to another branch; moving a branch under it would make its files look edited.',

@@ -2,6 +2,7 @@
  * Links in an index, read from the file itself: git would print every entry there is, and a repository has thousands.
  * Only for the index of a record, which nobody but us has written: an agent's own is not looked at.
  */
+import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { GITLINK, type IndexEntry } from './commands.ts';
 import type { Source } from './source.ts';
@@ -28,6 +29,8 @@ export function parseLinks(file: Buffer, format: Source['format']): IndexEntry[]
   const idBytes = ID_BYTES[format];
   const end = file.length - idBytes;
   if (end < HEADER_BYTES || file.toString('latin1', 0, 4) !== 'DIRC') return null;
+  // At the end stands the sum of all before it: half an index is none.
+  if (!createHash(format).update(file.subarray(0, end)).digest().equals(file.subarray(end))) return null;
   const [version, count] = [file.readUInt32BE(4), file.readUInt32BE(8)];
   // From version 4 on a path is told by what it has in common with the one before.
   if (version !== 2 && version !== 3) return null;
