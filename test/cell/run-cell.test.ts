@@ -14,7 +14,8 @@ import {
   WORK,
 } from '../support/attempts.ts';
 import type { TestCells } from '../support/cell.ts';
-import { git } from '../support/repository.ts';
+import { noteCommands } from '../support/git-commands.ts';
+import { git, tempFolder } from '../support/repository.ts';
 
 // Real servers share few cores with other tests: a boot of 3 s may take 30.
 vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
@@ -66,6 +67,23 @@ describe('work that passes its tests', () => {
   test('is judged when all that the agent left running has ended', () => {
     expect(artifact(good.result, 'test.log')).toMatch(/^left \d+: $/m);
   });
+});
+
+test('work is looked at once: what is found to have changed is what is judged, and what is committed', async () => {
+  const noted = noteCommands(tempFolder());
+  let before: string[] = [];
+  const config = { test: 'echo by the test >> src/greet.js; touch left-by-test.txt' };
+  const hooks = {
+    afterExecute: () => void noted(),
+    afterTests: () => {
+      before = noted();
+    },
+  };
+  const { result } = await attempt('once-looked-at', { steps: WORK, config, hooks }).finally(() => vi.unstubAllEnvs());
+  expect(result).toMatchObject({ outcome: 'committed', filesModified: ['src/greet.js'] });
+  expect(before.filter(name => name === 'write-tree')).toHaveLength(1);
+  expect(noted()).not.toContain('write-tree');
+  expect(git(cells.repository, 'show', `${result.commit}:src/greet.js`)).not.toContain('by the test');
 });
 
 test('work is not committed when the port went to another owner after it was done', async () => {

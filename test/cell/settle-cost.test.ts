@@ -1,49 +1,14 @@
 /** How often git is started to settle an ordinary attempt: each start costs more than what git then does. */
-import { chmodSync, existsSync, readFileSync, rmSync } from 'node:fs';
+import { chmodSync, existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, expect, test, vi } from 'vitest';
 import { type CommitOptions, commit, markSetupDone, saveDiff, snapshot } from '../../src/cell/settle.ts';
+import { noteCommands } from '../support/git-commands.ts';
 import { git, prepareCells, refsOf, writeFiles } from '../support/repository.ts';
 
 const FILES = { 'a.txt': 'a\n', 'sub/b.txt': 'b\n' };
 
 afterEach(() => vi.unstubAllEnvs());
-
-/** From now on a git comes first on PATH that notes the command it is started with. */
-function noteCommands(folder: string): () => string[] {
-  const [bin, notes] = [join(folder, 'bin'), join(folder, 'notes')];
-  const path = process.env.PATH ?? '';
-  const script = `#!/bin/sh
-PATH='${path}'
-case " $* " in
-${[
-  'ls-files',
-  'ls-tree',
-  'add',
-  'write-tree',
-  'diff-index',
-  'diff-tree',
-  'read-tree',
-  'commit-tree',
-  'worktree',
-  'fetch',
-]
-  .concat(['for-each-ref', 'update-ref', 'update-index', 'check-ignore'])
-  .map(name => `*' ${name} '*) echo ${name} >>'${notes}' ;;`)
-  .join('\n')}
-*) echo "another: $*" >>'${notes}' ;;
-esac
-exec git "$@"
-`;
-  writeFiles(bin, { git: script });
-  chmodSync(join(bin, 'git'), 0o755);
-  vi.stubEnv('PATH', `${bin}:${path}`);
-  return () => {
-    const noted = existsSync(notes) ? readFileSync(notes, 'utf8').trim().split('\n').sort() : [];
-    rmSync(notes, { force: true });
-    return noted;
-  };
-}
 
 async function prepare() {
   const cells = await prepareCells(FILES);
