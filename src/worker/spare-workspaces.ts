@@ -6,7 +6,7 @@
  *     <state folder>/spares/<owner>-spare.<hex>/    see owned-folders.ts
  */
 import { randomBytes } from 'node:crypto';
-import { mkdir } from 'node:fs/promises';
+import { mkdir, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import pLimit from 'p-limit';
 import { handOver, makeWorkspace, type Workspace, type WorkspaceOptions } from '../cell/workspace.ts';
@@ -134,7 +134,7 @@ export class SpareWorkspaces {
       return null;
     } finally {
       // Empty by now, unless it could not be used.
-      await this.#giveUp(spare);
+      await rmdir(spare.folder).catch(() => this.#giveUp(spare));
     }
   }
 
