@@ -16,9 +16,10 @@ RUN for baseline in node_modules/opencode-*-baseline; do if [ -d "$baseline" ]; 
 
 FROM ${NODE_IMAGE}
 LABEL org.opencontainers.image.title=cellpool
-# git for the cells, ssh and certificates for remotes, procps for test commands that expect `ps`.
+# git for the cells, ssh and certificates for remotes, procps for test commands that expect `ps`, and ripgrep, which
+# opencode would otherwise download for each cell.
 RUN apt-get update \
-  && apt-get install -y --no-install-recommends git openssh-client ca-certificates procps \
+  && apt-get install -y --no-install-recommends git openssh-client ca-certificates procps ripgrep \
   && rm -rf /var/lib/apt/lists/*
 # The official Node images bring a user `node`; others may not.
 ARG WORKER_UID=1000
