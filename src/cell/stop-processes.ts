@@ -3,10 +3,10 @@ import { killStrays } from '../os/process.ts';
 import type { Cell, CellServer } from './cell.ts';
 import { cellMarker } from './environment.ts';
 
-/** A server needs no time to say goodbye: all it could save belongs to a cell that ends with it. */
-const STOP_GRACE_MS = 1_000;
-
-/** Ends the server, if there is one yet, with all that it or the agent started. Harmless when repeated. */
+/**
+ * Ends the server, if there is one yet, with all that it or the agent started. Harmless when repeated. It gets no time to
+ * say goodbye: all it could save belongs to a cell that ends with it, and on busy processors that takes it a second.
+ */
 export async function stopProcesses({
   id,
   dir,
@@ -14,7 +14,7 @@ export async function stopProcesses({
   bounds,
 }: Pick<Cell, 'id' | 'dir' | 'bounds'> & { server: CellServer | null }): Promise<void> {
   try {
-    await server?.stop(STOP_GRACE_MS);
+    await server?.stop(0);
   } finally {
     // Where there is a group it holds all of them, also those that hide from the search.
     await bounds.kill();

@@ -7,6 +7,8 @@ import type { Source } from './source.ts';
 
 /** Others borrow their objects, so none may be thrown away behind our back; git's own locks are waited for. */
 const SETTINGS = ['gc.auto 0', 'core.packedRefsTimeout 20000', 'core.filesRefLockTimeout 20000'];
+/** Refs as files, also where git would by now keep them in tables: `ref-files.ts` writes them. */
+const FILES = { GIT_DEFAULT_REF_FORMAT: 'files' };
 /** Older than the making of any may take, so that whoever began it is gone. */
 const STALE_MS = 15 * 60_000;
 
@@ -19,7 +21,9 @@ export async function makeBare(path: string, format: Source['format']): Promise<
   await removeOlder(folder, /^new-/, STALE_MS);
   const temporary = join(folder, `new-${basename(path)}-${randomBytes(6).toString('hex')}`);
   try {
-    await ownGitOk(['init', '--quiet', '--bare', '--template=', `--object-format=${format}`, temporary], {});
+    await ownGitOk(['init', '--quiet', '--bare', '--template=', `--object-format=${format}`, temporary], {
+      env: FILES,
+    });
     for (const setting of SETTINGS) await ownGitOk(['config', ...setting.split(' ')], { gitDir: temporary });
     await rename(temporary, path);
   } catch (error) {

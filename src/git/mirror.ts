@@ -13,6 +13,7 @@ import type { Argv } from '../os/leash.ts';
 import { whileWanted } from '../os/within.ts';
 import { isMade, makeBare, removeOlder } from './bare.ts';
 import { ownGit, ownGitOk } from './git.ts';
+import { refsIn, removeRef, setRef } from './ref-files.ts';
 import { nameOf, type Source, someBranches, tipOf } from './source.ts';
 
 export interface Mirror {
@@ -58,7 +59,8 @@ const queues = new Map<string, Promise<unknown>>();
  * Brings the tip of branch `base` into the mirror and pins it for one cell. Any number of calls at once may be made,
  * by any number of processes. An abort ends the waiting, not a fetch that others share.
  * @returns the full id of the commit the branch pointed to.
- * @throws {CellpoolError} UNKNOWN_BASE when the source has no such branch; GIT_FAILED. The signal's reason on abort.
+ * @throws {CellpoolError} UNKNOWN_BASE when the source has no such branch; GIT_FAILED; the file system's error. The
+ * signal's reason on abort.
  */
 export async function pinBase(
   mirror: Mirror,
@@ -81,20 +83,20 @@ export async function pinBase(
   const fetched = fetches.get(key) ?? bring(mirror, source, base, tip).finally(() => fetches.delete(key));
   fetches.set(key, fetched);
   await whileWanted(signal, fetched);
-  await ownGitOk(['update-ref', '--no-deref', cellRef(cellId), tip], { gitDir: mirror.path });
+  await setRef(mirror.path, cellRef(cellId), tip);
   return tip;
 }
 
-/** Frees what `pinBase` pinned for a cell; harmless when nothing is. @throws {CellpoolError} GIT_FAILED. */
-export async function unpin(mirror: Mirror, cellId: string): Promise<void> {
-  await ownGitOk(['update-ref', '--no-deref', '-d', cellRef(cellId)], { gitDir: mirror.path });
+/** Frees what `pinBase` pinned for a cell; harmless when nothing is. @throws the file system's error. */
+export async function unpin(mirror: Pick<Mirror, 'path'>, cellId: string): Promise<void> {
+  await removeRef(mirror.path, cellRef(cellId));
 }
 
 const cellRef = (cellId: string) => `refs/cells/${cellId}`;
 
 async function bring(mirror: Mirror, source: Source, base: string, tip: string): Promise<void> {
   const folder = `refs/bases/${createHash('sha256').update(base).digest('hex').slice(0, 16)}`;
-  const known = await basesOf(mirror, folder);
+  const known = await refsIn(mirror.path, folder);
   // Only a ref proves that a commit is here with its whole history: an interrupted fetch may leave single objects.
   if (known.includes(tip)) return;
   const before = queues.get(mirror.path) ?? Promise.resolve();
@@ -106,11 +108,6 @@ async function bring(mirror: Mirror, source: Source, base: string, tip: string):
   // Older tips are kept by the newer one, or not needed. A cell that still borrows one has its own ref.
   const old = known.map(id => `delete ${folder}/${id}\0\0`).join('');
   if (old !== '') await ownGit(['update-ref', '--no-deref', '-z', '--stdin'], { gitDir: mirror.path, input: old });
-}
-
-async function basesOf(mirror: Mirror, folder: string): Promise<string[]> {
-  const found = await ownGitOk(['for-each-ref', '--format=%(objectname)', `${folder}/`], { gitDir: mirror.path });
-  return found.split('\n').filter(id => id !== '');
 }
 
 /** Fetches by commit id, so that a branch that moves meanwhile changes nothing. */

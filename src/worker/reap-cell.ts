@@ -171,8 +171,7 @@ export async function removePin(mirror: string, cellId: string, dryRun: boolean)
   const ref = join(mirror, 'refs', 'cells', cellId);
   const [isSet, isLocked] = await Promise.all([exists(ref), exists(`${ref}.lock`)]);
   if (!dryRun && isLocked) await rm(`${ref}.lock`, { force: true });
-  // Nobody packs the refs of a mirror, so the file tells; without it git need not be started.
-  if (!dryRun && isSet) await unpin({ path: mirror, objects: join(mirror, 'objects'), format: 'sha1' }, cellId);
+  if (!dryRun && isSet) await unpin({ path: mirror }, cellId);
   return isSet || isLocked ? ['base pin'] : [];
 }
 
