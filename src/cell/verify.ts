@@ -60,6 +60,8 @@ export async function runTestsOfChanges(
 ): Promise<TestResult | null> {
   const test = demandTest(cell);
   const work = await snapshot(cell.workspace);
+  // Nothing that comes up later is committed, since nobody has judged that.
+  cell.snapshot = work;
   if (!work.changed) return null;
   begins();
   return testWork(site, cell, test, work, signal);

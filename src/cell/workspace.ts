@@ -42,6 +42,8 @@ export interface WorkspaceOptions {
   author?: Author;
   /** Makes it a worktree of that repository; left out or null: a clone. */
   worktree?: LinkedTo | null;
+  /** Ends the making. */
+  signal?: AbortSignal | undefined;
 }
 
 /** Two files at a time: more gains nothing on the machines measured, and other cells want the cores too. */
@@ -52,7 +54,7 @@ const CHECKOUT_WORKERS = 2;
  * @throws {CellpoolError} SPAWN_FAILED; GIT_MISSING.
  */
 export async function makeWorkspace(options: WorkspaceOptions): Promise<Workspace> {
-  const { mirror, commit, cellDir, branch, author = DEFAULTS.author, worktree = null } = options;
+  const { mirror, commit, cellDir, branch, author = DEFAULTS.author, worktree = null, signal } = options;
   const workspacePath = join(cellDir, 'workspace');
   const recordDir = join(cellDir, 'record.git');
   const ofAgent: AgentGitPlace = { workspacePath, recordDir, baseCommit: commit, branch, author, mirror, worktree };
@@ -62,7 +64,7 @@ export async function makeWorkspace(options: WorkspaceOptions): Promise<Workspac
     if (worktree !== null) await writeHomeConfig(workspace);
     // All must have ended before anything is removed, or one would go on writing into what is gone.
     const [, , baseTree] = await allEnded([
-      makeRecord(workspace).then(() => checkOut(workspace)),
+      makeRecord(workspace).then(() => checkOut(workspace, signal)),
       makeAgentGit(workspace),
       treeOf(mirror, commit),
     ]);
@@ -91,26 +93,30 @@ export async function moveTo(workspace: Workspace, commit: string): Promise<Work
 
 /**
  * Puts a workspace in which nobody has worked yet into a cell, at the commit and on the branch wanted. Of the files only
- * those that differ are written. Nothing is left in the cell when it fails. @throws {CellpoolError} SPAWN_FAILED,
- * GIT_FAILED; the file system's error
+ * those that differ are written. Nothing is left in the cell when it fails.
+ * @throws {CellpoolError} SPAWN_FAILED when it would not become what a fresh one is, GIT_FAILED; the file system's error
  */
 export async function handOver(spare: Workspace, { commit, cellDir, branch }: WorkspaceOptions): Promise<Workspace> {
-  const workspacePath = join(cellDir, 'workspace');
-  const recordDir = join(cellDir, 'record.git');
-  const moved = { ...spare, workspacePath, recordDir };
-  if (commit !== spare.baseCommit && (await pathsToMove(spare, commit)) === null) {
+  const moved = { ...spare, workspacePath: join(cellDir, 'workspace'), recordDir: join(cellDir, 'record.git') };
+  const isSame = commit === spare.baseCommit && !(await isShallow(spare.mirror));
+  if (!isSame && (await pathsToMove(spare, commit)) === null) {
     throw new CellpoolError('SPAWN_FAILED', `a workspace at ${spare.baseCommit} cannot be brought to ${commit}`);
   }
   try {
-    await rename(spare.workspacePath, workspacePath);
-    await rename(spare.recordDir, recordDir);
-    const current = commit === spare.baseCommit ? moved : await moveTo(moved, commit);
+    await rename(spare.workspacePath, moved.workspacePath);
+    await rename(spare.recordDir, moved.recordDir);
+    const current = isSame ? moved : await moveTo(moved, commit);
     await switchBranch(current, branch);
     return { ...current, branch };
   } catch (error) {
-    await Promise.all([workspacePath, recordDir].map(path => removeTree(path)));
+    await Promise.all([moved.workspacePath, moved.recordDir].map(path => removeTree(path)));
     throw error;
   }
+}
+
+/** Whether the history that the workspaces of a mirror borrow is cut off, now: that may change with any fetch. */
+export function isShallow(mirror: Mirror): Promise<boolean> {
+  return isThere(join(mirror.path, 'shallow'));
 }
 
 /**
@@ -119,7 +125,7 @@ export async function handOver(spare: Workspace, { commit, cellDir, branch }: Wo
  * source's history is cut off, what is borrowed may end elsewhere by now. @throws {CellpoolError} GIT_FAILED
  */
 export async function pathsToMove({ mirror, baseCommit }: Workspace, commit: string): Promise<string[] | null> {
-  if (await isThere(join(mirror.path, 'shallow'))) return null;
+  if (await isShallow(mirror)) return null;
   const paths = await changedPaths({ gitDir: mirror.path }, baseCommit, commit);
   return paths.some(path => basename(path) === '.gitattributes') ? null : paths;
 }
@@ -143,17 +149,17 @@ export function recordOf(workspace: Workspace): WorkRecord {
 }
 
 /** Checks out the base with a fresh index; files that are in the way are overwritten. */
-export async function checkOut(workspace: Workspace): Promise<void> {
+export async function checkOut(workspace: Workspace, signal?: AbortSignal): Promise<void> {
   const record = recordOf(workspace);
   // A git that crashed or was killed has left its lock; nobody else works on the record.
   for (const file of [record.index, `${record.index}.lock`]) await rm(file, { force: true });
-  await readTree(workspace);
+  await readTree(workspace, signal);
 }
 
-async function readTree(workspace: Workspace): Promise<void> {
+async function readTree(workspace: Workspace, signal?: AbortSignal): Promise<void> {
   const args = ['read-tree', '-u', '--reset', workspace.baseCommit];
   const config = [`checkout.workers=${CHECKOUT_WORKERS}`];
-  await ownGitOk(args, { ...recordOf(workspace), config }, 'SPAWN_FAILED');
+  await ownGitOk(args, { ...recordOf(workspace), config, signal }, 'SPAWN_FAILED');
 }
 
 async function makeRecord(workspace: Workspace): Promise<void> {

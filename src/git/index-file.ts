@@ -3,7 +3,7 @@
  * Only for the index of a record, which nobody but us has written: an agent's own is not looked at.
  */
 import { createHash } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { GITLINK, type IndexEntry } from './commands.ts';
 import type { Source } from './source.ts';
 
@@ -14,9 +14,13 @@ const STAT_BYTES = 40;
 const MODE_AT = 24;
 const EXTENDED = 0x4000;
 
+/** It is read and summed at once, while nothing else is done; an agent decides how large it is. */
+const READ_MAX_BYTES = 32 * 1024 * 1024;
+
 /** As `parseLinks` of that file; one that is not there has none. @throws the file system's error */
 export async function linksOfIndex(path: string, format: Source['format']): Promise<IndexEntry[] | null> {
   try {
+    if ((await stat(path)).size > READ_MAX_BYTES) return null;
     return parseLinks(await readFile(path), format);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];

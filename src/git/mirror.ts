@@ -13,7 +13,7 @@ import type { Argv } from '../os/leash.ts';
 import { whileWanted } from '../os/within.ts';
 import { isMade, makeBare, removeOlder } from './bare.ts';
 import { ownGit, ownGitOk } from './git.ts';
-import { refsIn, removeRef, setRef } from './ref-files.ts';
+import { pointsTo, refsIn, removeRef, setRef } from './ref-files.ts';
 import { nameOf, type Source, someBranches, tipOf } from './source.ts';
 
 export interface Mirror {
@@ -96,9 +96,10 @@ const cellRef = (cellId: string) => `refs/cells/${cellId}`;
 
 async function bring(mirror: Mirror, source: Source, base: string, tip: string): Promise<void> {
   const folder = `refs/bases/${createHash('sha256').update(base).digest('hex').slice(0, 16)}`;
-  const known = await refsIn(mirror.path, folder);
+
   // Only a ref proves that a commit is here with its whole history: an interrupted fetch may leave single objects.
-  if (known.includes(tip)) return;
+  if (await pointsTo(mirror.path, `${folder}/${tip}`, tip)) return;
+  const known = (await refsIn(mirror.path, folder)).filter(id => id !== tip);
   const before = queues.get(mirror.path) ?? Promise.resolve();
   const mine = before.then(() => fetch(mirror, source, `${tip}:${folder}/${tip}`));
   const settled = mine.catch(() => undefined);

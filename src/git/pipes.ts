@@ -35,7 +35,9 @@ export async function refusePipes(workTree: string): Promise<Searched> {
   const isFolder = (at: number) => [at - 1, at + 1].some(other => first.paths[other] === first.paths[at]);
   const { sawAll } = first;
   const mayNest = !first.isDone || first.paths.length > 0;
-  if (first.paths.every((_, at) => isFolder(at))) return { sawAll, mayNest };
+  // What is printed is bounded: of a list that was cut nobody knows what it would have led to.
+  if (first.isDone && first.paths.every((_, at) => isFolder(at))) return { sawAll, mayNest };
+  if (first.paths.length === 0) return { sawAll, mayNest };
   const all = await find(workTree, ['-type', 'p', '-print0']);
   refuse(all.paths[0]);
   return { sawAll: sawAll && all.sawAll, mayNest };

@@ -74,10 +74,11 @@ export class Removals {
 
   /**
    * Takes the folder of an ended cell, in which nobody works any more, from its place. Harmless when it is gone. Where
-   * it cannot be moved, or too many wait, it is removed before this resolves. @throws the file system's error then
+   * it cannot be moved, or too many wait, it is removed before this resolves. `cellId` is what it is called by; left
+   * out: its name. @throws the file system's error then
    */
-  async take(folder: string): Promise<void> {
-    const moved = this.#move(folder, basename(folder));
+  async take(folder: string, cellId = basename(folder)): Promise<void> {
+    const moved = this.#move(folder, cellId);
     const isMoved = await moved?.then(
       () => true,
       // It is not there any more, an agent has locked it, or the disk is so full that it takes no other name.

@@ -6,30 +6,32 @@
  *     <state folder>/spares/<owner>-spare.<hex>/    see owned-folders.ts
  */
 import { randomBytes } from 'node:crypto';
-import { mkdir, rmdir } from 'node:fs/promises';
+import { mkdir, rmdir, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import pLimit from 'p-limit';
-import { handOver, makeWorkspace, type Workspace, type WorkspaceOptions } from '../cell/workspace.ts';
+import { handOver, isShallow, makeWorkspace, type Workspace, type WorkspaceOptions } from '../cell/workspace.ts';
 import { messageOf } from '../errors.ts';
 import type { Logger } from '../observe/logger.ts';
 import { freeDisk } from '../os/disk.ts';
 import type { ProcessIdentity } from '../os/identity.ts';
+import { isThere } from '../os/is-there.ts';
 import { TooLate, within } from '../os/within.ts';
 import { nameOfOwn, SPARES } from './owned-folders.ts';
 import type { Removals } from './removals.ts';
+import { WayTimes } from './way-times.ts';
 
-/** Of one repository. More would wait than cells are begun while the next one is made. */
+/** Of one repository: for two cells that begin together. Each that is taken has the next one made. */
 const KEPT = 2;
 /** Spares are kept for so many repositories: those that were asked for last. */
 const REPOSITORIES = 4;
-/** So many times of each way are remembered. */
-const REMEMBERED = 8;
 /** Less is not worth a folder that has to be watched. Milliseconds; starting git once takes about as long. */
 const SAVES_MS = 5;
 /** Spares are no reason to come near to the reserve: twice as much must be free. */
 const RESERVES = 2;
 /** For one that is being made when nobody needs it any more. Milliseconds. */
 const END_MS = 1_000;
+/** Another worker, in a container of its own, takes what nobody has touched for 10 minutes for left. */
+const RENEW_MS = 60_000;
 const MIB = 1024 * 1024;
 
 export interface SpareWorkspacesOptions {
@@ -48,6 +50,7 @@ export interface SpareWorkspacesOptions {
 }
 
 interface Spare {
+  id: string;
   folder: string;
   workspace: Workspace;
 }
@@ -55,9 +58,9 @@ interface Spare {
 class Repository {
   /** Oldest first. */
   readonly spares: Spare[] = [];
-  /** Milliseconds, latest last. */
-  readonly made: number[] = [];
-  readonly taken: number[] = [];
+  readonly times = new WayTimes();
+  /** What a workspace takes of the disk, as far as that can be seen beside all else that is written. */
+  bytes = 0;
 }
 
 export class SpareWorkspaces {
@@ -66,6 +69,9 @@ export class SpareWorkspaces {
   readonly #repositories = new Map<string, Repository>();
   /** One at a time: cells want the processors, too. */
   readonly #limit = pLimit(1);
+  /** The one that is being made. */
+  #making: { folder: string; given: AbortController } | null = null;
+  #renewed = 0;
   #ended = false;
 
   constructor(options: SpareWorkspacesOptions) {
@@ -74,7 +80,7 @@ export class SpareWorkspaces {
 
   /** Spares that are there. */
   get ready(): number {
-    return [...this.#repositories.values()].reduce((sum, { spares }) => sum + spares.length, 0);
+    return this.#spares().length;
   }
 
   /** A workspace for a cell: a spare one, else one that is made now. @throws as `makeWorkspace` */
@@ -82,8 +88,11 @@ export class SpareWorkspaces {
     // Of a worktree the user's repository knows the place, and of an author the agent's git the name.
     if (wanted.worktree != null || wanted.author !== undefined) return makeWorkspace(wanted);
     const repository = this.#repositoryOf(wanted.mirror.path);
-    const workspace =
-      (await this.#take(repository, wanted)) ?? (await timed(repository.made, () => makeWorkspace(wanted)));
+    const [spare] = repository.spares.splice(indexFor(repository.spares, wanted.commit), 1);
+    const taken = spare === undefined ? null : await this.#take(repository, spare, wanted);
+    const workspace = taken ?? (await this.#make(repository, wanted));
+    // What was slow once may be quick by now: it is tried anew.
+    if (spare === undefined && !this.#isWorth(repository)) repository.times.forgetOne();
     this.#begin(repository, wanted);
     return workspace;
   };
@@ -93,19 +102,29 @@ export class SpareWorkspaces {
     await this.#limit(async () => undefined);
   }
 
-  /** Gives them up while the disk is short of room. Call it now and then. Never throws. */
+  /** Gives them up while the disk is short of room, and says that they are in use. Call it now and then. Never throws. */
   async look(): Promise<void> {
-    if (this.ready > 0 && !(await this.#hasRoom())) await this.#giveUpAll();
+    if (this.ready === 0 && this.#making === null) return;
+    if (!(await this.#hasRoom(0))) {
+      this.#making?.given.abort(new Error('the disk is short of room'));
+      // A disk in need takes its time, and others wait for this.
+      void this.#giveUp(this.#takeAll());
+    } else if (Date.now() >= this.#renewed + RENEW_MS) {
+      this.#renewed = Date.now();
+      const folders = [...this.#spares(), ...(this.#making === null ? [] : [this.#making])];
+      await Promise.all(folders.map(({ folder }) => utimes(folder, new Date(), new Date()).catch(() => undefined)));
+    }
   }
 
   /**
-   * Makes no more, and gives up those that are there. One that is being made is waited for, but not for long: it goes
-   * when it is there, or with the reaper. Harmless when repeated.
+   * Makes no more, and gives up those that are there, with the one that is being made. Soon over: what is not gone by
+   * then goes behind, or with a reaper. Harmless when repeated.
    */
   async end(): Promise<void> {
     this.#ended = true;
-    await this.#giveUpAll();
-    await within(END_MS, undefined, () => this.settled()).catch(error => {
+    this.#making?.given.abort(new Error('the worker ends'));
+    const gone = Promise.all([this.#giveUp(this.#takeAll()), this.settled()]);
+    await within(END_MS, undefined, () => gone).catch(error => {
       if (!(error instanceof TooLate)) throw error;
     });
   }
@@ -117,46 +136,51 @@ export class SpareWorkspaces {
     return repository;
   }
 
-  /** null when there is none that can be had: whatever is wrong with one, the cell may do without. */
-  async #take(repository: Repository, wanted: WorkspaceOptions): Promise<Workspace | null> {
-    const { spares } = repository;
-    // One at the very commit is there at once; any other is brought to it.
-    const at = Math.max(
-      0,
-      spares.findIndex(({ workspace }) => workspace.baseCommit === wanted.commit),
-    );
-    const [spare] = spares.splice(at, 1);
-    if (spare === undefined) return null;
+  /** null when it cannot be had: whatever is wrong with it, the cell may do without. */
+  async #take(repository: Repository, spare: Spare, wanted: WorkspaceOptions): Promise<Workspace | null> {
     try {
-      return await timed(repository.taken, () => handOver(spare.workspace, wanted));
+      return await repository.times.take(() => handOver(spare.workspace, wanted));
     } catch (error) {
+      // Nothing may be made between the files of another one.
+      if (await isThere(join(wanted.cellDir, 'workspace'))) throw error;
       this.#options.log.info({ problem: messageOf(error) }, 'a spare workspace could not be used');
       return null;
     } finally {
       // Empty by now, unless it could not be used.
-      await rmdir(spare.folder).catch(() => this.#giveUp(spare));
+      await rmdir(spare.folder).catch(() => this.#giveUp([spare]));
     }
+  }
+
+  async #make(repository: Repository, wanted: WorkspaceOptions): Promise<Workspace> {
+    const before = await this.#free();
+    const workspace = await repository.times.make(() => makeWorkspace(wanted));
+    repository.bytes = Math.max(0, before - (await this.#free()));
+    return workspace;
   }
 
   /** Makes the next one behind, like the one that was asked for last. */
   #begin(repository: Repository, { mirror, commit }: WorkspaceOptions): void {
     void this.#limit(async () => {
-      for (const other of this.#surplus()) await this.#giveUp(other);
+      await this.#giveUp(this.#surplus());
       const isFull = repository.spares.length >= KEPT || !this.#isCurrent(repository);
-      if (this.#ended || isFull || !this.#isWorth(repository) || !(await this.#hasRoom())) return;
-      const { home, owner } = this.#options;
+      if (this.#ended || isFull || !this.#isWorth(repository) || (await isShallow(mirror))) return;
+      if (!(await this.#hasRoom(repository.bytes))) return;
+      const { home, owner, log } = this.#options;
       const id = `spare.${randomBytes(4).toString('hex')}`;
       const folder = join(home, SPARES, nameOfOwn(owner, id));
+      const given = new AbortController();
+      this.#making = { folder, given };
       try {
         await mkdir(folder, { recursive: true, mode: 0o700 });
-        const workspace = await timed(repository.made, () =>
-          makeWorkspace({ mirror, commit, cellDir: folder, branch: id }),
-        );
-        if (this.#ended) await this.#giveUp({ folder });
-        else repository.spares.push({ folder, workspace });
+        const { signal } = given;
+        const workspace = await this.#make(repository, { mirror, commit, cellDir: folder, branch: id, signal });
+        if (this.#ended) await this.#giveUp([{ id, folder }]);
+        else repository.spares.push({ id, folder, workspace });
       } catch (error) {
-        this.#options.log.info({ problem: messageOf(error) }, 'no spare workspace could be made');
-        await this.#giveUp({ folder });
+        if (!given.signal.aborted) log.info({ problem: messageOf(error) }, 'no spare workspace could be made');
+        await this.#giveUp([{ id, folder }]);
+      } finally {
+        this.#making = null;
       }
     });
   }
@@ -165,52 +189,49 @@ export class SpareWorkspaces {
     return [...this.#repositories.values()].slice(-REPOSITORIES).includes(repository);
   }
 
-  #isWorth({ made, taken }: Repository): boolean {
-    return savedBy(made, taken) >= this.#options.savesMs;
+  #isWorth({ times }: Repository): boolean {
+    return times.saved >= this.#options.savesMs;
   }
 
   /** Of repositories that were not asked for lately, and where a spare saves nothing after all. */
   #surplus(): Spare[] {
-    const all = [...this.#repositories.values()];
-    const idle = all.filter(one => !this.#isCurrent(one) || !this.#isWorth(one));
+    const idle = [...this.#repositories.values()].filter(one => !this.#isCurrent(one) || !this.#isWorth(one));
     return idle.flatMap(({ spares }) => spares.splice(0));
   }
 
-  async #hasRoom(): Promise<boolean> {
-    const { home, reserve, free } = this.#options;
-    // A disk that cannot be asked is none to fill.
-    return (await free(home).catch(() => 0)) >= RESERVES * reserve.diskMb * MIB;
+  #spares(): Spare[] {
+    return [...this.#repositories.values()].flatMap(({ spares }) => spares);
   }
 
-  async #giveUpAll(): Promise<void> {
-    const all = [...this.#repositories.values()].flatMap(({ spares }) => spares.splice(0));
-    for (const spare of all) await this.#giveUp(spare);
+  #takeAll(): Spare[] {
+    return [...this.#repositories.values()].flatMap(({ spares }) => spares.splice(0));
   }
 
-  /** What cannot be removed now is a reaper's when this process has ended. */
-  async #giveUp({ folder }: Pick<Spare, 'folder'>): Promise<void> {
+  /** Whether so many bytes more leave enough. */
+  async #hasRoom(bytes: number): Promise<boolean> {
+    return (await this.#free()) - bytes >= RESERVES * this.#options.reserve.diskMb * MIB;
+  }
+
+  /** A disk that cannot be asked is none to fill. */
+  #free(): Promise<number> {
+    return this.#options.free(this.#options.home).catch(() => 0);
+  }
+
+  /** What cannot be removed now is a reaper's when this process has ended. Never throws. */
+  async #giveUp(spares: readonly Pick<Spare, 'id' | 'folder'>[]): Promise<void> {
     const { removals, log } = this.#options;
-    await removals
-      .take(folder)
-      .catch(error => log.warn({ folder, problem: messageOf(error) }, 'a spare workspace stays'));
+    for (const { id, folder } of spares) {
+      await removals.take(folder, id).catch(error => {
+        log.warn({ folder, problem: messageOf(error) }, 'a spare workspace stays');
+      });
+    }
   }
 }
 
-/** Milliseconds by which cells get a spare sooner than one that is made, by the medians of the last times of each. */
-export function savedBy(made: readonly number[], taken: readonly number[]): number {
-  return median(made) - median(taken);
-}
-
-/** Of none: 0. */
-function median(values: readonly number[]): number {
-  return [...values].sort((one, other) => one - other)[values.length >> 1] ?? 0;
-}
-
-/** Remembers how long it took, if it succeeds. */
-async function timed<T>(times: number[], work: () => Promise<T>): Promise<T> {
-  const began = performance.now();
-  const result = await work();
-  times.push(performance.now() - began);
-  if (times.length > REMEMBERED) times.shift();
-  return result;
+/** One at the very commit is there at once; any other is brought to it, the oldest first. */
+function indexFor(spares: readonly Spare[], commit: string): number {
+  return Math.max(
+    0,
+    spares.findIndex(({ workspace }) => workspace.baseCommit === commit),
+  );
 }

@@ -2,7 +2,7 @@
  * The public class over two real agents that all tests of this file share: A does the work, B is killed. The order of
  * the tests is the order of their lives.
  */
-import { existsSync, readFileSync, readlinkSync, renameSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, readlinkSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import type { AgentSpawner } from '../../src/cell/agent-spawner.ts';
@@ -333,6 +333,16 @@ describe('the work', () => {
       filesModified: [],
       secretInWork: false,
     });
+  });
+
+  test('that changed nothing is not tested, and what comes up after that look is not committed', async () => {
+    const begins = vi.fn();
+    expect(await spawner.runTestsOfChanges(a, begins)).toBeNull();
+    expect(begins).not.toHaveBeenCalled();
+    const late = join(infoOf(a).workspacePath, 'late.txt');
+    writeFileSync(late, 'late\n');
+    expect(await spawner.commitChanges(a, 'Late')).toMatchObject({ committed: false, commit: null });
+    rmSync(late);
   });
 
   test('is left in the folder of artifacts: a readable transcript, the logs, the diff', () => {

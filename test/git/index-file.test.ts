@@ -1,6 +1,6 @@
 /** Links read from an index file are those that git itself lists there. */
 import { execFileSync } from 'node:child_process';
-import { readFileSync, renameSync } from 'node:fs';
+import { readFileSync, renameSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { GITLINK, indexInfo, parseIndex } from '../../src/git/commands.ts';
@@ -76,4 +76,13 @@ test('an index that is not there has no link', async () => {
   const { index } = prepare('sha1');
   renameSync(index, `${index}.away`);
   expect(await linksOfIndex(index, 'sha1')).toEqual([]);
+});
+
+test('one that is too large to be read at once is left to git, and one that is not there has none', async () => {
+  const folder = tempFolder();
+  const path = join(folder, 'index');
+  writeFileSync(path, 'DIRC');
+  truncateSync(path, 32 * 1024 * 1024 + 1);
+  expect(await linksOfIndex(path, 'sha1')).toBeNull();
+  expect(await linksOfIndex(join(folder, 'none'), 'sha1')).toEqual([]);
 });

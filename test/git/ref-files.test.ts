@@ -2,7 +2,7 @@
 import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { refsIn, removeRef, setRef } from '../../src/git/ref-files.ts';
+import { pointsTo, refsIn, removeRef, setRef } from '../../src/git/ref-files.ts';
 import { git, makeRepository, refsOf, tempFolder } from '../support/repository.ts';
 
 function repository() {
@@ -45,4 +45,13 @@ test('many are set and removed at once, in one folder', async () => {
   await Promise.all(names.map(name => removeRef(gitDir, name)));
   expect(await refsIn(gitDir, 'refs/cells')).toEqual([]);
   expect(await refsIn(gitDir, 'refs/nothing')).toEqual([]);
+});
+
+test('a ref points to what is written in it: one that is empty, as after a power cut, points to nothing', async () => {
+  const { gitDir, tip } = repository();
+  await setRef(gitDir, 'refs/bases/x', tip);
+  expect(await pointsTo(gitDir, 'refs/bases/x', tip)).toBe(true);
+  writeFileSync(join(gitDir, 'refs/bases/x'), '');
+  expect(await pointsTo(gitDir, 'refs/bases/x', tip)).toBe(false);
+  expect(await pointsTo(gitDir, 'refs/bases/none', tip)).toBe(false);
 });

@@ -82,7 +82,7 @@ export async function startTestCells(changes: Partial<SiteOptions> = {}): Promis
   });
 
   const cellFolders = () =>
-    ['cells', 'discarded'].flatMap(name => {
+    ['cells', 'discarded', 'spares'].flatMap(name => {
       try {
         return readdirSync(join(home, name));
       } catch {

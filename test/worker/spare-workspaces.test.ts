@@ -1,5 +1,5 @@
 /** Workspaces made before they are needed: like fresh ones in all that can be seen, used once, and nobody's burden. */
-import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, utimesSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
@@ -10,12 +10,14 @@ import { silentLogger } from '../../src/observe/logger.ts';
 import { ownIdentity } from '../../src/os/identity.ts';
 import { abandonedIn, nameOfOwn } from '../../src/worker/owned-folders.ts';
 import { Removals } from '../../src/worker/removals.ts';
-import { SpareWorkspaces, type SpareWorkspacesOptions, savedBy } from '../../src/worker/spare-workspaces.ts';
+import { SpareWorkspaces, type SpareWorkspacesOptions } from '../../src/worker/spare-workspaces.ts';
+import { savedBy, WayTimes } from '../../src/worker/way-times.ts';
 import { BOUND } from '../support/bound.ts';
 import { commitAll, git, makeRepository, pictureOf, prepareCells, writeFiles } from '../support/repository.ts';
 
 const FILES = { 'a.txt': 'a\n', 'sub/b.txt': 'b\n', '.gitignore': 'ignored/\n' };
 const GIB = 1024 ** 3;
+const inodeIn = (workspacePath: string) => statSync(join(workspacePath, 'a.txt')).ino;
 /** Times are the machine's own: what a test is not about is always worth it. */
 const ALWAYS = Number.NEGATIVE_INFINITY;
 
@@ -35,23 +37,28 @@ async function setting(more: Partial<SpareWorkspacesOptions> = {}) {
     count += 1;
     const id = `fix-${count}.0000000${count}`;
     const commit = await pinBase(of.mirror, of.source, base, id);
-    return spares.get({ mirror: of.mirror, commit, cellDir: join(home, 'cells', id), branch: `cellpool/fix-${count}` });
+    const cellDir = join(home, 'cells', id);
+    mkdirSync(cellDir, { recursive: true });
+    return spares.get({ mirror: of.mirror, commit, cellDir, branch: `cellpool/fix-${count}` });
   };
+  /** Of a file of the spares that wait: what is handed over keeps it. */
+  const inodes = () => namesIn('spares').map(name => inodeIn(join(home, 'spares', name, 'workspace')));
   const namesIn = (name: string) => (existsSync(join(home, name)) ? readdirSync(join(home, name)) : []);
   const ready = (wanted: number) => vi.waitUntil(() => spares.ready === wanted, BOUND);
   return {
-    ...{ folder, top, home, owner, mirror, spawn, spares, removals, get, ready },
+    ...{ folder, top, home, owner, mirror, spawn, spares, removals, get, ready, inodes },
     there: () => namesIn('spares'),
   };
 }
 
 describe('a spare workspace', () => {
   test('is like a fresh one, with its .git and all that git tells of it, and its folder is used up', async () => {
-    const { get, ready, there, spawn, removals } = await setting();
+    const { get, ready, there, spawn, removals, inodes } = await setting();
     await get();
     await ready(1);
-    const [kept] = there();
+    const [[kept], [inode]] = [there(), inodes()];
     const taken = await get();
+    expect(inodeIn(taken.workspacePath)).toBe(inode);
     const fresh = await spawn('fresh', { branch: 'cellpool/fix-2' });
     // Of the index, which holds times, status tells whether it is right.
     const skip = ['.git/index'];
@@ -66,14 +73,15 @@ describe('a spare workspace', () => {
   });
 
   test('is brought to where the base is by now', async () => {
-    const { get, ready, top, there } = await setting();
+    const { get, ready, top, there, inodes } = await setting();
     await get();
     await ready(1);
-    const [kept] = there();
-    writeFiles(top, { 'a.txt': 'later\n', 'new.txt': 'new\n' });
+    const [[kept], [inode]] = [there(), inodes()];
+    writeFiles(top, { 'new.txt': 'new\n', '.gitignore': 'later/\n' });
     rmSync(join(top, 'sub'), { recursive: true });
     const tip = commitAll(top);
     const taken = await get();
+    expect(inodeIn(taken.workspacePath)).toBe(inode);
     expect(pictureOf(taken.workspacePath)).toEqual(pictureOf(top));
     expect(taken).toMatchObject({ baseCommit: tip, baseTree: git(top, 'rev-parse', 'HEAD^{tree}') });
     expect(git(taken.workspacePath, 'log', '-1', '--format=%H %D')).toBe(`${tip} HEAD -> cellpool/fix-2`);
@@ -95,11 +103,13 @@ describe('a spare workspace', () => {
   });
 
   test('is given to one cell only, however many ask at once', async () => {
-    const { get, ready, top } = await setting();
+    const { get, ready, top, inodes } = await setting();
     await get();
     await ready(1);
+    const [inode] = inodes();
     const all = await Promise.all(Array.from({ length: 6 }, () => get()));
     expect(new Set(all.map(({ workspacePath }) => workspacePath)).size).toBe(6);
+    expect(all.filter(({ workspacePath }) => inodeIn(workspacePath) === inode)).toHaveLength(1);
     for (const { workspacePath, branch } of all) {
       expect(pictureOf(workspacePath)).toEqual(pictureOf(top));
       expect(git(workspacePath, 'status', '--porcelain', '--branch')).toBe(`## ${branch}`);
@@ -114,6 +124,20 @@ describe('a spare workspace', () => {
     const made = await get();
     expect(pictureOf(made.workspacePath)).toEqual(pictureOf(top));
     expect(git(made.workspacePath, 'status', '--porcelain')).toBe('');
+    expect(git(made.workspacePath, 'log', '-1', '--format=%D')).toBe('HEAD -> cellpool/fix-2');
+  });
+
+  test('is none of a repository whose history is cut off, also when it was cut off after the spare was made', async () => {
+    const { get, ready, mirror, inodes, spares } = await setting();
+    await get();
+    await ready(1);
+    const [inode] = inodes();
+    writeFiles(mirror.path, { shallow: `${'0'.repeat(40)}\n` });
+    const made = await get();
+    expect(inodeIn(made.workspacePath)).not.toBe(inode);
+    expect(readFileSync(join(made.recordDir, 'shallow'), 'utf8')).toContain('0000');
+    await spares.settled();
+    expect(spares.ready).toBe(0);
   });
 
   test('is none for another author, whose name would not stand in it, and none is made for that', async () => {
@@ -122,7 +146,7 @@ describe('a spare workspace', () => {
     const author = { name: 'Somebody', email: 's@example.com' };
     const made = await spares.get({ mirror, commit, cellDir: join(home, 'cells', 'x'), branch: 'x', author });
     expect(git(made.workspacePath, 'config', 'user.name')).toBe('Somebody');
-    await spares.end();
+    await spares.settled();
     expect(there()).toEqual([]);
   });
 });
@@ -136,10 +160,10 @@ describe('how many', () => {
     for (let at = 1; at <= 4; at += 1) {
       const source = await openSource(makeRepository(join(folder, `other-${at}`), { 'x.txt': `${at}\n` }));
       const mirror = await openMirror(join(folder, 'home'), source);
-      await get('main', { source, mirror });
-      await vi.waitUntil(() => there().some(name => !first.includes(name)), BOUND);
+      for (let turn = 0; turn < 2; turn += 1) await get('main', { source, mirror });
+      await spares.settled();
     }
-    await ready(4);
+    expect(spares.ready).toBe(8);
     await removals.settled();
     expect(there().filter(name => first.includes(name))).toEqual([]);
     expect(spares.ready).toBe(there().length);
@@ -147,10 +171,19 @@ describe('how many', () => {
 
   test('none where they save too little, by what each way took here', async () => {
     const { get, spares, there } = await setting({ savesMs: Number.POSITIVE_INFINITY });
-    await get();
-    await get();
-    await spares.end();
-    expect(there()).toEqual([]);
+    for (let at = 0; at < 3; at += 1) await get();
+    await spares.settled();
+    expect([spares.ready, there()]).toEqual([0, []]);
+  });
+
+  test('a way that failed counts as one that takes for ever, and is tried anew later', async () => {
+    const times = new WayTimes();
+    await times.make(async () => new Promise(done => setTimeout(done, 20)));
+    expect(times.saved).toBeGreaterThan(0);
+    await expect(times.take(() => Promise.reject(new Error('no')))).rejects.toThrow('no');
+    expect(times.saved).toBe(Number.NEGATIVE_INFINITY);
+    times.forgetOne();
+    expect(times.saved).toBeGreaterThan(0);
   });
 
   test('what they save is told by the middle of the times, so that no single one decides', () => {
@@ -171,7 +204,7 @@ describe('how many', () => {
     let bytes = 2 * GIB - 1;
     const { get, ready, spares, there, removals } = await setting({ free: async () => bytes });
     await get();
-    await spares.look();
+    await spares.settled();
     expect(there()).toEqual([]);
     bytes = 2 * GIB;
     await get();
@@ -180,8 +213,33 @@ describe('how many', () => {
     expect(spares.ready).toBe(1);
     bytes -= 1;
     await spares.look();
+    expect(spares.ready).toBe(0);
+    await vi.waitUntil(() => there().length === 0, BOUND);
     await removals.settled();
-    expect([spares.ready, there()]).toEqual([0, []]);
+  });
+
+  test('none is made that would itself take the room that is to stay free', async () => {
+    // Each look finds half a GiB less: so much a workspace seems to take.
+    let bytes = 3.5 * GIB;
+    const { get, spares } = await setting({
+      free: async () => {
+        bytes -= GIB / 2;
+        return bytes;
+      },
+    });
+    await get();
+    await spares.settled();
+    expect([spares.ready, bytes]).toEqual([0, 2 * GIB]);
+  });
+
+  test('those that wait are touched now and then, so that nobody takes them for left', async () => {
+    const { get, ready, spares, home, there } = await setting();
+    await get();
+    await ready(1);
+    const folder = join(home, 'spares', there()[0] ?? '');
+    utimesSync(folder, 1, 1);
+    await spares.look();
+    expect(statSync(folder).mtimeMs).toBeGreaterThan(Date.now() - 60_000);
   });
 });
 
