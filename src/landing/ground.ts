@@ -1,0 +1,81 @@
+/**
+ * Where states of a target are made: a bare repository of the worker's that borrows the source's objects. Nothing is
+ * checked out to merge, so no hook, driver or filter of anybody's runs, and the source is only read.
+ */
+import { CellpoolError } from '../errors.ts';
+import { initBorrowing } from '../git/borrowing.ts';
+import { splitNul, withTrailers } from '../git/commands.ts';
+import { accept, ownGit, ownGitOk, refused } from '../git/git.ts';
+import { isAncestor, type Source } from '../git/source.ts';
+import type { Candidate, Stacked } from './try-batch.ts';
+
+export interface LandingGround {
+  gitDir: string;
+  source: Source;
+  /** Whom the landing commits are by. */
+  author: { name: string; email: string };
+}
+
+export type State = { commit: string } | { conflicts: string[] };
+
+/** The first git that merges without a working copy. */
+const MINIMUM = [2, 38] as const;
+/** Ids in the first line of a message; trailers name them all. */
+const NAMED = 5;
+
+/**
+ * Makes it at `gitDir`, where nothing may stand; whoever opened it removes it.
+ * @throws {CellpoolError} GIT_MISSING when git is too old for it; SPAWN_FAILED
+ */
+export async function openGround(options: LandingGround): Promise<LandingGround> {
+  const { source, gitDir } = options;
+  await demandMergeTree();
+  const lender = { path: source.gitDir, objects: `${source.gitDir}/objects`, format: source.format };
+  await initBorrowing({ mirror: lender, gitDir, on: null });
+  return options;
+}
+
+/**
+ * The target as it would be with one more candidate: a merge of the tip and of all candidates, whose tree is that of
+ * the state below merged with the last one. First-parent history has one commit for a batch. @throws {CellpoolError}
+ * GIT_FAILED
+ */
+export async function stackOn(ground: LandingGround, below: Stacked, candidate: Candidate): Promise<State> {
+  const { gitDir, author } = ground;
+  const args = ['merge-tree', '--write-tree', '-z', '--name-only', '--no-messages', below.commit, candidate.commit];
+  const merged = await ownGit(args, { gitDir });
+  if (merged.exitCode !== 0 && merged.exitCode !== 1) throw refused(merged, args, 'GIT_FAILED');
+  const [tree = '', ...paths] = splitNul(merged.stdout);
+  if (merged.exitCode === 1) return { conflicts: [...new Set(paths.filter(path => path !== ''))].sort() };
+  const candidates = [...below.candidates, candidate];
+  const parents = [below.tip, ...candidates.map(({ commit }) => commit)].flatMap(id => ['-p', id]);
+  const identity = {
+    GIT_AUTHOR_NAME: author.name,
+    GIT_AUTHOR_EMAIL: author.email,
+    GIT_COMMITTER_NAME: author.name,
+    GIT_COMMITTER_EMAIL: author.email,
+  };
+  const call = { gitDir, input: messageOf(candidates), env: identity };
+  return { commit: (await ownGitOk(['commit-tree', tree, ...parents, '-F', '-'], call)).trim() };
+}
+
+/** Whether the target has it already: a lander may have died between moving the target and saying so. */
+export function hasLanded(source: Source, tip: string, { commit }: Candidate): Promise<boolean> {
+  return isAncestor(source, commit, tip);
+}
+
+function messageOf(candidates: readonly Candidate[]): string {
+  const ids = candidates.map(({ taskId }) => taskId);
+  const more = ids.length > NAMED ? ` and ${ids.length - NAMED} more` : '';
+  return withTrailers(`Land ${ids.slice(0, NAMED).join(', ')}${more}`, { Landed: ids.join(', ') });
+}
+
+async function demandMergeTree(): Promise<void> {
+  const args = ['--version'];
+  const said = accept(await ownGit(args, { cwd: '/' }), args, 'GIT_MISSING');
+  const [major = 0, minor = 0] = (/(\d+)\.(\d+)/.exec(said) ?? []).slice(1).map(Number);
+  if (major > MINIMUM[0] || (major === MINIMUM[0] && minor >= MINIMUM[1])) return;
+  throw new CellpoolError('GIT_MISSING', `landing needs git ${MINIMUM.join('.')} or newer; this is ${said.trim()}`, {
+    hint: 'Install a newer git on the machines that land.',
+  });
+}

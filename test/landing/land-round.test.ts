@@ -1,0 +1,135 @@
+/** Rounds on real repositories: real merges, real tests in a checkout, a target that really moves. */
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { beforeEach, describe, expect, test } from 'vitest';
+import { openSource, type Source } from '../../src/git/source.ts';
+import { landRound, type Round } from '../../src/landing/land-round.ts';
+import type { Candidate } from '../../src/landing/try-batch.ts';
+import { commitAll, git, makeRepository, pictureOf, refsOf, tempFolder, writeFiles } from '../support/repository.ts';
+
+const FILES = { 'a.txt': 'a\n', 'test.sh': 'set -e\nfor f in checks/*; do [ -e "$f" ] || continue; sh "$f"; done\n' };
+const author = { name: 'Pool', email: 'pool@example.com' };
+
+let folder: string;
+let top: string;
+let source: Source;
+beforeEach(async () => {
+  folder = tempFolder('landing');
+  top = makeRepository(join(folder, 'source'), FILES);
+  git(top, 'switch', '--quiet', '--detach');
+  source = await openSource(top);
+});
+
+/** A finished branch on top of `base`; the working copy is left on no branch. */
+function branch(taskId: string, files: Record<string, string>, base = 'main'): Candidate {
+  git(top, 'switch', '--quiet', '--detach', base);
+  writeFiles(top, files);
+  const commit = commitAll(top, taskId);
+  git(top, 'branch', `cellpool/${taskId}`, commit);
+  return { taskId, commit };
+}
+
+/** The tests of a commit, in a checkout of its own. */
+async function judge(commit: string, gitDir: string) {
+  const work = mkdtempSync(join(folder, 'work-'));
+  try {
+    git(gitDir, `--work-tree=${work}`, 'read-tree', '-u', '--reset', commit);
+    execFileSync('sh', ['test.sh'], { cwd: work, stdio: 'pipe' });
+    return { passed: true, tail: '' };
+  } catch (error) {
+    return { passed: false, tail: String((error as { stderr?: Buffer }).stderr ?? error) };
+  } finally {
+    rmSync(work, { recursive: true, force: true });
+  }
+}
+
+const land = (candidates: Candidate[], more: Partial<Round> = {}) =>
+  landRound({ source, target: 'main', candidates, folder: join(folder, 'round'), author, judge, ...more });
+
+const firstParents = () => git(top, 'log', '--first-parent', '--format=%s', 'main').split('\n');
+
+describe('a round', () => {
+  test('lands a batch as one merge, whose first parent is the old tip and which has every branch', async () => {
+    const tip = git(top, 'rev-parse', 'main');
+    const all = [branch('a', { 'a1.txt': '1\n' }), branch('b', { 'b1.txt': '1\n' }), branch('c', { 'c1.txt': '1\n' })];
+    const { landed, fates } = await land(all);
+    expect([...fates.values()].map(({ kind }) => kind)).toEqual(['lands', 'lands', 'lands']);
+    expect(git(top, 'rev-parse', 'main')).toBe(landed);
+    expect(git(top, 'log', '-1', '--format=%P', 'main')).toBe([tip, ...all.map(({ commit }) => commit)].join(' '));
+    expect(git(top, 'log', '-1', '--format=%an %ae %B', 'main')).toBe(
+      'Pool pool@example.com Land a, b, c\n\nLanded: a, b, c\n',
+    );
+    expect(git(top, 'ls-tree', '--name-only', 'main').split('\n')).toEqual([
+      'a.txt',
+      'a1.txt',
+      'b1.txt',
+      'c1.txt',
+      'test.sh',
+    ]);
+    expect(git(top, 'fsck', '--strict')).toBe('');
+    expect(existsSync(join(folder, 'round'))).toBe(false);
+  });
+
+  test('refuses the one that is red with the others, keeps its branch, and lands the rest in the next round', async () => {
+    const one = branch('one', { 'one.txt': '1\n' });
+    const bad = branch('bad', { 'checks/no-two.sh': '[ ! -e two.txt ]\n[ ! -e one.txt ]\n' });
+    const two = branch('two', { 'two.txt': '2\n' });
+    const first = await land([one, bad, two]);
+    expect(first.fates.get('bad')).toMatchObject({ kind: 'red' });
+    expect(first.fates.get('two')).toEqual({ kind: 'later' });
+    const second = await land([two]);
+    expect(second.fates.get('two')).toEqual({ kind: 'lands' });
+    expect(firstParents()).toEqual(['Land two', 'Land one', 'first']);
+    expect(refsOf(top)).toContain(`refs/heads/cellpool/bad ${bad.commit}`);
+  });
+
+  test('names the paths of one that contradicts the target', async () => {
+    const one = branch('one', { 'a.txt': 'one\n', 'sub/x y.txt': '1\n' });
+    const other = branch('other', { 'a.txt': 'other\n', 'sub/x y.txt': '2\n' });
+    await land([one]);
+    const { fates, landed, runs } = await land([other]);
+    expect(fates.get('other')).toEqual({ kind: 'conflict', paths: ['a.txt', 'sub/x y.txt'] });
+    expect([landed, runs]).toEqual([null, 0]);
+  });
+
+  test('knows what the target has already, so that nothing lands twice after a crash', async () => {
+    const one = branch('one', { 'one.txt': '1\n' });
+    const { landed } = await land([one]);
+    const again = await land([one]);
+    expect(again).toMatchObject({ before: ['one'], landed: null, tip: landed });
+    expect(git(top, 'rev-parse', 'main')).toBe(landed);
+  });
+
+  test('touches no working copy: a target on which somebody works stays, and so do their edits', async () => {
+    const one = branch('one', { 'one.txt': '1\n' });
+    git(top, 'switch', '--quiet', 'main');
+    writeFiles(top, { 'a.txt': 'edited\n' });
+    const before = { files: pictureOf(top), refs: refsOf(top) };
+    await expect(land([one])).rejects.toMatchObject({
+      code: 'BRANCH_CHECKED_OUT',
+      hint: expect.stringMatching(/Switch/),
+    });
+    expect({ files: pictureOf(top), refs: refsOf(top) }).toEqual(before);
+    expect(existsSync(join(folder, 'round'))).toBe(false);
+  });
+
+  test('moves nothing when the target was moved meanwhile, or the fence refuses', async () => {
+    const one = branch('one', { 'one.txt': '1\n' });
+    const moved = branch('by-hand', { 'hand.txt': 'x\n' }).commit;
+    const whileTesting: Round['judge'] = async (commit, gitDir) => {
+      git(top, 'update-ref', 'refs/heads/main', moved);
+      return judge(commit, gitDir);
+    };
+    await expect(land([one], { judge: whileTesting })).rejects.toMatchObject({ code: 'COMMIT_FAILED' });
+    expect(git(top, 'rev-parse', 'main')).toBe(moved);
+    const fence = async () => {
+      throw new Error('another lander has the lease');
+    };
+    await expect(land([one], { fence })).rejects.toThrow('another lander has the lease');
+    expect(git(top, 'rev-parse', 'main')).toBe(moved);
+    await expect(land([one], { target: 'nowhere' })).rejects.toMatchObject({ code: 'UNKNOWN_BASE' });
+    expect((await land([one])).fates.get('one')).toEqual({ kind: 'lands' });
+    expect(firstParents()).toEqual(['Land one', 'by-hand', 'first']);
+  });
+});
