@@ -59,6 +59,7 @@ class Repository {
   /** Oldest first. */
   readonly spares: Spare[] = [];
   readonly times = new WayTimes();
+  asked = 0;
   /** What a workspace takes of the disk, as far as that can be seen beside all else that is written. */
   bytes = 0;
 }
@@ -88,6 +89,7 @@ export class SpareWorkspaces {
     // Of a worktree the user's repository knows the place, and of an author the agent's git the name.
     if (wanted.worktree != null || wanted.author !== undefined) return makeWorkspace(wanted);
     const repository = this.#repositoryOf(wanted.mirror.path);
+    repository.asked += 1;
     const [spare] = repository.spares.splice(indexFor(repository.spares, wanted.commit), 1);
     const taken = spare === undefined ? null : await this.#take(repository, spare, wanted);
     const workspace = taken ?? (await this.#make(repository, wanted));
@@ -163,7 +165,9 @@ export class SpareWorkspaces {
     void this.#limit(async () => {
       await this.#giveUp(this.#surplus());
       const isFull = repository.spares.length >= KEPT || !this.#isCurrent(repository);
-      if (this.#ended || isFull || !this.#isWorth(repository) || (await isShallow(mirror))) return;
+      // A single task has no use for one.
+      if (this.#ended || repository.asked < 2 || isFull || !this.#isWorth(repository) || (await isShallow(mirror)))
+        return;
       if (!(await this.#hasRoom(repository.bytes))) return;
       const { home, owner, log } = this.#options;
       const id = `spare.${randomBytes(4).toString('hex')}`;

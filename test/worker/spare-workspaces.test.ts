@@ -55,17 +55,18 @@ describe('a spare workspace', () => {
   test('is like a fresh one, with its .git and all that git tells of it, and its folder is used up', async () => {
     const { get, ready, there, spawn, removals, inodes } = await setting();
     await get();
+    await get();
     await ready(1);
     const [[kept], [inode]] = [there(), inodes()];
     const taken = await get();
     expect(inodeIn(taken.workspacePath)).toBe(inode);
-    const fresh = await spawn('fresh', { branch: 'cellpool/fix-2' });
+    const fresh = await spawn('fresh', { branch: 'cellpool/fix-3' });
     // Of the index, which holds times, status tells whether it is right.
     const skip = ['.git/index'];
     expect(pictureOf(taken.workspacePath, skip)).toEqual(pictureOf(fresh.workspacePath, skip));
     expect(pictureOf(taken.recordDir, ['index'])).toEqual(pictureOf(fresh.recordDir, ['index']));
     expect({ ...taken, workspacePath: '', recordDir: '' }).toEqual({ ...fresh, workspacePath: '', recordDir: '' });
-    expect(git(taken.workspacePath, 'status', '--porcelain', '--branch')).toBe('## cellpool/fix-2');
+    expect(git(taken.workspacePath, 'status', '--porcelain', '--branch')).toBe('## cellpool/fix-3');
     expect(git(taken.workspacePath, 'diff-files')).toBe('');
     expect(git(taken.workspacePath, 'fsck', '--strict')).toBe('');
     await removals.settled();
@@ -74,6 +75,7 @@ describe('a spare workspace', () => {
 
   test('is brought to where the base is by now', async () => {
     const { get, ready, top, there, inodes } = await setting();
+    await get();
     await get();
     await ready(1);
     const [[kept], [inode]] = [there(), inodes()];
@@ -84,13 +86,14 @@ describe('a spare workspace', () => {
     expect(inodeIn(taken.workspacePath)).toBe(inode);
     expect(pictureOf(taken.workspacePath)).toEqual(pictureOf(top));
     expect(taken).toMatchObject({ baseCommit: tip, baseTree: git(top, 'rev-parse', 'HEAD^{tree}') });
-    expect(git(taken.workspacePath, 'log', '-1', '--format=%H %D')).toBe(`${tip} HEAD -> cellpool/fix-2`);
+    expect(git(taken.workspacePath, 'log', '-1', '--format=%H %D')).toBe(`${tip} HEAD -> cellpool/fix-3`);
     expect(git(taken.workspacePath, 'status', '--porcelain')).toBe('');
     expect(there()).not.toContain(kept);
   });
 
   test('is not used where files that are the same in both commits are to lie there in another form', async () => {
     const { get, ready, top, there, removals } = await setting();
+    await get();
     await get();
     await ready(1);
     const [kept] = there();
@@ -104,6 +107,7 @@ describe('a spare workspace', () => {
 
   test('is given to one cell only, however many ask at once', async () => {
     const { get, ready, top, inodes } = await setting();
+    await get();
     await get();
     await ready(1);
     const [inode] = inodes();
@@ -119,16 +123,18 @@ describe('a spare workspace', () => {
   test('that is damaged costs the cell nothing but the time', async () => {
     const { get, ready, home, there, top } = await setting();
     await get();
+    await get();
     await ready(1);
     rmSync(join(home, 'spares', there()[0] ?? '', 'record.git'), { recursive: true });
     const made = await get();
     expect(pictureOf(made.workspacePath)).toEqual(pictureOf(top));
     expect(git(made.workspacePath, 'status', '--porcelain')).toBe('');
-    expect(git(made.workspacePath, 'log', '-1', '--format=%D')).toBe('HEAD -> cellpool/fix-2');
+    expect(git(made.workspacePath, 'log', '-1', '--format=%D')).toBe('HEAD -> cellpool/fix-3');
   });
 
   test('is none of a repository whose history is cut off, also when it was cut off after the spare was made', async () => {
     const { get, ready, mirror, inodes, spares } = await setting();
+    await get();
     await get();
     await ready(1);
     const [inode] = inodes();
@@ -152,6 +158,13 @@ describe('a spare workspace', () => {
 });
 
 describe('how many', () => {
+  test('none for who asks once', async () => {
+    const { get, spares, there } = await setting();
+    await get();
+    await spares.settled();
+    expect([spares.ready, there()]).toEqual([0, []]);
+  });
+
   test('two of a repository wait at most, and only of the four that were asked for last', async () => {
     const { get, ready, spares, folder, there, removals } = await setting();
     for (let at = 0; at < 4; at += 1) await get();
@@ -160,7 +173,7 @@ describe('how many', () => {
     for (let at = 1; at <= 4; at += 1) {
       const source = await openSource(makeRepository(join(folder, `other-${at}`), { 'x.txt': `${at}\n` }));
       const mirror = await openMirror(join(folder, 'home'), source);
-      for (let turn = 0; turn < 2; turn += 1) await get('main', { source, mirror });
+      for (let turn = 0; turn < 3; turn += 1) await get('main', { source, mirror });
       await spares.settled();
     }
     expect(spares.ready).toBe(8);
@@ -204,6 +217,7 @@ describe('how many', () => {
     let bytes = 2 * GIB - 1;
     const { get, ready, spares, there, removals } = await setting({ free: async () => bytes });
     await get();
+    await get();
     await spares.settled();
     expect(there()).toEqual([]);
     bytes = 2 * GIB;
@@ -220,7 +234,7 @@ describe('how many', () => {
 
   test('none is made that would itself take the room that is to stay free', async () => {
     // Each look finds half a GiB less: so much a workspace seems to take.
-    let bytes = 3.5 * GIB;
+    let bytes = 4.5 * GIB;
     const { get, spares } = await setting({
       free: async () => {
         bytes -= GIB / 2;
@@ -228,12 +242,14 @@ describe('how many', () => {
       },
     });
     await get();
+    await get();
     await spares.settled();
     expect([spares.ready, bytes]).toEqual([0, 2 * GIB]);
   });
 
   test('those that wait are touched now and then, so that nobody takes them for left', async () => {
     const { get, ready, spares, home, there } = await setting();
+    await get();
     await get();
     await ready(1);
     const folder = join(home, 'spares', there()[0] ?? '');
@@ -247,6 +263,7 @@ describe('the end', () => {
   test('leaves none, also of one that was just being made, and cells get theirs as before', async () => {
     const { get, ready, spares, there, removals, top } = await setting();
     await get();
+    await get();
     await ready(1);
     await Promise.all([get(), spares.end()]);
     const { workspacePath } = await get();
@@ -259,6 +276,7 @@ describe('the end', () => {
 
   test('of a worker that dies leaves them to a reaper, which takes them from nobody who lives', async () => {
     const { get, ready, home, owner, there, removals } = await setting();
+    await get();
     await get();
     await ready(1);
     expect(await abandonedIn(home, owner)).toEqual([]);
