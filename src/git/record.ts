@@ -25,6 +25,7 @@ import {
   splitNul,
 } from './commands.ts';
 import { accept, type GitCall, ownGit, ownGitOk } from './git.ts';
+import { ignoredOf } from './ignored.ts';
 import { linksOfIndex } from './index-file.ts';
 import { refusePipes } from './pipes.ts';
 import type { Source } from './source.ts';
@@ -179,7 +180,10 @@ async function stageFiles(
   const inSubmodule = (path: GitPath) => submodules.some(folder => path.startsWith(folder));
   const nested = found.paths.filter(path => path.endsWith('/') && !inSubmodule(path) && isReached(path, reach));
   await stageNested(record, reach, nested);
-  const without = [...nested, ...submodules].map(folder => `:(top,exclude,literal)${folder.slice(0, -1)}`);
+  // Git refuses to add where an ignored path is named, be it to leave it out; unnamed it is passed over.
+  const folders = [...nested, ...submodules].map(folder => folder.slice(0, -1));
+  const passed = reach === 'all' ? new Set() : await ignoredOf(callOf(record), folders);
+  const without = folders.filter(folder => !passed.has(folder)).map(folder => `:(top,exclude,literal)${folder}`);
   const [force, trackers] = reach === 'all' ? [['--force'], []] : [[], NOT_TRACKERS];
   const args = ['add', '--all', ...force, '--pathspec-from-file=-', '--pathspec-file-nul'];
   const result = await ownGit(args, { ...callOf(record), input: joinNul([':(top)', ...without, ...trackers]) });
@@ -194,13 +198,7 @@ async function stageNested(record: WorkRecord, reach: Reach, folders: GitPath[])
   const files: GitPath[] = [];
   for (const folder of folders) files.push(...(await filesOfNested(record, reach, folder)));
   if (files.length === 0) return;
-  const ignored = new Set<string>();
-  if (reach !== 'all') {
-    const args = ['check-ignore', '-z', '--stdin', '--no-index'];
-    const answer = await ownGit(args, { ...callOf(record), input: joinNul(files) });
-    // Exit code 1: none of them is ignored.
-    if (answer.exitCode !== 1) for (const path of splitNul(accept(answer, args, 'COMMIT_FAILED'))) ignored.add(path);
-  }
+  const ignored = reach === 'all' ? new Set() : await ignoredOf(callOf(record), files);
   const input = joinNul(files.filter(path => !ignored.has(path)));
   await ownGitOk(
     ['update-index', '--add', '--replace', '-z', '--stdin'],

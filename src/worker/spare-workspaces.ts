@@ -164,10 +164,10 @@ export class SpareWorkspaces {
   #begin(repository: Repository, { mirror, commit }: WorkspaceOptions): void {
     void this.#limit(async () => {
       await this.#giveUp(this.#surplus());
-      const isFull = repository.spares.length >= KEPT || !this.#isCurrent(repository);
+      const { asked, spares } = repository;
       // A single task has no use for one.
-      if (this.#ended || repository.asked < 2 || isFull || !this.#isWorth(repository) || (await isShallow(mirror)))
-        return;
+      const isWanted = !this.#ended && asked > 1 && spares.length < KEPT && this.#isCurrent(repository);
+      if (!isWanted || !this.#isWorth(repository) || (await isShallow(mirror))) return;
       if (!(await this.#hasRoom(repository.bytes))) return;
       const { home, owner, log } = this.#options;
       const id = `spare.${randomBytes(4).toString('hex')}`;
@@ -179,7 +179,7 @@ export class SpareWorkspaces {
         const { signal } = given;
         const workspace = await this.#make(repository, { mirror, commit, cellDir: folder, branch: id, signal });
         if (this.#ended) await this.#giveUp([{ id, folder }]);
-        else repository.spares.push({ id, folder, workspace });
+        else spares.push({ id, folder, workspace });
       } catch (error) {
         if (!given.signal.aborted) log.info({ problem: messageOf(error) }, 'no spare workspace could be made');
         await this.#giveUp([{ id, folder }]);

@@ -285,6 +285,25 @@ describe('a repository within the workspace', () => {
     });
   });
 
+  test('that is a submodule which an ignore file names stays at its commit too, beside what else was changed', async () => {
+    const { spawn } = await prepareCells(folder => {
+      const top = makeRepository(join(folder, 'source'));
+      const file = (text: string) => ({ kind: 'file' as const, content: { text }, executable: false });
+      commitTree(top, [
+        { path: '.gitignore', entry: file('*\n!*.md\n') },
+        { path: 'lib', entry: { kind: 'submodule' as const } },
+        { path: 'deep/lib', entry: { kind: 'submodule' as const } },
+        { path: 'a.txt', entry: file('a\n') },
+      ]);
+      return top;
+    });
+    const workspace = await spawn();
+    expect(await snapshot(workspace)).toMatchObject({ changed: false, filesModified: [] });
+    writeFiles(workspace.workspacePath, { 'a.txt': 'changed\n', 'new.md': 'new\n', 'lib/x.md': 'x\n' });
+    expect(await snapshot(workspace)).toMatchObject({ changed: true, filesModified: ['a.txt', 'new.md'] });
+    expect(await revert(workspace)).toEqual({ tree: workspace.baseTree });
+  });
+
   test('that is a submodule of the base stays at its commit, and git never runs what is planted in it', async () => {
     const { spawn, folder } = await prepareCells(at => {
       const library = makeRepository(join(at, 'library'));
