@@ -293,6 +293,7 @@ describe('a repository within the workspace', () => {
         { path: '.gitignore', entry: file('*\n!*.md\n') },
         { path: 'lib', entry: { kind: 'submodule' as const } },
         { path: 'deep/lib', entry: { kind: 'submodule' as const } },
+        { path: ':!lib/x', entry: { kind: 'submodule' as const } },
         { path: 'a.txt', entry: file('a\n') },
       ]);
       return top;
