@@ -3,6 +3,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CellpoolError, messageOf } from '../errors.ts';
 import { ownGitOk } from '../git/git.ts';
+import { identityOf } from '../git/identity.ts';
 import type { Author } from './agent-git.ts';
 
 /** In the record: the branch whose tip is the finished commit. */
@@ -27,13 +28,4 @@ export async function makeCommit({ gitDir, tree, parent, message, author }: NewC
     throw new CellpoolError('COMMIT_FAILED', `the commit cannot be named: ${messageOf(cause)}`, { cause });
   });
   return id;
-}
-
-function identityOf({ name, email }: Author): Record<string, string> {
-  return {
-    GIT_AUTHOR_NAME: name,
-    GIT_AUTHOR_EMAIL: email,
-    GIT_COMMITTER_NAME: name,
-    GIT_COMMITTER_EMAIL: email,
-  };
 }

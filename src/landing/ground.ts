@@ -6,6 +6,7 @@ import { CellpoolError } from '../errors.ts';
 import { initBorrowing } from '../git/borrowing.ts';
 import { splitNul, withTrailers } from '../git/commands.ts';
 import { accept, ownGit, ownGitOk, refused } from '../git/git.ts';
+import { identityOf } from '../git/identity.ts';
 import { isAncestor, type Source } from '../git/source.ts';
 import type { Candidate, Stacked } from './try-batch.ts';
 
@@ -49,13 +50,7 @@ export async function stackOn(ground: LandingGround, below: Stacked, candidate: 
   if (merged.exitCode === 1) return { conflicts: [...new Set(paths.filter(path => path !== ''))].sort() };
   const candidates = [...below.candidates, candidate];
   const parents = [below.tip, ...candidates.map(({ commit }) => commit)].flatMap(id => ['-p', id]);
-  const identity = {
-    GIT_AUTHOR_NAME: author.name,
-    GIT_AUTHOR_EMAIL: author.email,
-    GIT_COMMITTER_NAME: author.name,
-    GIT_COMMITTER_EMAIL: author.email,
-  };
-  const call = { gitDir, input: messageOf(candidates), env: identity };
+  const call = { gitDir, input: messageOf(candidates), env: identityOf(author) };
   return { commit: (await ownGitOk(['commit-tree', tree, ...parents, '-F', '-'], call)).trim() };
 }
 

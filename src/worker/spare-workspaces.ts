@@ -110,7 +110,7 @@ export class SpareWorkspaces {
     if (!(await this.#hasRoom(0))) {
       this.#making?.given.abort(new Error('the disk is short of room'));
       // A disk in need takes its time, and others wait for this.
-      void this.#giveUp(this.#takeAll());
+      void this.#giveUp(this.#taken());
     } else if (Date.now() >= this.#renewed + RENEW_MS) {
       this.#renewed = Date.now();
       const folders = [...this.#spares(), ...(this.#making === null ? [] : [this.#making])];
@@ -125,7 +125,7 @@ export class SpareWorkspaces {
   async end(): Promise<void> {
     this.#ended = true;
     this.#making?.given.abort(new Error('the worker ends'));
-    const gone = Promise.all([this.#giveUp(this.#takeAll()), this.settled()]);
+    const gone = Promise.all([this.#giveUp(this.#taken()), this.settled()]);
     await within(END_MS, undefined, () => gone).catch(error => {
       if (!(error instanceof TooLate)) throw error;
     });
@@ -199,16 +199,16 @@ export class SpareWorkspaces {
 
   /** Of repositories that were not asked for lately, and where a spare saves nothing after all. */
   #surplus(): Spare[] {
-    const idle = [...this.#repositories.values()].filter(one => !this.#isCurrent(one) || !this.#isWorth(one));
-    return idle.flatMap(({ spares }) => spares.splice(0));
+    return this.#taken([...this.#repositories.values()].filter(one => !this.#isCurrent(one) || !this.#isWorth(one)));
   }
 
   #spares(): Spare[] {
     return [...this.#repositories.values()].flatMap(({ spares }) => spares);
   }
 
-  #takeAll(): Spare[] {
-    return [...this.#repositories.values()].flatMap(({ spares }) => spares.splice(0));
+  /** Those of some repositories, which have none then. */
+  #taken(from: Iterable<Repository> = this.#repositories.values()): Spare[] {
+    return [...from].flatMap(({ spares }) => spares.splice(0));
   }
 
   /** Whether so many bytes more leave enough. */
