@@ -1,6 +1,6 @@
 /**
  * Settings: one schema, one order. A value comes from the first of: flags, environment, `cellpool.yaml` of the
- * target repository, defaults. Every default and limit of cellpool stands in `config/schema.ts`, with its unit.
+ * target repository, defaults. Every default and limit of cellpool stands in `config/defaults.ts`, with its unit.
  *
  * `cellpool.yaml` belongs to the repository, so an agent's merged work may change it: it may say how to work on the
  * repository, but not which secrets of the worker a cell sees, nor where the state folder or Redis is.
@@ -8,24 +8,24 @@
 import { realpathSync } from 'node:fs';
 import { homedir, hostname } from 'node:os';
 import { basename, dirname, isAbsolute, join, resolve } from 'node:path';
+import { DEFAULTS } from './config/defaults.ts';
 import { NO_PROJECT_FILE, type ProjectFile, readConfigFile, readProjectFile } from './config/files.ts';
 import { isRecord } from './config/json.ts';
 import { LEAVES, type SettingKey } from './config/leaves.ts';
-import { DEFAULTS, type Settings, settingsSchema } from './config/schema.ts';
+import { type Settings, settingsSchema } from './config/schema.ts';
 import { flawsOf, sayIssue } from './config/wording.ts';
 import { type Fault, InvalidInput } from './errors.ts';
 
+export { CONCURRENCY_CAP, DEFAULTS, LIMITS } from './config/defaults.ts';
 export { type Host, hostsSchema, parseHost } from './config/hosts.ts';
 export { isRecord, JSON_DEPTH_MAX, type Json, type JsonObject, jsonObject } from './config/json.ts';
 export { LABELS_MAX, labelList, lackingLabels } from './config/labels.ts';
 export type { SettingKey } from './config/leaves.ts';
 export {
   CACHES,
-  CONCURRENCY_CAP,
-  DEFAULTS,
   HOOKS,
   ISOLATION_LEVELS,
-  LIMITS,
+  LAND,
   loopRepeats,
   PROFILES,
   PYTHON,
@@ -87,6 +87,7 @@ function merge(sources: SettingsSources, file: ProjectFile) {
     reserve: {},
     isolation: {},
     retention: {},
+    landing: {},
   };
   for (const { key, env: variable, file: mayHold } of LEAVES) {
     const candidates: [string | ProjectFile, unknown][] = [

@@ -51,6 +51,13 @@ export const FLAGS = {
     'limits.totalTokenBudget',
     'tokens over all attempts of a task (default: attempts times those of one)',
   ],
+  land: [
+    '--land <how>',
+    'land',
+    'none, merge or push: what becomes of the branches of tasks that do not say so (default: none, they stay)',
+  ],
+  landOn: ['--land-on <branch>', 'landOn', 'branch that tasks land on if they name none (default: their base)'],
+  batch: ['--batch <n>', 'landing.batch', 'finished branches that are tested together before they land (default: 5)'],
   grace: ['--grace <seconds>', 'graceMs', 'how long running attempts may go on once it is stopped (default: 30)'],
   memoryMb: ['--memory-mb <n>', 'limits.memoryMb', 'memory of one cell in MiB, 0 for no limit (default: 4096)'],
   pids: ['--pids <n>', 'limits.pids', 'processes and threads of one cell, 0 for no limit (default: 1024)'],
@@ -101,6 +108,8 @@ export const TASK_FLAGS = [
   'attempts',
   'totalTimeoutMs',
   'totalTokenBudget',
+  'land',
+  'landOn',
 ] as const;
 export const LIMIT_FLAGS = ['memoryMb', 'pids', 'cpus', 'diskMb'] as const;
 export const WORKER_FLAGS = [
@@ -111,6 +120,7 @@ export const WORKER_FLAGS = [
   'workspace',
   'profile',
   'warm',
+  'batch',
   'grace',
   ...LIMIT_FLAGS,
   'artifactDays',

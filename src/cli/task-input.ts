@@ -1,5 +1,5 @@
 /** What `run` and `enqueue` are given: tasks from a file, standard input or flags, checked against their repository. */
-import type { Settings } from '../config.ts';
+import { DEFAULTS, type Settings } from '../config.ts';
 import { InvalidInput } from '../errors.ts';
 import type { Source } from '../git/source.ts';
 import type { Plan } from '../job/job.ts';
@@ -39,7 +39,9 @@ export async function openTarget(flags: TargetFlags, mustReach = false): Promise
   const { attempts, totalTimeoutMs, totalTokenBudget } = limits;
   const ofOne = { timeoutMs, tokenBudget, costBudgetUsd, stallMs, loopRepeats };
   const ofAll = { attempts, totalTimeoutMs, totalTokenBudget };
-  const all = { base: flags.base, test, model, agent, labels: taskLabels, ...ofOne, ...ofAll };
+  // What asks for nothing is not said: tasks that were put on the queue before it could be said are the same then.
+  const landing = { land: settings.land === 'none' ? undefined : settings.land, landOn: settings.landOn };
+  const all = { base: flags.base, test, model, agent, labels: taskLabels, ...ofOne, ...ofAll, ...landing };
   const defaults = Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined));
   const check = async (tasks: readonly PlacedTask[]) => {
     await checkTasksAgainst(tasks, await facts());
@@ -60,6 +62,7 @@ export async function readTaskCall(file: string | undefined, flags: TaskFlags, m
 export function planOf(settings: Settings): Plan {
   const { limits, setup, author, opencode, hooks, retryOverBudget, isolation, python, caches } = settings;
   const { setupMs, testMs, hookMs } = limits;
+  const landing = landingOf(settings);
   return {
     setupMs,
     testMs,
@@ -71,6 +74,15 @@ export function planOf(settings: Settings): Plan {
     ...(isolation.allow.length === 0 ? {} : { allow: isolation.allow }),
     ...(python === 'auto' ? {} : { python }),
     ...(caches === 'cell' ? {} : { caches }),
+    ...(Object.keys(landing).length === 0 ? {} : { landing }),
+  };
+}
+
+function landingOf({ landing: { remote, returns, removeBranch } }: Settings): NonNullable<Plan['landing']> {
+  return {
+    ...(remote === DEFAULTS.landing.remote ? {} : { remote }),
+    ...(returns === DEFAULTS.landing.returns ? {} : { returns }),
+    ...(removeBranch ? { removeBranch } : {}),
   };
 }
 

@@ -43,6 +43,13 @@ const ENTRIES = [
   { key: 'limits.diskMb', env: 'CELLPOOL_DISK_MB', file: false },
   { key: 'retryOverBudget', env: 'CELLPOOL_RETRY_OVER_BUDGET', file: true },
   { key: 'hooks', file: true },
+  { key: 'land', env: 'CELLPOOL_LAND', file: true },
+  { key: 'landOn', env: 'CELLPOOL_LAND_ON', file: true },
+  { key: 'landing.remote', env: 'CELLPOOL_LAND_REMOTE', file: true },
+  // Of the worker that lands.
+  { key: 'landing.batch', env: 'CELLPOOL_LAND_BATCH', file: false },
+  { key: 'landing.returns', env: 'CELLPOOL_LAND_RETURNS', file: true },
+  { key: 'landing.removeBranch', env: 'CELLPOOL_LAND_REMOVE_BRANCH', file: true },
   { key: 'python', env: 'CELLPOOL_PYTHON', file: true },
   { key: 'caches', env: 'CELLPOOL_CACHES', file: true },
   { key: 'graceMs', env: 'CELLPOOL_GRACE_MS', file: false },

@@ -1,46 +1,17 @@
-/** The settings: every default and limit with its unit, and the schema that all of them pass. */
+/** The settings: the schema that all of them pass. Defaults and limits stand in `defaults.ts`. */
 import { z } from 'zod';
+import { CONCURRENCY_CAP, DEFAULTS, LIMITS } from './defaults.ts';
 import { hostList } from './hosts.ts';
 import { jsonObject } from './json.ts';
 import { labelSetting } from './labels.ts';
 
-const SECOND = 1_000;
-const MINUTE = 60 * SECOND;
-const HOUR = 60 * MINUTE;
-
-/** No worker runs more cells than this, whatever it is asked. */
-export const CONCURRENCY_CAP = 50;
 const WARM_MAX = CONCURRENCY_CAP - 1;
-
-export const DEFAULTS = {
-  prefix: 'cellpool',
-  ports: { from: 9000, to: 9999 },
-  timeoutMs: 30 * MINUTE,
-  tokenBudget: 50_000,
-  attempts: 3,
-  bootMs: 60 * SECOND,
-  setupMs: 10 * MINUTE,
-  testMs: 10 * MINUTE,
-  hookMs: MINUTE,
-  stallMs: 5 * MINUTE,
-  loopRepeats: 5,
-  graceMs: 30 * SECOND,
-  reserve: { memoryMb: 512, diskMb: 1024 },
-  retention: { artifactDays: 30, artifactsMb: 10_240, jobDays: 30, jobs: 10_000 },
-  /** Of one cell; a server takes 300 to 600 MiB, compilers and test runners far more. */
-  limits: { memoryMb: 4096, pids: 1024, cpus: null, diskMb: 10_240 },
-  author: { name: 'cellpool', email: 'cellpool@localhost' },
-} as const;
-
-export const LIMITS = {
-  /** Longest time limit: JavaScript timers overflow at 24.8 days, and nobody watches an agent for a day. */
-  timeoutMs: 24 * HOUR,
-  attempts: 100,
-  loopRepeats: 1_000,
-} as const;
 
 /** A port below 32768, where the range begins from which the kernel hands out ports by itself. */
 const PORT_MAX = 32_767;
+
+/** What becomes of a finished branch: it stays, or it lands on its target, here or in a remote. */
+export const LAND = ['none', 'merge', 'push'] as const;
 
 /** Environment variables are text; so are flags. */
 const numeric = <T extends z.ZodType>(schema: T) =>
@@ -193,6 +164,21 @@ const fields = z.strictObject({
     .nullable()
     .default({})
     .transform(value => value ?? {}),
+  /** What becomes of the branches of tasks that do not say so themselves, and where they land; left out: their base. */
+  land: z.enum(LAND).default('none'),
+  landOn: text.optional(),
+  landing: z.strictObject({
+    /** Name of the remote that `push` goes to, where the repository is a folder. */
+    remote: text
+      .regex(/^[A-Za-z0-9][A-Za-z0-9._/-]{0,199}$/, 'must be the name of a remote of the repository')
+      .default(DEFAULTS.landing.remote),
+    /** Finished branches that are tested together. */
+    batch: numeric(z.int().min(1).max(LIMITS.batch)).default(DEFAULTS.landing.batch),
+    /** How often a task is worked anew because its branch could not land. */
+    returns: numeric(z.int().min(0).max(LIMITS.returns)).default(DEFAULTS.landing.returns),
+    /** Whether the branch of a task is removed once it has landed. */
+    removeBranch: flag.default(false),
+  }),
   /** A Python environment of its own for each cell, where the repository looks like Python. */
   python: z.enum(PYTHON).default('auto'),
   /** What package managers have downloaded: each cell's own, or taken over from what setup commands left. */

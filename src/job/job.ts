@@ -1,6 +1,6 @@
 /** The job: a task as it stands on the queue, with all a worker needs to know that is not a setting of its own. */
 import { z } from 'zod';
-import { CACHES, hostsSchema, jsonObject, PYTHON } from '../config.ts';
+import { CACHES, hostsSchema, jsonObject, LIMITS, PYTHON } from '../config.ts';
 import { hooksSchema } from './hooks.ts';
 import { attemptResultSchema } from './outcome.ts';
 import { repositorySchema } from './repository.ts';
@@ -23,11 +23,34 @@ export const planSchema = z.strictObject({
   python: z.enum(PYTHON).optional(),
   /** Left out: `cell`. */
   caches: z.enum(CACHES).optional(),
+  /** How its branches land; what is left out is as the defaults say. */
+  landing: z
+    .strictObject({ remote: z.string(), returns: z.int().min(0).max(LIMITS.returns), removeBranch: z.boolean() })
+    .partial()
+    .optional(),
   author: z.strictObject({ name: z.string().min(1), email: z.string().min(1) }),
   /** Merged into the opencode config of the cell. */
   opencode: jsonObject,
 });
 export type Plan = z.infer<typeof planSchema>;
+
+/** Why a committed branch came back to be worked anew, told to the agent of the next attempt. */
+const returnedSchema = z.strictObject({
+  /** How often the task has come back, this time included. */
+  times: z.int().min(1),
+  /** The commit that could not land, on which branch, and where that branch was then; full ids. */
+  commit: z.string(),
+  target: z.string(),
+  tip: z.string(),
+  why: z.enum(['conflict', 'red']),
+  /** The paths in conflict, or the end of what the tests printed. */
+  message: z.string(),
+  /** The work itself, as a patch; left out when it is too long. */
+  patch: z.string().optional(),
+  /** The attempt begins at `tip` itself, which the repository has though its branch may be elsewhere. */
+  beginsAtTip: z.boolean().optional(),
+});
+export type Returned = z.infer<typeof returnedSchema>;
 
 export const taskJobSchema = z.strictObject({
   version: z.literal(1),
@@ -46,5 +69,7 @@ export const taskJobSchema = z.strictObject({
   results: z.array(attemptResultSchema),
   /** So many of the results, the oldest, are of rounds before the last retry, which numbered attempts from 1 too. */
   kept: z.int().min(0).optional(),
+  /** Left out: its work has never failed to land. */
+  returned: returnedSchema.optional(),
 });
 export type TaskJob = z.infer<typeof taskJobSchema>;

@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { ISOLATION_LEVELS } from '../config.ts';
 import { LIMIT_WAYS } from '../os/resource-limits.ts';
+import { FATES } from './fate.ts';
 import { HOOKS } from './hooks.ts';
 
 export const OUTCOMES = [
@@ -89,6 +90,19 @@ export const attemptResultSchema = z.object({
   isolation: z.enum(ISOLATION_LEVELS).optional(),
   /** The agent worked in a worktree of the user's repository; left out when it had a clone, or there was no cell. */
   workspace: z.literal('worktree').optional(),
+  /**
+   * What became of the commit on its target: its fate, or `waiting` with the reason when it has none yet. Told by those
+   * who wait for it; left out when it was not to land.
+   */
+  landing: z
+    .object({
+      target: z.string(),
+      state: z.enum([...FATES, 'waiting']),
+      /** By which the target has it; null when it was not landed. */
+      commit: z.string().nullable(),
+      message: z.string(),
+    })
+    .optional(),
   /** Folder on the worker's host with transcript, diff, test log and server log. */
   artifacts: z.string(),
 });

@@ -69,7 +69,10 @@ export function backoffMs(attemptsMade: number, random: () => number = Math.rand
 }
 
 /** The options of a task's job. It is kept after its end as was said when it was put on the queue. */
-export function jobOptions(task: Task, retention: JobRetention = DEFAULTS.retention): JobsOptions & { jobId: string } {
+export function jobOptions(
+  task: Pick<Task, 'id' | 'attempts' | 'priority'>,
+  retention: JobRetention = DEFAULTS.retention,
+): JobsOptions & { jobId: string } {
   const keep = kept(retention);
   return {
     jobId: jobIdOf(task.id),

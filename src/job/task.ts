@@ -1,8 +1,8 @@
 /** The task: what a producer asks for. Everything that reaches the queue has passed this schema. */
 import { z } from 'zod';
-import { DEFAULTS, isRecord, jsonObject, LIMITS, labelList, loopRepeats, sayIssue } from '../config.ts';
+import { DEFAULTS, isRecord, jsonObject, LAND, LIMITS, labelList, loopRepeats, sayIssue } from '../config.ts';
 import type { Fault } from '../errors.ts';
-import { taskIdFault } from './names.ts';
+import { BRANCH_ROOT, taskIdFault } from './names.ts';
 
 export const TASK_DEFAULTS = {
   base: 'main',
@@ -88,6 +88,10 @@ const taskKeys = z.strictObject({
   /** `provider/model`. */
   model: line.regex(/^[^/\s]+\/\S+$/, 'is written provider/model').optional(),
   agent: line.optional(),
+  /** What becomes of its branch once it is committed; left out: it stays. */
+  land: z.enum(LAND).optional(),
+  /** The branch it lands on; left out: its base. */
+  landOn: branchName.optional(),
   /** Anything of the producer's, carried along and never read. */
   metadata: jsonObject
     .refine(value => JSON.stringify(value).length <= METADATA_MAX, {
@@ -101,7 +105,18 @@ const taskKeys = z.strictObject({
 export const taskSchema = taskKeys.superRefine((task, context) => {
   const index = task.dependsOn?.indexOf(task.id) ?? -1;
   if (index >= 0) context.addIssue({ code: 'custom', path: ['dependsOn', index], message: 'is the task itself' });
+  if (!isLanding(task)) return;
+  const refuse = (message: string) => context.addIssue({ code: 'custom', path: ['land'], message });
+  if (task.test === undefined) refuse('asks for a test command: what lands is what its tests let through');
+  const target = task.landOn ?? task.base;
+  if (!target.startsWith(`${BRANCH_ROOT}/`)) return;
+  refuse(`asks for "landOn": ${JSON.stringify(target)} is the branch of a task, on which nothing lands`);
 });
+
+/** Whether its branch is to land, once it is committed. */
+export function isLanding({ land = 'none' }: { land?: (typeof LAND)[number] | undefined }): boolean {
+  return land !== 'none';
+}
 
 export type Task = z.output<typeof taskSchema>;
 export type TaskInput = z.input<typeof taskSchema>;

@@ -6,6 +6,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { Redis } from 'ioredis';
 import { sayIssue } from '../config.ts';
 import { type Fault, InvalidInput } from '../errors.ts';
+import { addJobs, type NewJob } from '../job/add-jobs.ts';
 import { type Plan, planSchema, type TaskJob, taskJobSchema } from '../job/job.ts';
 import type { AttemptResult } from '../job/outcome.ts';
 import { type JobRetention, openQueue, type TaskQueue } from '../job/queue.ts';
@@ -15,7 +16,6 @@ import type { Tracing } from '../observe/tracing.ts';
 import { checkRedis } from '../redis/connection.ts';
 import { Dependencies } from '../redis/dependencies.ts';
 import { unavailable } from '../redis/redis-away.ts';
-import { addJobs, type NewJob } from './add-jobs.ts';
 import { checkDependencies, dependenciesOf, type WantedJob } from './check-dependencies.ts';
 import type { PlacedTask } from './tasks-file.ts';
 

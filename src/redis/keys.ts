@@ -174,6 +174,21 @@ export function diskKeys(prefix: string): DiskKeys {
   return { uses: base, turn: `${base}:turn:` };
 }
 
+export interface LandingKeys {
+  /** Hash: mark of a target -> what its lander is at, as JSON. */
+  readonly targets: string;
+  /** With the mark of a target behind it, a string: the number of the lander that has it; expires. */
+  readonly lease: string;
+  /** The last number given to a lander, in decimal. */
+  readonly fence: string;
+}
+
+/** The keys of the landers. BullMQ's own of the landing queue stand under `<prefix>:landing:`, so these do not. */
+export function landingKeys(prefix: string): LandingKeys {
+  const base = `${checked(prefix, 'prefix')}:landers`;
+  return { targets: `${base}:targets`, lease: `${base}:lease:`, fence: `${base}:fence` };
+}
+
 /** String: a short name of this pool among others. */
 export function poolKey(prefix: string): string {
   return `${checked(prefix, 'prefix')}:pool`;

@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import fc from 'fast-check';
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { parseTask, taskSchema } from '../../src/job/task.ts';
 
 const task = { id: 'a', prompt: 'do it' };
@@ -142,4 +142,26 @@ test('a base branch passes only when git takes it as a branch name', () => {
   for (const branch of ['main', 'feature/x.y', 'v1.2', 'a@b', 'Ünïcode']) {
     expect(taskSchema.shape.base.safeParse(branch).success).toBe(true);
   }
+});
+
+describe('landing', () => {
+  const fault = (more: object) => parseTask({ id: 'a', prompt: 'b', ...more }, 'here').faults.map(({ what }) => what);
+
+  test('a task lands only with a test command: nothing else says that it may', () => {
+    expect(fault({ land: 'merge', test: 'make check' })).toEqual([]);
+    expect(fault({ land: 'none' })).toEqual([]);
+    expect(fault({ land: 'push' })).toEqual([
+      '"land" asks for a test command: what lands is what its tests let through',
+    ]);
+    expect(fault({ land: 'rebase', test: 'x' })).toEqual([expect.stringContaining('"land"')]);
+  });
+
+  test('nothing lands on the branch of a task: one that begins at such a branch names its target', () => {
+    const given = { land: 'merge', test: 'make check', base: 'cellpool/other' };
+    expect(fault(given)).toEqual([
+      '"land" asks for "landOn": "cellpool/other" is the branch of a task, on which nothing lands',
+    ]);
+    expect(fault({ ...given, landOn: 'main' })).toEqual([]);
+    expect(fault({ ...given, landOn: '-main' })).toEqual(['"landOn" is not a branch name that git accepts']);
+  });
 });

@@ -8,12 +8,12 @@
  */
 import { Job, SpanKind } from 'bullmq';
 import { CellpoolError, messageOf } from '../errors.ts';
-import type { TaskJob } from '../job/job.ts';
-import { type JobRetention, jobOptions, TASK_JOB, type TaskQueue } from '../job/queue.ts';
 import { repositoryMark } from '../redis/fair-share.ts';
 import { ENTER_LINE } from '../redis/fair-share-scripts.ts';
 import { lineKeys } from '../redis/fleet-keys.ts';
 import { DEFAULT_PREFIX, taskKeys } from '../redis/keys.ts';
+import type { TaskJob } from './job.ts';
+import { type JobRetention, jobOptions, TASK_JOB, type TaskQueue } from './queue.ts';
 
 export interface NewJob {
   data: TaskJob;

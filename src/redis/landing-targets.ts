@@ -1,0 +1,72 @@
+/**
+ * What the landers of all hosts are at, by target: what is being tried, or why nothing lands there for now. For people,
+ * and for whoever waits for a landing; who may land on a target is decided by the lease (`landing-lease.ts`).
+ */
+import type { Redis } from 'ioredis';
+import { z } from 'zod';
+import { DEFAULT_PREFIX, landingKeys } from './keys.ts';
+
+/** A lander says every few seconds what it is at; what is older was left by one that died. */
+const STALE_MS = 60_000;
+
+export const targetNoteSchema = z.object({
+  repository: z.string(),
+  target: z.string(),
+  host: z.string(),
+  worker: z.string(),
+  /** Task ids of the candidates that are tried just now. */
+  trying: z.array(z.string()),
+  /** Why nothing lands there for now; null: nothing is in the way. */
+  held: z
+    .object({
+      code: z.string(),
+      reason: z.string(),
+      /** Whether it stays so until a person does something. */
+      forPerson: z.boolean(),
+      /** Epoch ms, of when it began. */
+      since: z.number(),
+    })
+    .nullable(),
+  /** Epoch ms. */
+  at: z.number(),
+});
+export type TargetNote = z.infer<typeof targetNoteSchema>;
+
+export class LandingTargets {
+  readonly #redis: Redis;
+  readonly #key: string;
+
+  /** The client stays the caller's. Throws `InvalidInput` for a bad prefix. */
+  constructor(redis: Redis, { prefix = DEFAULT_PREFIX }: { prefix?: string } = {}) {
+    this.#redis = redis;
+    this.#key = landingKeys(prefix).targets;
+  }
+
+  /** `mark` names repository and target. @throws the error of Redis */
+  async write(mark: string, note: TargetNote): Promise<void> {
+    await this.#redis.hset(this.#key, mark, JSON.stringify(note));
+  }
+
+  /** Nothing waits there any more. @throws the error of Redis */
+  async clear(mark: string): Promise<void> {
+    await this.#redis.hdel(this.#key, mark);
+  }
+
+  /** Those that a living lander has said something of. @throws the error of Redis */
+  async list(): Promise<TargetNote[]> {
+    const all = await this.#redis.hvals(this.#key);
+    const notes = all.flatMap(text => understood(text) ?? []);
+    return notes.filter(({ at }) => Date.now() - at < STALE_MS).sort((a, b) => nameOf(a).localeCompare(nameOf(b)));
+  }
+}
+
+const nameOf = ({ repository, target }: TargetNote) => `${repository} ${target}`;
+
+function understood(text: string): TargetNote | null {
+  try {
+    return targetNoteSchema.safeParse(JSON.parse(text)).data ?? null;
+  } catch {
+    // Not even JSON: anybody may write to a shared Redis.
+    return null;
+  }
+}
