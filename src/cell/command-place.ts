@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import type { Logger } from '../observe/logger.ts';
 import type { Redactor } from '../observe/redact.ts';
 import { type CommandResult, runCommand } from '../os/command.ts';
+import type { WatchedFolder } from '../os/disk-watch.ts';
 import type { StartOptions } from '../os/process.ts';
 import type { Cell } from './cell.ts';
 import { type EnclosedCell, type Grounds, openEnclosure } from './enclosure.ts';
@@ -42,6 +43,25 @@ export function placeIn({ grounds }: SpawnerSite, cell: Cell): CommandPlace {
   const cwd = workspace.workspacePath;
   const own = { folders, python, artifacts, redactor, limits: bounds.ofCommand, log };
   return { cellId, dir, cwd, grounds, allowed: config.allow, ...own };
+}
+
+/**
+ * As `runAt`, for a command that ends when the cell outgrows its disk. @throws {CellpoolError} DISK_LIMIT when it has
+ */
+export async function runWatched(
+  place: CommandPlace,
+  { over: full }: WatchedFolder,
+  command: string,
+  options: CommandAtOptions,
+): Promise<CommandResult> {
+  const [unwanted, over] = [new AbortController(), new AbortController()];
+  for (const signal of [full, options.signal]) {
+    if (signal?.aborted) unwanted.abort();
+    signal?.addEventListener('abort', () => unwanted.abort(), { once: true, signal: over.signal });
+  }
+  const ended = await runAt(place, command, { ...options, signal: unwanted.signal }).finally(() => over.abort());
+  if (!options.signal?.aborted) full.throwIfAborted();
+  return ended;
 }
 
 /** Runs `command` to its end; what it leaves running is killed. Its exit code is the answer, not an error. */

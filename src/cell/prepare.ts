@@ -3,25 +3,24 @@
  * undoes what was done and names its step. Nothing here knows the task that the cell is for, or will be.
  */
 import { randomBytes } from 'node:crypto';
-import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { LimitFunction } from 'p-limit';
-import { pinBase, unpin } from '../git/mirror.ts';
+import { pinBase } from '../git/mirror.ts';
 import type { Logger } from '../observe/logger.ts';
 import { CleanupStack } from '../os/cleanup.ts';
 import type { DiskWatch } from '../os/disk-watch.ts';
-import { Bounds } from '../os/resource-limits.ts';
+import type { Bounds } from '../os/resource-limits.ts';
 import { whileWanted } from '../os/within.ts';
 import type { CellRecord } from '../redis/cell-record.ts';
 import type { PortLeases } from '../redis/port-lease.ts';
 import type { CellRegistry } from '../redis/registry.ts';
-import { forgetAgentGit } from './agent-git.ts';
 import type { CellServer, PreparedCell } from './cell.ts';
-import { loginOf, makeCellFolders, secretsOfServer, serverEnvironment } from './environment.ts';
+import { loginOf, secretsOfServer, serverEnvironment } from './environment.ts';
 import { HeldPort, isBindable } from './held-port.ts';
 import { inTurn } from './in-turn.ts';
 import { modelHosts } from './model-hosts.ts';
 import { beginTools } from './own-tools.ts';
+import { makePlace } from './place.ts';
 import { bootServer, opencodeConfig } from './server.ts';
 import type { CellKind } from './spawn-config.ts';
 import { spawnFault } from './spawn-fault.ts';
@@ -29,7 +28,6 @@ import type { SpawnerSite } from './spawner-site.ts';
 import { stopProcesses } from './stop-processes.ts';
 import { removeAll } from './teardown.ts';
 import { addWarmUpModel, type WarmUpEndpoint } from './warm-up-model.ts';
-import { removeWorkspace } from './workspace.ts';
 
 /** Servers that found their port taken after all, one after another, before it is called a failure. */
 const BOOT_TRIES = 5;
@@ -91,29 +89,17 @@ export async function prepareCell(
     cleanup.add(step, () => port.release());
     await enter({ port: port.lease });
 
-    step = 'cell folder';
-    // What goes wrong before that is put right by the reaper, which looks for the cell's processes in this place.
-    cleanup.add(step, faults => (faults.length === 0 ? site.discard(dir) : removeWorkspace(dir)));
-    await mkdir(dir, { recursive: true, mode: 0o700 });
-    if (given.artifacts === null) await mkdir(artifacts, { mode: 0o700 });
-    const folders = await makeCellFolders(dir);
-
-    step = 'limits';
-    const limits = await Bounds.plan(site.home, id, site.limits);
-    if (limits.groups.length > 0) await enter({ groups: [...limits.groups] });
-    cleanup.add(step, () => limits.remove());
-    await limits.make();
-    bounds = limits;
-    const disk = disks.watch(dir, site.limits.diskMb);
-    cleanup.add('disk watch', async () => disk.stop());
-
-    step = 'workspace';
-    cleanup.add('base pin', () => unpin(site.mirror, id), 'beside');
-    const commit = await pinBase(site.mirror, site.source, kind.branch, id, signal);
     const worktree = site.workspace === 'worktree' ? { source: site.source, id } : null;
-    cleanup.add('worktree', () => forgetAgentGit({ worktree }));
-    if (worktree !== null) await enter({ worktree: site.source.gitDir });
-    const workspace = await site.workspaces({ mirror: site.mirror, commit, cellDir: dir, branch, worktree });
+    const place = await makePlace({
+      ...{ site, disks, id, artifacts: given.artifacts, branch, worktree, cleanup, enter },
+      at: name => {
+        step = name;
+      },
+      pin: () => pinBase(site.mirror, site.source, kind.branch, id, signal),
+    });
+    const { folders, disk, workspace } = place;
+    const limits = place.bounds;
+    bounds = limits;
 
     step = 'tools';
     const { workspacePath } = workspace;

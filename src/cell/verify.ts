@@ -5,7 +5,7 @@ import { ARTIFACTS } from '../observe/artifacts.ts';
 import type { CommandResult } from '../os/command.ts';
 import { isDiskFull } from '../os/disk.ts';
 import type { Cell } from './cell.ts';
-import { placeIn, runAt } from './command-place.ts';
+import { placeIn, runWatched } from './command-place.ts';
 import { outOfMemory } from './out-of-memory.ts';
 import { cachesOf } from './own-tools.ts';
 import { markSetupDone, type Snapshot, snapshot } from './settle.ts';
@@ -98,20 +98,12 @@ async function testWork(
 }
 
 /** @throws {CellpoolError} DISK_LIMIT when the cell outgrew its limit meanwhile */
-async function inCell(
+function inCell(
   site: SpawnerSite,
   cell: Cell,
   command: string,
   options: { log: string; timeoutMs: number; signal?: AbortSignal | undefined },
 ): Promise<CommandResult> {
-  const [unwanted, over] = [new AbortController(), new AbortController()];
-  for (const signal of [cell.disk.over, options.signal]) {
-    if (signal?.aborted) unwanted.abort();
-    signal?.addEventListener('abort', () => unwanted.abort(), { once: true, signal: over.signal });
-  }
-  const { signal } = unwanted;
-  const how = { ...options, signal, ids: cell.config, passed: site.env.commands };
-  const ended = await runAt(placeIn(site, cell), command, how).finally(() => over.abort());
-  if (!options.signal?.aborted) cell.disk.over.throwIfAborted();
-  return ended;
+  const how = { ...options, ids: cell.config, passed: site.env.commands };
+  return runWatched(placeIn(site, cell), cell.disk, command, how);
 }
