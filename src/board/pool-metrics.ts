@@ -4,7 +4,7 @@
  */
 import { Counter, Gauge, type Metric, Registry } from 'prom-client';
 import { STAGES } from '../job/outcome.ts';
-import { WARM } from '../redis/cell-record.ts';
+import { STAGES_WITHOUT_TASK } from '../redis/cell-record.ts';
 import { BUCKETS_MS, MEASURED, type Totals } from '../redis/tally.ts';
 import type { PoolReading } from './pool-reading.ts';
 import type { PoolFacts } from './view/facts.ts';
@@ -43,7 +43,7 @@ function gaugesOf({ pool, ports, disk, fleet, roundTripMs }: PoolReading): Told[
     perHost(host, workers, worker => [worker.host, count(worker)]);
   const ofCells = (count: (cell: PoolFacts['cells'][number]) => number) =>
     perHost(host, cells, cell => [cell.host, count(cell)]);
-  const stages = [WARM, ...STAGES].flatMap(stage =>
+  const stages = [...STAGES_WITHOUT_TASK, ...STAGES].flatMap(stage =>
     labelled(
       ofCells(cell => (cell.stage === stage ? 1 : 0)),
       { stage },

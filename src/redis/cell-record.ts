@@ -17,16 +17,20 @@ export const workerSchema = identitySchema.extend({ id: z.string().min(1) });
 
 /** What a cell is in before it is given a task, and the first part of the ids of such cells. */
 export const WARM = 'warm';
+/** What a place is in where a lander runs tests; the first part of its id too, and it has no task, attempt or port. */
+export const LANDING = 'landing';
+/** Stages that a cell has only as long as it is no task's. */
+export const STAGES_WITHOUT_TASK = [WARM, LANDING] as const;
 
 export const cellRecordSchema = z.object({
   version: z.literal(1),
-  /** `<task id>.<8 hex digits>`, of one made ahead `warm` for the task's id; also the name of the cell's folder. */
+  /** `<task id>.<8 hex digits>`, without a task `warm` or `landing` for its id; also the name of the cell's folder. */
   cellId: z.string().refine(isCellId, 'is not the id of a cell'),
   host: z.string(),
   /** The state folder. */
   home: z.string().startsWith('/'),
   worker: workerSchema,
-  /** null, with attempt 0 and stage `warm`: made ahead, and no task's yet. */
+  /** null, with attempt 0 and stage `warm`: made ahead, and no task's yet; with `landing`, where a lander runs tests. */
   taskId: z.string().nullable(),
   attempt: z.int().min(0),
   /** What holds the job's lock, and when the job was put on the queue; null without a queue. */
@@ -44,7 +48,7 @@ export const cellRecordSchema = z.object({
   server: z.object({ pid: z.int().positive(), startTime: z.string() }).nullable(),
   /** Folders of its control group. */
   groups: z.array(z.string()).optional(),
-  stage: z.enum([...STAGES, WARM]),
+  stage: z.enum([...STAGES, ...STAGES_WITHOUT_TASK]),
   /** Its worker could not remove all of it: the reaper may, though the worker lives. */
   abandoned: z.boolean(),
   /** Epoch ms. */
@@ -59,10 +63,13 @@ export function isCellId(id: string): boolean {
   return taskIdFault(id.slice(0, cut)) === null && /^[0-9a-f]{8}$/.test(id.slice(cut + 1));
 }
 
-/** The task that a cell's id names; null of one that was made ahead: only its record knows what it was given. */
+/**
+ * The task that a cell's id names; null of one that was made ahead, of which only its record knows what it was given,
+ * and of a lander's, which never has one.
+ */
 export function taskNamedBy(cellId: string): string | null {
   const name = cellId.slice(0, cellId.lastIndexOf('.'));
-  return name === WARM ? null : name;
+  return STAGES_WITHOUT_TASK.some(stage => stage === name) ? null : name;
 }
 
 /** The record that stands under a cell's id, or why it is none. */

@@ -7,7 +7,7 @@ import type { ReapNotes } from './reap-report.ts';
 
 /**
  * The slot that the cell's attempt had; none of a worker that lives, which gives its slots back itself, nor of a cell
- * that was made ahead.
+ * without a task.
  */
 export async function releaseSlotOf(slots: Slots, { host, worker, taskId }: CellRecord): Promise<string[]> {
   if (taskId === null) return [];

@@ -80,6 +80,15 @@ describe('a cell', () => {
     expect(text).not.toContain('/tasks/');
   });
 
+  test('in which a lander runs tests says so and of which repository, and there is nothing to cancel', () => {
+    const given = { taskId: null, attempt: 0, stage: 'landing', tokenBudget: null, port: null } as const;
+    const text = cells({ ...given, repository: '/srv/<b>.git' });
+    expect(text).toContain('tests of what is to land in &lt;b&gt;');
+    expect(text).toMatch(/stage landing[^>]*>landing</);
+    expect(text).not.toContain('<form');
+    expect(text).not.toContain('/tasks/');
+  });
+
   test('without facts leaves a dash', () => {
     expect(cells({ memoryBytes: null, port: null, tokenBudget: null }).match(/>–</g)).toHaveLength(2);
   });

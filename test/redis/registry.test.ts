@@ -78,6 +78,13 @@ test('a cell that was made ahead belongs to no task until it is given one, which
   ]);
 });
 
+test('a place in which a lander runs tests is entered without a task, attempt or port', async () => {
+  const { cells, record } = fresh();
+  const place = record('landing.0123abcd', { taskId: null, attempt: 0, stage: 'landing', port: null, server: null });
+  await cells.register(place);
+  expect((await cells.list()).map(entry => [entry.record, entry.onDisk, entry.inRedis])).toEqual([[place, true, true]]);
+});
+
 test('the stage is told in Redis', async () => {
   const { cells, record, keys } = fresh();
   await cells.register(record());

@@ -54,7 +54,7 @@ export async function enterWorker({ redis, prefix, host }: Omit<Site, 'home'>, r
 
 /** What a worker writes into the job of a cell. */
 export function progressOf({ cellId, host, attempt, stage, port }: CellRecord, tokensUsed: number): Progress {
-  if (stage === 'warm') throw new Error(`${cellId} has no task that could come on`);
+  if (stage === 'warm' || stage === 'landing') throw new Error(`${cellId} has no task that could come on`);
   return { stage, attempt, cellId, host, port: port?.port ?? null, tokensUsed, startedAt: Date.now() };
 }
 

@@ -1,10 +1,11 @@
 /** The cells at work, by host. */
 import { taskIdFault } from '../../job/names.ts';
+import { LANDING } from '../../redis/cell-record.ts';
 import type { CellFacts, PoolFacts } from '../view/facts.ts';
 import { counted, elapsedSince, type Now, short, size } from './figures.ts';
 import { type Html, html } from './html.ts';
 import { cancelAction } from './layout.ts';
-import { badge, type Column, nothing, table, taskName } from './words.ts';
+import { badge, type Column, nothing, repositoryName, table, taskName } from './words.ts';
 
 const COLUMNS: readonly Column[] = [
   { name: 'Task' },
@@ -38,7 +39,7 @@ ${table(
 
 function rowOf(cell: CellFacts, at: number, now: Now) {
   return [
-    html`${cell.taskId === null ? 'for the next task' : taskName({ ...cell, taskId: cell.taskId })}${troubleOf(cell, at)}`,
+    html`${whoseIs(cell)}${troubleOf(cell, at)}`,
     badge(`stage ${cell.stage}`, cell.stage),
     cell.taskId === null ? '–' : cell.attempt,
     elapsedSince(cell.startedAt, now),
@@ -48,6 +49,12 @@ function rowOf(cell: CellFacts, at: number, now: Now) {
     // A record in Redis may name what is no task.
     cell.taskId !== null && taskIdFault(cell.taskId) === null && cancelAction(cell.taskId),
   ];
+}
+
+function whoseIs(cell: CellFacts): Html | string {
+  if (cell.taskId !== null) return taskName({ ...cell, taskId: cell.taskId });
+  if (cell.stage !== LANDING) return 'for the next task';
+  return html`tests of what is to land in ${repositoryName(cell.repository)}`;
 }
 
 function troubleOf({ abandoned, lastSignAt }: CellFacts, at: number): Html | null {

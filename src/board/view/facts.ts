@@ -11,7 +11,7 @@ export interface CellFacts {
   cellId: string;
   host: string;
   workerId: string;
-  /** null: it was made ahead, and waits for a task. */
+  /** null: it was made ahead, and waits for a task, or a lander runs tests in it. */
   taskId: string | null;
   title: string | null;
   repository: string;
