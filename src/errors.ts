@@ -61,6 +61,8 @@ const CODES = {
   BRANCH_TAKEN: { retryable: false, exit: 1 },
   /** The server has a rule against what was to be pushed. */
   PUSH_REFUSED: { retryable: false, exit: 1 },
+  /** The tests fail on a target as it is, so nothing lands there. */
+  TARGET_RED: { retryable: true, exit: 1 },
   REVERT_FAILED: { retryable: true, exit: 1 },
   LEASE_LOST: { retryable: true, exit: 1 },
   /** The job's lock was lost, or a newer attempt has begun: this one may not commit. */

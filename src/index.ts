@@ -3,8 +3,8 @@ export { AgentSpawner, type AgentSpawnerOptions } from './cell/agent-spawner.ts'
 export type { ExecuteOptions, ExecutionResult } from './cell/execute.ts';
 export type { AttemptSoFar, HookCallback, HookCallbacks, HookFacts } from './cell/hook-facts.ts';
 export type { HookOptions } from './cell/hooks.ts';
-export type { Registration } from './cell/prepare.ts';
 export type { ProviderListeners, ProviderTrouble } from './cell/provider-trouble.ts';
+export type { Registration } from './cell/registration.ts';
 export { type CellRun, runCell } from './cell/run-cell.ts';
 export type { AgentKind, SpawnConfig } from './cell/spawn-config.ts';
 export type {

@@ -11,7 +11,7 @@ import { CleanupStack } from '../os/cleanup.ts';
 import type { DiskWatch } from '../os/disk-watch.ts';
 import type { Bounds } from '../os/resource-limits.ts';
 import { whileWanted } from '../os/within.ts';
-import type { CellRecord } from '../redis/cell-record.ts';
+import { WARM } from '../redis/cell-record.ts';
 import type { PortLeases } from '../redis/port-lease.ts';
 import type { CellRegistry } from '../redis/registry.ts';
 import type { CellServer, PreparedCell } from './cell.ts';
@@ -21,6 +21,7 @@ import { inTurn } from './in-turn.ts';
 import { modelHosts } from './model-hosts.ts';
 import { beginTools } from './own-tools.ts';
 import { makePlace } from './place.ts';
+import { type RecordedTask, type Registration, register } from './registration.ts';
 import { bootServer, opencodeConfig } from './server.ts';
 import type { CellKind } from './spawn-config.ts';
 import { spawnFault } from './spawn-fault.ts';
@@ -41,15 +42,6 @@ export interface CellParts {
   /** Starting a server costs 2.5 CPU seconds; started all at once they would all run into their time limit. */
   boots: LimitFunction;
 }
-
-/** Where a cell is entered before it exists, and by whom. */
-export interface Registration {
-  cells: CellRegistry;
-  worker: CellRecord['worker'];
-}
-
-/** What the registry says of the attempt; of a cell that is made ahead, that there is none yet. */
-export type RecordedTask = Pick<CellRecord, 'taskId' | 'attempt' | 'job'>;
 
 export interface Preparation {
   id: string;
@@ -81,7 +73,10 @@ export async function prepareCell(
   let bounds: Bounds | null = null;
   try {
     if (registration !== null) {
-      await whileWanted(signal, register(registration, { id, task, site, artifacts }));
+      await whileWanted(
+        signal,
+        register(registration, { id, task, site, artifacts, stage: task.taskId === null ? WARM : 'spawn' }),
+      );
     }
 
     step = 'port lease';
@@ -197,28 +192,4 @@ export async function prepareCell(
     await removeAll({ id, cleanup, registry, log });
     throw spawnFault({ step, artifacts, cellId: id }, outOfMemory ?? error, signal);
   }
-}
-
-function register(
-  { cells, worker }: Registration,
-  { id, task, site, artifacts }: { id: string; task: RecordedTask; site: SpawnerSite; artifacts: string },
-): Promise<void> {
-  return cells.register({
-    version: 1,
-    cellId: id,
-    host: cells.host,
-    home: site.home,
-    worker,
-    ...task,
-    repository: site.source.path,
-    mirror: site.mirror.path,
-    artifacts,
-    isolation: site.grounds.isolation.level,
-    workspace: join(site.home, 'cells', id, 'workspace'),
-    port: null,
-    server: null,
-    stage: task.taskId === null ? 'warm' : 'spawn',
-    abandoned: false,
-    createdAt: Date.now(),
-  });
 }

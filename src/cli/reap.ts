@@ -12,7 +12,7 @@ import { CellRegistry } from '../redis/registry.ts';
 import { Slots } from '../redis/slots.ts';
 import { Tally } from '../redis/tally.ts';
 import { failureHookOfDead } from '../worker/dead-hook.ts';
-import { cellOf, DISCARDED, nameOfLeft, SPARES } from '../worker/owned-folders.ts';
+import { cellOf, DISCARDED, nameOfLeft, OWNED } from '../worker/owned-folders.ts';
 import type { ReapReport } from '../worker/reap-report.ts';
 import { Reaper } from '../worker/reaper.ts';
 import { Removals } from '../worker/removals.ts';
@@ -64,7 +64,7 @@ async function whenRemoved(report: ReapReport, removals: Removals, asked: AbortS
     why: 'interrupted before it was removed',
   }));
   const isThere = (cellId: string) => removals.faults.has(cellId) || removals.left.has(cellId);
-  const isOwned = (name: string) => [DISCARDED, SPARES].some(kind => name.startsWith(`${kind}/`));
+  const isOwned = (name: string) => OWNED.some(kind => name.startsWith(`${kind}/`));
   const isLeft = (name: string) => isOwned(name) && isThere(cellOf(basename(name)) ?? '');
   const reaped = report.reaped.filter(({ name }) => !isLeft(name));
   return { ...report, reaped, left: [...report.left, ...unfinished], faults: [...report.faults, ...failed] };

@@ -87,6 +87,23 @@ export async function pinBase(
   return tip;
 }
 
+/**
+ * The same for one commit that another repository of ours has, at `from`, such as a merge that nobody's branch points
+ * to yet. @throws {CellpoolError} GIT_FAILED; the signal's reason when it is aborted already
+ */
+export async function pinFrom(
+  mirror: Mirror,
+  from: string,
+  commit: string,
+  cellId: string,
+  signal?: AbortSignal,
+): Promise<string> {
+  signal?.throwIfAborted();
+  // Waited for whatever happens: a pin that came behind the back of whoever has given up would stay.
+  await inTurn(mirror, () => fetch(mirror, { gitDir: from }, `${commit}:${cellRef(cellId)}`));
+  return commit;
+}
+
 /** Frees what `pinBase` pinned for a cell; harmless when nothing is. @throws the file system's error. */
 export async function unpin(mirror: Pick<Mirror, 'path'>, cellId: string): Promise<void> {
   await removeRef(mirror.path, cellRef(cellId));
@@ -100,19 +117,24 @@ async function bring(mirror: Mirror, source: Source, base: string, tip: string):
   // Only a ref proves that a commit is here with its whole history: an interrupted fetch may leave single objects.
   if (await pointsTo(mirror.path, `${folder}/${tip}`, tip)) return;
   const known = (await refsIn(mirror.path, folder)).filter(id => id !== tip);
-  const before = queues.get(mirror.path) ?? Promise.resolve();
-  const mine = before.then(() => fetch(mirror, source, `${tip}:${folder}/${tip}`));
-  const settled = mine.catch(() => undefined);
-  queues.set(mirror.path, settled);
-  void settled.then(() => queues.get(mirror.path) === settled && queues.delete(mirror.path));
-  await mine;
+  await inTurn(mirror, () => fetch(mirror, source, `${tip}:${folder}/${tip}`));
   // Older tips are kept by the newer one, or not needed. A cell that still borrows one has its own ref.
   const old = known.map(id => `delete ${folder}/${id}\0\0`).join('');
   if (old !== '') await ownGit(['update-ref', '--no-deref', '-z', '--stdin'], { gitDir: mirror.path, input: old });
 }
 
+/** After all that was asked for before. */
+function inTurn(mirror: Mirror, work: () => Promise<void>): Promise<void> {
+  const before = queues.get(mirror.path) ?? Promise.resolve();
+  const mine = before.then(work);
+  const settled = mine.catch(() => undefined);
+  queues.set(mirror.path, settled);
+  void settled.then(() => queues.get(mirror.path) === settled && queues.delete(mirror.path));
+  return mine;
+}
+
 /** Fetches by commit id, so that a branch that moves meanwhile changes nothing. */
-async function fetch(mirror: Mirror, source: Source, refspec: string): Promise<void> {
+async function fetch(mirror: Mirror, source: Pick<Source, 'gitDir' | 'enclose'>, refspec: string): Promise<void> {
   const args = ['fetch', '--quiet', '--no-tags', '--no-write-fetch-head', '--no-recurse-submodules', '--refmap='];
   // `openSource` has asked git whether the source may be read; asking again without the user's settings would fail.
   const uploadPack = (source.enclose?.(UPLOAD_PACK) ?? UPLOAD_PACK).map(shellWord).join(' ');

@@ -157,8 +157,8 @@ async function listed({ gitDir }: Source, args: readonly string[]): Promise<RunR
   }
 }
 
-/** Whether `ancestor` is part of the history of `commit`, both of which the source must hold. */
-export async function isAncestor(source: Source, ancestor: string, commit: string): Promise<boolean> {
+/** Whether `ancestor` is part of the history of `commit`, both of which the repository must hold. */
+export async function isAncestor(source: Pick<Source, 'gitDir'>, ancestor: string, commit: string): Promise<boolean> {
   const args = ['merge-base', '--is-ancestor', ancestor, commit];
   const answer = await ownGit(args, { gitDir: source.gitDir });
   if (answer.exitCode === 0 || answer.exitCode === 1) return answer.exitCode === 0;

@@ -10,7 +10,11 @@ const WAKE = "return redis.call('ZADD', KEYS[1], 0, '0')";
  * The job is active and its lock held with `token`. BullMQ wakes an idle worker for it only when it has no priority;
  * one with a priority would wait until somebody looks by himself. @throws BullMQ's error when the lock is another's
  */
-export async function backToLine(queue: TaskQueue, job: Job, token: string): Promise<void> {
+export async function backToLine(
+  queue: Pick<TaskQueue, 'getBackend' | 'toKey'>,
+  job: Pick<Job, 'moveToWait' | 'opts'>,
+  token: string,
+): Promise<void> {
   await job.moveToWait(token);
   if ((job.opts.priority ?? 0) === 0) return;
   const client = await queue.getBackend().client;

@@ -7,10 +7,16 @@ import { z } from 'zod';
  */
 export const FATES = ['landed', 'returned', 'refused'] as const;
 
+/**
+ * Why a branch did not land: it contradicts its target; with it the tests fail; its task was put on the queue anew; it
+ * was moved or removed since; what it adds holds a secret.
+ */
+export const WHYS = ['conflict', 'red', 'superseded', 'gone', 'secret'] as const;
+
 export const fateSchema = z.object({
   kind: z.enum(FATES),
   /** Why it was not landed; left out when it was. */
-  why: z.enum(['conflict', 'red', 'superseded', 'gone']).optional(),
+  why: z.enum(WHYS).optional(),
   /** In words, with the paths in conflict or the end of what the tests printed. */
   message: z.string(),
   /** The commit by which the target has it; null when it was not landed. */

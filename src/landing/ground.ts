@@ -1,7 +1,10 @@
 /**
- * Where states of a target are made: a bare repository of the worker's that borrows the source's objects. Nothing is
- * checked out to merge, so no hook, driver or filter of anybody's runs, and the source is only read.
+ * Where states of a target are made: a bare repository of the worker's that borrows the objects of the candidates'
+ * repository and, where it is another one, of the target's. Nothing is checked out to merge, so no hook, driver or filter
+ * of anybody's runs, and both are only read.
  */
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { CellpoolError } from '../errors.ts';
 import { initBorrowing } from '../git/borrowing.ts';
 import { splitNul, withTrailers } from '../git/commands.ts';
@@ -12,10 +15,13 @@ import type { Candidate, Stacked } from './try-batch.ts';
 
 export interface LandingGround {
   gitDir: string;
-  source: Source;
+  /** Whose objects it borrows. */
+  lenders: readonly [Lender, ...Lender[]];
   /** Whom the landing commits are by. */
   author: { name: string; email: string };
 }
+
+export type Lender = Pick<Source, 'gitDir' | 'format'>;
 
 export type State = { commit: string } | { conflicts: string[] };
 
@@ -29,11 +35,18 @@ const NAMED = 5;
  * @throws {CellpoolError} GIT_MISSING when git is too old for it; SPAWN_FAILED
  */
 export async function openGround(options: LandingGround): Promise<LandingGround> {
-  const { source, gitDir } = options;
+  const { lenders, gitDir } = options;
   await demandMergeTree();
-  const lender = { path: source.gitDir, objects: `${source.gitDir}/objects`, format: source.format };
-  await initBorrowing({ mirror: lender, gitDir, on: null });
+  const objects = lenders.map(lender => `${lender.gitDir}/objects`);
+  const [{ gitDir: path, format }] = lenders;
+  await initBorrowing({ mirror: { path, objects: objects[0] ?? '', format }, gitDir, on: null });
+  await writeFile(join(gitDir, 'objects', 'info', 'alternates'), objects.map(folder => `${folder}\n`).join(''));
   return options;
+}
+
+/** Whether the commit is there to land: its repository may have lost it. @throws {CellpoolError} GIT_FAILED */
+export async function hasCommit({ gitDir }: Pick<LandingGround, 'gitDir'>, { commit }: Candidate): Promise<boolean> {
+  return (await ownGit(['cat-file', '-e', `${commit}^{commit}`], { gitDir })).exitCode === 0;
 }
 
 /**
@@ -55,8 +68,8 @@ export async function stackOn(ground: LandingGround, below: Stacked, candidate: 
 }
 
 /** Whether the target has it already: a lander may have died between moving the target and saying so. */
-export function hasLanded(source: Source, tip: string, { commit }: Candidate): Promise<boolean> {
-  return isAncestor(source, commit, tip);
+export function hasLanded(ground: Pick<LandingGround, 'gitDir'>, tip: string, { commit }: Candidate): Promise<boolean> {
+  return isAncestor(ground, commit, tip);
 }
 
 function messageOf(candidates: readonly Candidate[]): string {

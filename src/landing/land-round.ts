@@ -8,19 +8,22 @@ import { bringHome, refuseCheckedOut } from '../git/home.ts';
 import { setRef } from '../git/ref-files.ts';
 import { nameOf, type Source, tipOf } from '../git/source.ts';
 import { removeTree } from '../os/remove-tree.ts';
-import { hasLanded, openGround, stackOn } from './ground.ts';
-import { type Candidate, type Judgement, type Trial, tryBatch } from './try-batch.ts';
+import { hasCommit, hasLanded, type LandingGround, openGround, stackOn } from './ground.ts';
+import { type Candidate, type Judgement, type Stacked, type Trial, tryBatch } from './try-batch.ts';
 
 export interface Round {
+  /** Where the candidates are. */
   source: Source;
+  /** Where their target is: the same, or the cache of a remote. */
+  destination: Source;
   /** Short name of the branch that they land on. */
   target: string;
   candidates: readonly Candidate[];
   /** Absolute; made for the round, and removed after it. */
   folder: string;
   author: { name: string; email: string };
-  /** Runs the tests on a commit, which the repository at `gitDir` has. */
-  judge(commit: string, gitDir: string): Promise<Judgement>;
+  /** Runs the tests on a commit, which the repository at `gitDir` has; `last` is the task on top of it, if one is. */
+  judge(commit: string, gitDir: string, last: string | null): Promise<Judgement>;
   /** Asked last, just before the target moves; when it throws, nothing moves. */
   fence?: (() => Promise<void>) | undefined;
   signal?: AbortSignal | undefined;
@@ -33,10 +36,14 @@ export interface RoundResult extends Omit<Trial, 'landing'> {
   landed: string | null;
   /** Task ids of those that the target had already. */
   before: string[];
+  /** Task ids of those whose commits are not there any more. */
+  gone: string[];
 }
 
 /** In the ground: the ref that is fetched from there. */
 const LANDING = 'refs/heads/landing';
+/** What is kept for a landing is kept under a name that no task can have. */
+const KEEP_AS = '_landing';
 
 /**
  * @throws {CellpoolError} UNKNOWN_BASE when there is no such target; BRANCH_CHECKED_OUT when somebody works on it;
@@ -44,25 +51,36 @@ const LANDING = 'refs/heads/landing';
  * then, and nobody's fate is decided.
  */
 export async function landRound(round: Round): Promise<RoundResult> {
-  const { source, target, folder, author, judge, fence, signal } = round;
-  const tip = await tipOf(source, target);
+  const { source, destination, target, folder, author, judge, fence, signal } = round;
+  const tip = await tipOf(destination, target);
   if (tip === null)
-    throw new CellpoolError('UNKNOWN_BASE', `${nameOf(source)} has no branch ${JSON.stringify(target)}`);
-  await refuseCheckedOut(source, target);
-  const before: string[] = [];
-  for (const one of round.candidates) if (await hasLanded(source, tip, one)) before.push(one.taskId);
-  const candidates = round.candidates.filter(({ taskId }) => !before.includes(taskId));
+    throw new CellpoolError('UNKNOWN_BASE', `${nameOf(destination)} has no branch ${JSON.stringify(target)}`);
+  await refuseCheckedOut(destination, target);
   const gitDir = join(folder, 'ground.git');
   try {
-    const ground = await openGround({ gitDir, source, author });
+    const more = destination.gitDir === source.gitDir ? [] : [source];
+    const ground = await openGround({ gitDir, lenders: [destination, ...more], author });
+    const { before, gone, candidates } = await sorted(ground, tip, round.candidates);
     const stack = stackOn.bind(null, ground);
-    const { landing, ...trial } = await tryBatch({ stack, judge: commit => judge(commit, gitDir) }, tip, candidates);
-    if (landing === null) return { ...trial, tip, landed: null, before };
+    const judgeOn = (state: Stacked) => judge(state.commit, gitDir, state.candidates.at(-1)?.taskId ?? null);
+    const { landing, ...trial } = await tryBatch({ stack, judge: judgeOn }, tip, candidates);
+    if (landing === null) return { ...trial, tip, landed: null, before, gone };
     await setRef(gitDir, LANDING, landing.commit);
     const move = { from: gitDir, ref: LANDING, commit: landing.commit, branch: target, expectedOld: tip };
-    await bringHome(source, { ...move, keepAs: 'landing', author, fence, signal });
-    return { ...trial, tip, landed: landing.commit, before };
+    await bringHome(destination, { ...move, keepAs: KEEP_AS, author, fence, signal });
+    return { ...trial, tip, landed: landing.commit, before, gone };
   } finally {
     await removeTree(folder);
   }
+}
+
+async function sorted(ground: LandingGround, tip: string, all: readonly Candidate[]) {
+  const [before, gone]: [string[], string[]] = [[], []];
+  const candidates: Candidate[] = [];
+  for (const one of all) {
+    if (!(await hasCommit(ground, one))) gone.push(one.taskId);
+    else if (await hasLanded(ground, tip, one)) before.push(one.taskId);
+    else candidates.push(one);
+  }
+  return { before, gone, candidates };
 }

@@ -26,7 +26,7 @@ export interface Ground {
    * @returns its commit; or the paths in which the last one contradicts the others
    */
   stack(below: Stacked, candidate: Candidate): Promise<{ commit: string } | { conflicts: string[] }>;
-  judge(commit: string): Promise<Judgement>;
+  judge(state: Stacked): Promise<Judgement>;
 }
 
 /** The target's tip with some candidates, in their order. */
@@ -117,13 +117,13 @@ async function stackAll(
 
 /** A test that fails gets a second run: one that passes then is no reason to refuse anybody, but is told. */
 function judgeOn(ground: Ground, trial: Trial): (state: Stacked) => Promise<Judgement> {
-  return async ({ commit, candidates }) => {
+  return async state => {
     trial.runs += 1;
-    const first = await ground.judge(commit);
+    const first = await ground.judge(state);
     if (first.passed) return first;
     trial.runs += 1;
-    const second = await ground.judge(commit);
-    if (second.passed) trial.flaky.push(candidates.at(-1)?.taskId ?? '');
+    const second = await ground.judge(state);
+    if (second.passed) trial.flaky.push(state.candidates.at(-1)?.taskId ?? '');
     return second;
   };
 }

@@ -1,10 +1,11 @@
 /**
- * Folders that belong to a process and to no cell: those of ended cells on their way out, and workspaces that wait for
- * a cell. Their names say whose they are, so that somebody else removes them when that one is dead:
+ * Folders that belong to a process and to no cell: those of ended cells on their way out, workspaces that wait for a
+ * cell, and where a lander makes its merges. Their names say whose they are, so that somebody else removes them when that one is dead:
  *
  *     <state folder>/discarded/<pid>-<start time>-<boot>-<pid namespace>-<cell id>
  *     <state folder>/discarded/left-<cell id>      whoever had it could not remove it
  *     <state folder>/spares/<as above>             of a workspace: `spare.<hex>` for the cell's id
+ *     <state folder>/landings/<as above>           of a lander: `landing.<hex>`
  */
 import { lstat, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -15,6 +16,8 @@ import { isCellId } from '../redis/cell-record.ts';
 /** Below the state folder. */
 export const DISCARDED = 'discarded';
 export const SPARES = 'spares';
+export const LANDINGS = 'landings';
+export const OWNED = [DISCARDED, SPARES, LANDINGS] as const;
 const LEFT = 'left';
 
 /** Where the owner's processes cannot be seen from here, milliseconds in which it must have removed something. */
@@ -38,7 +41,7 @@ export function cellOf(name: string): string | null {
  */
 export async function abandonedIn(home: string, self: ProcessIdentity): Promise<string[]> {
   const abandoned: string[] = [];
-  for (const kind of [DISCARDED, SPARES]) {
+  for (const kind of OWNED) {
     for (const name of await quietly(readdir(join(home, kind)), [])) {
       if (await isAbandoned(join(home, kind), name, self)) abandoned.push(`${kind}/${name}`);
     }

@@ -1,7 +1,7 @@
 /** What a worker is started with. */
 import type { Redis } from 'ioredis';
 import type { HookCallbacks } from '../cell/hook-facts.ts';
-import type { Registration } from '../cell/prepare.ts';
+import type { Registration } from '../cell/registration.ts';
 import type { Settings } from '../config.ts';
 import type { AttemptResult } from '../job/outcome.ts';
 import type { Logger } from '../observe/logger.ts';

@@ -3,7 +3,7 @@ import { stat } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import pLimit from 'p-limit';
 import { AgentSpawner } from '../cell/agent-spawner.ts';
-import type { Registration } from '../cell/prepare.ts';
+import type { Registration } from '../cell/registration.ts';
 import { openSite, type SiteOptions, type SpawnerSite } from '../cell/spawner-site.ts';
 import { WarmUpModel } from '../cell/warm-up-model.ts';
 import type { Settings } from '../config.ts';

@@ -11,7 +11,7 @@ import { pruneArtifacts } from './prune-artifacts.ts';
 /** Measuring mirrors, cells and artifacts may take seconds of a disk; one worker of a host does it. */
 const EVERY_MS = 10 * 60_000;
 /** Folders right below the state folder; artifacts are measured when they are pruned. */
-const MEASURED = ['mirrors', 'remotes', 'cells', 'discarded', 'spares', 'caches', 'redis'] as const;
+const MEASURED = ['mirrors', 'remotes', 'cells', 'discarded', 'spares', 'landings', 'caches', 'redis'] as const;
 
 export interface TidyOptions {
   settings: Pick<Settings, 'home' | 'host' | 'retention'>;
@@ -47,7 +47,7 @@ export async function tidy({ settings, registry, uses, log, signal }: TidyOption
     artifactsBytes: bytes('artifacts'),
     // Both are what is kept of repositories between attempts.
     mirrorsBytes: bytes('mirrors') + bytes('remotes'),
-    cellsBytes: bytes('cells') + bytes('discarded') + bytes('spares'),
+    cellsBytes: bytes('cells') + bytes('discarded') + bytes('spares') + bytes('landings'),
     cachesBytes: bytes('caches'),
     redisBytes: bytes('redis'),
     at: Date.now(),

@@ -45,7 +45,16 @@ async function judge(commit: string, gitDir: string) {
 }
 
 const land = (candidates: Candidate[], more: Partial<Round> = {}) =>
-  landRound({ source, target: 'main', candidates, folder: join(folder, 'round'), author, judge, ...more });
+  landRound({
+    source,
+    destination: source,
+    target: 'main',
+    candidates,
+    folder: join(folder, 'round'),
+    author,
+    judge,
+    ...more,
+  });
 
 const firstParents = () => git(top, 'log', '--first-parent', '--format=%s', 'main').split('\n');
 

@@ -28,7 +28,7 @@ function ground({ conflicts = [], red = [], flaky = [] }: World) {
       if (clash) return { conflicts: [`${one.taskId}.txt`] };
       return { commit: commitOf({ ...below, candidates: [...below.candidates, one] }) };
     },
-    async judge(commit) {
+    async judge({ commit }) {
       judged.push(commit);
       const passed =
         !isRed(commit) && !(flaky.includes(commit) && judged.filter(other => other === commit).length === 1);

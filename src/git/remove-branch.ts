@@ -1,0 +1,45 @@
+/** Removing a branch whose work is elsewhere by now: only from where it is known to stand, and under nobody's feet. */
+import { ownGit } from './git.ts';
+import { askRemote, otherSide, remoteFault } from './remote.ts';
+import { checkedOutAt, enclosedIn, type Source, tipOf } from './source.ts';
+
+/** A push that sends nothing. */
+const PUSH_MS = 60_000;
+
+/**
+ * False when it stays: it was moved meanwhile, is gone already, or somebody has it checked out. In a remote it is removed
+ * there; its cache hears of that with the next fetch. @throws {CellpoolError} GIT_FAILED, and as `publish` for a remote
+ */
+export async function removeBranch(
+  source: Source,
+  branch: string,
+  commit: string,
+  signal?: AbortSignal,
+): Promise<boolean> {
+  if ((await tipOf(source, branch)) !== commit) return false;
+  if (source.remote !== undefined) return removeFromRemote(source, source.remote, { branch, commit, signal });
+  if ((await checkedOutAt(source, branch)) !== null) return false;
+  const ref = `refs/heads/${branch}`;
+  const args = ['update-ref', '--no-deref', '-z', '--stdin'];
+  const call = { ...enclosedIn(source), input: `delete ${ref}\0${commit}\0` };
+  return (await ownGit(args, call)).exitCode === 0 || (await tipOf(source, branch)) === null;
+}
+
+async function removeFromRemote(
+  { gitDir }: Source,
+  url: string,
+  { branch, commit, signal }: { branch: string; commit: string; signal?: AbortSignal | undefined },
+): Promise<boolean> {
+  const ref = `refs/heads/${branch}`;
+  const bare = ['--no-verify', '--no-follow-tags', '--no-signed', '--recurse-submodules=no', '--no-force-if-includes'];
+  const args = ['push', '--porcelain', ...bare, `--force-with-lease=${ref}:${commit}`];
+  const side = otherSide(url, 'receive-pack', 'receive-pack');
+  const answer = await askRemote([...args, ...side, '--end-of-options', url, `:${ref}`], {
+    ...{ url, gitDir, signal, timeoutMs: PUSH_MS },
+    config: ['push.pushOption='],
+  });
+  // The server has a rule against it, or somebody has moved it: it stays.
+  if (/^!\t/m.test(answer.stdout)) return false;
+  if (answer.exitCode !== 0) throw remoteFault(url, answer);
+  return true;
+}

@@ -1,0 +1,250 @@
+/**
+ * One round on one target, with its lease: takes what waits there, tries it, moves the target, and settles what became of
+ * each. Whatever goes wrong leaves the target where it was and the candidates in their line.
+ */
+import { randomBytes } from 'node:crypto';
+import { mkdir, utimes } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type CommitToTest, testCommit } from '../cell/test-commit.ts';
+import { CellpoolError } from '../errors.ts';
+import { keepTip } from '../git/keep-tip.ts';
+import { refresh } from '../git/remote-cache.ts';
+import { backToLine } from '../job/back-to-line.ts';
+import { destinationOf } from '../landing/destination.ts';
+import { landRound, type RoundResult } from '../landing/land-round.ts';
+import { LANDING } from '../redis/cell-record.ts';
+import type { LandingLease, LandingLeases } from '../redis/landing-lease.ts';
+import { type Examined, examine } from './landing-candidates.ts';
+import { conclude, type FateContext, settleExcluded, settleLanded, settleUnfit } from './landing-fates.ts';
+import { batchOf, type TargetGroup, type WaitingCandidate } from './landing-groups.ts';
+import { LANDINGS, nameOfOwn } from './owned-folders.ts';
+import type { SpawnerPool } from './spawner-pool.ts';
+
+export interface LandContext extends FateContext, Pick<CommitToTest, 'disks' | 'registration'> {
+  /** The state folder. */
+  home: string;
+  spawners: Pick<SpawnerPool, 'of'>;
+  leases: LandingLeases;
+  /** Candidates that are tested together. */
+  batch: number;
+  /** Told of task ids that are about to be tried. */
+  onTrying(taskIds: string[]): void;
+}
+
+/** What a round came to; `settled`: candidates that have their fate now. */
+export interface RoundEnd {
+  settled: number;
+  /** The target's tests fail without any candidate: where it is, and what they printed. */
+  red: { tip: string; tail: string } | null;
+}
+
+const KEEP_MS = 1_000;
+
+/**
+ * @throws {CellpoolError} what keeps the target from being landed on for now: as `landRound`, `destinationOf` and
+ * `openSite`. FENCED when lease or jobs are not ours any more. The signal's reason on abort.
+ */
+export async function landTarget(
+  context: LandContext,
+  group: TargetGroup,
+  lease: LandingLease,
+  signal: AbortSignal,
+): Promise<RoundEnd> {
+  const { line, home, registration } = context;
+  const token = randomBytes(12).toString('hex');
+  const wanted = batchOf(group, context.batch);
+  const taken = new Set(
+    await line.take(
+      wanted.map(({ id }) => id),
+      token,
+    ),
+  );
+  const mine = new Map(wanted.filter(({ id }) => taken.has(id)).map(one => [one.id, one]));
+  const folder = join(home, LANDINGS, nameOfOwn(registration.worker, `${LANDING}.${randomBytes(4).toString('hex')}`));
+  const kept = keep(context, { lease, token, folder, ids: () => [...mine.keys()] }, signal);
+  const round = new Round(context, { group, lease, token, folder, mine, signal: kept.signal });
+  try {
+    await mkdir(folder, { recursive: true, mode: 0o700 });
+    return await round.run();
+  } catch (error) {
+    // A lease that is lost may show as anything that was cut short.
+    throw kept.lost
+      ? new CellpoolError('FENCED', 'another lander may have the target by now', { cause: error })
+      : error;
+  } finally {
+    kept.end();
+    if (!kept.lost) await putBack(context, [...mine.values()], token);
+  }
+}
+
+/** One candidate after the other, so that the first one is the head of the line again. */
+async function putBack({ queue }: LandContext, left: readonly WaitingCandidate[], token: string): Promise<void> {
+  for (const { id } of left.toReversed()) {
+    const job = await queue.getJob(id);
+    // Not ours any more: whoever has it, or finds it without a lock, does what is to be done.
+    if (job !== undefined) await backToLine(queue, job, token).catch(() => undefined);
+  }
+}
+
+interface Kept {
+  lease: LandingLease;
+  token: string;
+  folder: string;
+  ids(): string[];
+}
+
+/** Renews lease and locks; the signal is aborted when they may be somebody else's. */
+function keep({ line, leases }: LandContext, { lease, token, folder, ids }: Kept, stop: AbortSignal) {
+  const over = new AbortController();
+  const state = { lost: false, signal: AbortSignal.any([stop, over.signal]), end: () => clearInterval(timer) };
+  let renewedAt = performance.now();
+  let isRenewing = false;
+  const lose = () => {
+    state.lost = true;
+    over.abort(new CellpoolError('FENCED', 'another lander may have the target by now'));
+  };
+  const renew = async () => {
+    if (performance.now() - renewedAt >= SILENT_MS) lose();
+    if (isRenewing) return;
+    isRenewing = true;
+    const askedAt = performance.now();
+    try {
+      const [isOurs, areOurs] = await Promise.all([leases.renew(lease), line.renew(ids(), token)]);
+      if (isOurs && areOurs) renewedAt = askedAt;
+      else lose();
+      // What nobody has touched for long is taken for a dead one's.
+      await utimes(folder, new Date(), new Date());
+    } catch {
+      // Redis is away: tried again, until the silence itself ends it. A folder that is not there yet is no matter.
+    } finally {
+      isRenewing = false;
+    }
+  };
+  const timer = setInterval(() => void renew(), KEEP_MS).unref();
+  return state;
+}
+
+/** Lease and locks may have run out by then. */
+const SILENT_MS = 7_000;
+
+interface RoundParts {
+  group: TargetGroup;
+  lease: LandingLease;
+  token: string;
+  folder: string;
+  /** Those that are ours and have no fate yet, by the ids of their jobs. */
+  mine: Map<string, WaitingCandidate>;
+  signal: AbortSignal;
+}
+
+class Round {
+  readonly #context: LandContext;
+  readonly #parts: RoundParts;
+  #settled = 0;
+
+  constructor(context: LandContext, parts: RoundParts) {
+    this.#context = context;
+    this.#parts = parts;
+  }
+
+  async run(): Promise<RoundEnd> {
+    const { home, spawners } = this.#context;
+    const { group, mine, folder, signal } = this.#parts;
+    await this.#finishKnown();
+    const [head] = mine.values();
+    if (head === undefined) return { settled: this.#settled, red: null };
+    const { site } = await spawners.of(group.repository, signal);
+    const { source } = site;
+    const destination = await destinationOf(source, { ...head.data, land: group.land }, { home, signal });
+    await Promise.all([...new Set([source, destination])].map(one => refresh(one, signal)));
+    const examined = await this.#examine({ source, destination });
+    if (examined.length === 0) return { settled: this.#settled, red: null };
+    this.#context.onTrying(examined.map(({ one }) => one.data.taskId));
+    const result = await landRound({
+      ...{ source, destination, target: group.target, folder: join(folder, 'round'), signal },
+      candidates: examined.map(({ one }) => one.data),
+      author: head.data.plan.author,
+      judge: async (commit, from, last) => {
+        const { data } = examined.find(({ one }) => one.data.taskId === last)?.one ?? head;
+        const { disks, registration } = this.#context;
+        return testCommit({ site, disks, registration, commit, from, job: data, signal });
+      },
+      fence: () => this.#context.leases.permit(this.#parts.lease),
+    });
+    for (const one of examined) await this.#settle(one, result, { source, destination });
+    const red = result.redTip === null ? null : { tip: result.tip, tail: result.redTip };
+    return { settled: this.#settled, red };
+  }
+
+  /** Their lander died between writing the fate and telling BullMQ. */
+  async #finishKnown(): Promise<void> {
+    const { mine, token } = this.#parts;
+    for (const { id, data } of [...mine.values()]) {
+      if (data.fate === undefined) continue;
+      await conclude(this.#context.queue, id, token, data.fate);
+      this.#done(id);
+    }
+  }
+
+  async #examine(places: Pick<Parameters<typeof examine>[1], 'source' | 'destination'>): Promise<Examined[]> {
+    const { mine, token, folder, signal } = this.#parts;
+    const examined: Examined[] = [];
+    for (const one of [...mine.values()]) {
+      signal.throwIfAborted();
+      const found = await examine(this.#context, { ...places, folder }, one);
+      if ('why' in found) {
+        await settleExcluded(this.#context, one, token, found);
+        this.#done(one.id);
+      } else examined.push(found);
+    }
+    return examined;
+  }
+
+  async #settle(
+    { one, patch }: Examined,
+    { fates, landed, tip, before, gone, flaky }: RoundResult,
+    { source, destination }: Pick<Parameters<typeof examine>[1], 'source' | 'destination'>,
+  ): Promise<void> {
+    const { token, group } = this.#parts;
+    const { taskId } = one.data;
+    const fate = fates.get(taskId);
+    const wasFlaky = flaky.includes(taskId);
+    const batch = [...fates].flatMap(([id, { kind }]) => (kind === 'lands' ? [id] : []));
+    const end = async () => {
+      if (before.includes(taskId)) {
+        const message = `${group.target} has it already`;
+        return settleLanded(this.#context, one, token, { source, commit: tip, batch: [taskId], flaky: false, message });
+      }
+      if (gone.includes(taskId)) {
+        const message = `commit ${one.data.commit} is not there any more`;
+        return settleExcluded(this.#context, one, token, { kind: 'refused', why: 'gone', message });
+      }
+      if (fate?.kind === 'lands' && landed !== null) {
+        // The tests that failed first were those of the whole batch.
+        const message = `landed on ${group.target} as ${landed.slice(0, 12)}`;
+        return settleLanded(this.#context, one, token, {
+          source,
+          commit: landed,
+          batch,
+          flaky: flaky.length > 0,
+          message,
+        });
+      }
+      if (fate?.kind !== 'conflict' && fate?.kind !== 'red') return 'later';
+      const message =
+        fate.kind === 'conflict' ? `it contradicts ${group.target} in ${fate.paths.join(', ')}` : fate.tail;
+      const now = landed ?? tip;
+      const isElsewhere = destination.gitDir !== source.gitDir;
+      if (isElsewhere) await keepTip(source, destination, { branch: group.target, commit: now });
+      const work = { ...(patch === null ? {} : { patch }), ...(isElsewhere ? { beginsAtTip: true } : {}) };
+      const unfit = { why: fate.kind, message, flaky: wasFlaky, tip: now, ...work };
+      return settleUnfit(this.#context, one, token, unfit);
+    };
+    if ((await end()) === 'settled') this.#done(one.id);
+  }
+
+  #done(id: string): void {
+    this.#settled += 1;
+    this.#parts.mine.delete(id);
+  }
+}

@@ -1,0 +1,134 @@
+/**
+ * What becomes of a candidate, for good: written into its job before BullMQ hears of it, so that whoever finds the job
+ * after its lander died knows what was decided. A task that goes back to the pool does so before that is written.
+ */
+import { Job } from 'bullmq';
+import type { Redis } from 'ioredis';
+import { messageOf } from '../errors.ts';
+import { refresh } from '../git/remote-cache.ts';
+import { removeBranch } from '../git/remove-branch.ts';
+import type { Source } from '../git/source.ts';
+import type { Fate } from '../job/fate.ts';
+import type { Returned } from '../job/job.ts';
+import { type LandingJob, type LandingQueue, returnsOf } from '../job/landing.ts';
+import type { JobRetention, TaskQueue } from '../job/queue.ts';
+import type { Logger } from '../observe/logger.ts';
+import type { Redactor } from '../observe/redact.ts';
+import type { LandingLine } from '../redis/landing-line.ts';
+import type { Tally } from '../redis/tally.ts';
+import type { WaitingCandidate } from './landing-groups.ts';
+import { returnTask } from './return-task.ts';
+
+export interface FateContext {
+  redis: Redis;
+  line: LandingLine;
+  queue: LandingQueue;
+  tasks: TaskQueue;
+  tally: Pick<Tally, 'addLanding'>;
+  retention: JobRetention;
+  redactor: Redactor;
+  log: Logger;
+  /** Told of each. */
+  onFate?: ((landing: LandingJob, fate: Fate) => void) | undefined;
+}
+
+/** Ended, or to be tried again. */
+export type Settled = 'settled' | 'later';
+
+const NOTHING = { commit: null, batch: [], flaky: false };
+
+/** @throws {CellpoolError} FENCED when the job is not ours any more; the error of Redis */
+export async function settle(
+  { line, queue, tally, log, redactor, onFate }: FateContext,
+  { id, data }: WaitingCandidate,
+  token: string,
+  fate: Fate,
+): Promise<Settled> {
+  const told = { ...fate, message: redactor.text(fate.message) };
+  await line.write(id, token, { ...data, fate: told });
+  await conclude(queue, id, token, told);
+  await tally.addLanding(told.kind, id).catch(error => {
+    log.warn({ problem: messageOf(error) }, 'the landing could not be counted');
+  });
+  const { kind, why, commit, message } = told;
+  log.info(
+    { task: data.taskId, target: data.target, fate: kind, why, commit, message: message.slice(-500) },
+    'landing ended',
+  );
+  onFate?.({ ...data, fate: told }, told);
+  return 'settled';
+}
+
+/** Tells BullMQ. @throws BullMQ's error when the job is not ours any more */
+export async function conclude(queue: LandingQueue, id: string, token: string, fate: Fate): Promise<void> {
+  const job = await Job.fromId(queue, id);
+  if (job === undefined) return;
+  if (fate.kind === 'refused') await job.moveToFailed(new Error(`${fate.why}: ${fate.message}`), token, false);
+  else await job.moveToCompleted(fate, token, false);
+}
+
+/** Its target has it. `batch`: those that came with it. */
+export async function settleLanded(
+  context: FateContext,
+  one: WaitingCandidate,
+  token: string,
+  { source, ...landed }: { source: Source; commit: string; batch: string[]; flaky: boolean; message: string },
+): Promise<Settled> {
+  const { branch, commit, plan, taskId } = one.data;
+  if (plan.landing?.removeBranch === true) {
+    const removed = await removeBranch(source, branch, commit).catch(error => messageOf(error));
+    if (removed !== true) context.log.warn({ task: taskId, branch, problem: removed }, 'its branch stays');
+    else await refresh(source).catch(() => undefined);
+  }
+  return settle(context, one, token, { kind: 'landed', ...landed, at: Date.now() });
+}
+
+/** It is not tried, or cannot be. */
+export function settleExcluded(
+  context: FateContext,
+  one: WaitingCandidate,
+  token: string,
+  excluded: Pick<Fate, 'kind' | 'why' | 'message'>,
+): Promise<Settled> {
+  return settle(context, one, token, { ...excluded, ...NOTHING, at: Date.now() });
+}
+
+/** It cannot land as it is: back to the pool as often as its task may come back, then to a person. */
+export async function settleUnfit(
+  context: FateContext,
+  one: WaitingCandidate,
+  token: string,
+  {
+    why,
+    message,
+    flaky,
+    ...rest
+  }: Pick<Returned, 'why' | 'message' | 'tip' | 'patch' | 'beginsAtTip'> & { flaky: boolean },
+): Promise<Settled> {
+  const { data } = one;
+  const { taskId, commit, target, returns } = data;
+  const most = returnsOf(data);
+  const ended = { why, commit: null, batch: [], flaky, at: Date.now() };
+  const refuse = (reason: string) =>
+    settle(context, one, token, { ...ended, kind: 'refused', message: `${message}\n${reason}` });
+  if (returns >= most) {
+    return refuse(`It has come back ${returns} times, so a person is to look at it; branch ${data.branch} stays.`);
+  }
+  const { redis, tasks, retention, redactor } = context;
+  const { tip, patch, beginsAtTip } = rest;
+  const returned: Returned = {
+    ...{ times: returns + 1, commit, target, tip, why, message: redactor.text(message) },
+    ...(patch === undefined ? {} : { patch: redactor.text(patch) }),
+    ...(beginsAtTip === undefined ? {} : { beginsAtTip }),
+  };
+  const how = await returnTask(redis, tasks, { landing: data, returned, retention });
+  if (how === 'later') return 'later';
+  if (how === 'forgotten')
+    return refuse(`Its task is forgotten, so nobody can work it anew; branch ${data.branch} stays.`);
+  if (how === 'superseded') {
+    return settleExcluded(context, one, token, { kind: 'refused', why: how, message: superseded(taskId) });
+  }
+  return settle(context, one, token, { ...ended, kind: 'returned', message });
+}
+
+export const superseded = (taskId: string) => `task ${taskId} was put on the queue anew, which makes a work of its own`;
