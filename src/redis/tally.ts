@@ -7,6 +7,7 @@
  */
 import { createHash, randomUUID } from 'node:crypto';
 import type { Redis } from 'ioredis';
+import { FATES, type Fate } from '../job/fate.ts';
 import { type AttemptResult, OUTCOMES, type Outcome, STAGES } from '../job/outcome.ts';
 import { DEFAULT_PREFIX, type TallyKeys, tallyKeys } from './keys.ts';
 import { Script } from './script.ts';
@@ -57,6 +58,8 @@ export interface Totals {
   costUsd: number;
   durations: Record<Measured, Durations>;
   reaped: Record<ReapedKind, number>;
+  /** Finished branches that were to land, by what became of them. */
+  landings: Record<Fate['kind'], number>;
 }
 
 const add = new Script(ADD);
@@ -95,6 +98,12 @@ export class Tally {
     await this.#add(name, [], counts);
   }
 
+  /** Counts what became of a branch that was to land; its landing job's id is a good `name`. @throws the error of Redis */
+  async addLanding(fate: Fate['kind'], name: string = randomUUID()): Promise<void> {
+    // An attempt may be counted under the same name.
+    await this.#add(`landing ${name}`, [], [[`landing:${fate}`, 1]]);
+  }
+
   /** The last hours, the one of now included, oldest first; those without an attempt too. At most 192 are kept. */
   async hours(count: number): Promise<Hour[]> {
     const wanted = Math.min(KEEP_HOURS, Math.max(1, Math.floor(count)));
@@ -125,6 +134,7 @@ export class Tally {
         sumMs: found(`${stage}:ms`),
       })),
       reaped: byName(REAPED, kind => found(`reaped:${kind}`)),
+      landings: byName(FATES, fate => found(`landing:${fate}`)),
     };
   }
 

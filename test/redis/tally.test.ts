@@ -146,6 +146,19 @@ test('a count takes one call of Redis', async () => {
   expect(sent).toEqual(['eval']);
 });
 
+test('what became of landings is counted by fate, each landing once whoever tells of it, and by no hour', async () => {
+  const { tally, prefix } = newTally();
+  expect((await tally.totals()).landings).toEqual({ landed: 0, returned: 0, refused: 0 });
+  const other = new Tally(server.client(), { prefix });
+  await Promise.all([tally.addLanding('landed', 'a.0123456789ab'), other.addLanding('landed', 'a.0123456789ab')]);
+  await tally.addLanding('landed', 'b.0123456789ab');
+  await tally.addLanding('refused', 'c.0123456789ab');
+  await tally.add(attempt('committed'), 'd.0123456789ab');
+  await tally.addLanding('returned', 'd.0123456789ab');
+  expect((await tally.totals()).landings).toEqual({ landed: 2, returned: 1, refused: 1 });
+  expect((await tally.hours(2)).flatMap(({ outcomes }) => Object.keys(outcomes))).toEqual(['committed']);
+});
+
 test('what dead workers left is counted by kind', async () => {
   const { tally, keys } = newTally();
   await tally.addReaped(['cell', 'lease', 'cell']);
