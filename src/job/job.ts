@@ -67,9 +67,17 @@ export const taskJobSchema = z.strictObject({
   spent: z.strictObject({ tokens: z.int().min(0), executionMs: z.int().min(0) }).optional(),
   /** One result for every attempt that has ended, oldest first. */
   results: z.array(attemptResultSchema),
-  /** So many of the results, the oldest, are of rounds before the last retry, which numbered attempts from 1 too. */
+  /**
+   * So many of the results, the oldest, are of rounds before the present one. A round begins when a person retries the
+   * task and when its work came back, and numbers its attempts from 1.
+   */
   kept: z.int().min(0).optional(),
   /** Left out: its work has never failed to land. */
   returned: returnedSchema.optional(),
 });
 export type TaskJob = z.infer<typeof taskJobSchema>;
+
+/** The result of the last attempt of the present round; an earlier round says nothing of how the task stands. */
+export function lastOfRound<T>({ results, kept = 0 }: { results: readonly T[]; kept?: number | undefined }) {
+  return results.length > kept ? results.at(-1) : undefined;
+}

@@ -1,8 +1,8 @@
 /** A job as it lies in Redis, read without trusting it. */
 import type { Job, JobState } from 'bullmq';
-import { sayIssue } from '../config.ts';
+import { isRecord, sayIssue } from '../config.ts';
 import { messageOf } from '../errors.ts';
-import { type TaskJob, taskJobSchema } from './job.ts';
+import { lastOfRound, type TaskJob, taskJobSchema } from './job.ts';
 import { jobIdOf } from './names.ts';
 import { type AttemptResult, attemptResultSchema, endedWell } from './outcome.ts';
 import type { TASK_JOB, TaskQueue } from './queue.ts';
@@ -18,7 +18,7 @@ export type StoredJob = {
   finishedOn: number | null;
   /** How many attempts BullMQ knows to be over; a result is written before it is told. */
   attemptsMade: number;
-  /** How its last ended attempt ended; null before the first has. */
+  /** How the last attempt of its present round ended; null before one has. */
   result: AttemptResult | null;
 } & ({ data: TaskJob; fault: null } | { data: null; fault: string });
 
@@ -80,13 +80,16 @@ export async function readJobs(queue: TaskQueue, taskIds: readonly string[]): Pr
   return stored;
 }
 
-/** The last attempt's result, from the job's return value or else the results kept in its data. */
-export function resultOf(job: JobRecord): AttemptResult | null {
-  const returned = attemptResultSchema.safeParse(job.returnvalue);
+/**
+ * The result of the last attempt of the present round, from the job's return value or else its data: that an earlier
+ * round has committed does not make a task done that came back since.
+ */
+export function resultOf({ data, returnvalue }: JobRecord): AttemptResult | null {
+  const returned = attemptResultSchema.safeParse(returnvalue);
   if (returned.success) return returned.data;
-  const { data } = job;
-  const results: unknown = typeof data === 'object' && data !== null && 'results' in data ? data.results : null;
-  const last = attemptResultSchema.safeParse(Array.isArray(results) ? results.at(-1) : undefined);
+  const { results, kept } = isRecord(data) ? data : {};
+  const round = { results: Array.isArray(results) ? results : [], kept: typeof kept === 'number' ? kept : 0 };
+  const last = attemptResultSchema.safeParse(lastOfRound<unknown>(round));
   return last.success ? last.data : null;
 }
 

@@ -5,7 +5,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Job, UnrecoverableError, WaitingError } from 'bullmq';
 import { asCellpoolError, CellpoolError, type ErrorCode, messageOf } from '../errors.ts';
-import { type TaskJob, taskJobSchema } from '../job/job.ts';
+import { lastOfRound, type TaskJob, taskJobSchema } from '../job/job.ts';
 import { type AttemptResult, endedWell, type Outcome } from '../job/outcome.ts';
 import { redactedResult } from '../job/redacted.ts';
 import { isUrl } from '../job/repository.ts';
@@ -220,9 +220,12 @@ function refusalOf(outcome: Outcome, code: ErrorCode, message: string): Refusal 
   return { outcome, error: new CellpoolError(code, message) };
 }
 
-/** The result of a job that is done, when its worker died (or Redis went away) before BullMQ heard of it. */
+/**
+ * The result of a job that is done, when its worker died (or Redis went away) before BullMQ heard of it. What was
+ * committed in a round before, and came back, is worked anew.
+ */
 function doneBefore({ data }: HeldJob): AttemptResult | null {
-  const last = data.results.at(-1);
+  const last = lastOfRound(data);
   return last !== undefined && endedWell(last.outcome) ? last : null;
 }
 

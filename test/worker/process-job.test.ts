@@ -155,6 +155,16 @@ test('a job that is found done is counted, if the worker that did it died before
   expect(await context.tally.totals()).toMatchObject({ outcomes: { committed: 1 }, tokens: 1 });
 });
 
+test('a job whose work came back is not done: what an earlier round has committed is worked anew', async () => {
+  const setting = await jobSetting(server);
+  const done = resultOf('a', 'committed');
+  const repository = makeRepository(join(setting.folder, 'repository'));
+  const { job, token } = await setting.take({ ...jobOf('a', {}, repository), results: [done], kept: 1 });
+  await new Control(setting.redis, { prefix: setting.prefix }).markCancelled('a', job.timestamp);
+  await expect(processJob(setting.context, job, token, NEVER)).rejects.toBeInstanceOf(UnrecoverableError);
+  expect((await setting.dataOf('a')).results).toMatchObject([done, { outcome: 'cancelled', attempt: 1 }]);
+});
+
 test('an attempt whose lock was lost goes back uncounted if nobody else has it, with what was spent on it', async () => {
   const setting = await jobSetting(server);
   const repository = makeRepository(join(setting.folder, 'repository'));

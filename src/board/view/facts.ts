@@ -112,7 +112,7 @@ export interface TaskFacts {
   /** Attempts begun that counted. */
   attempt: number;
   attempts: number;
-  /** How its last attempt ended; null before the first has. */
+  /** How the last attempt of its present round ended; null before one has. */
   outcome: Outcome | null;
   enqueuedAt: number;
   endedAt: number | null;

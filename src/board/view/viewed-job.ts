@@ -13,7 +13,7 @@ export type ViewedJob = {
   endedAt: number | null;
   /** Attempts that have ended and counted. */
   attemptsMade: number;
-  /** Of its last ended attempt; null before the first has. */
+  /** Of the last attempt of its present round; null before one has ended. */
   result: AttemptResult | null;
   /** Of the attempt that runs; of the last one when none does. */
   progress: Progress | null;
