@@ -12,11 +12,13 @@ interface BaseFacts {
 }
 
 /**
- * The task's base; but a dependency that changed nothing has made no branch, and who begins where it ended begins where
- * it began. What is missing all the same is for git to say.
+ * The task's base; but work that came back is done anew where it is to land. A dependency that changed nothing has made
+ * no branch: who begins where it ended begins where it began. What is missing all the same is for git to say.
  * @throws {CellpoolError} GIT_FAILED, and what `refresh` throws
  */
 export async function baseOf({ context, data }: BaseFacts, source: Source, signal?: AbortSignal): Promise<string> {
+  // Its dependencies have ended before it was worked the first time.
+  if (data.returned !== undefined) return data.returned.target;
   let { base, dependsOn = [] } = data.task;
   // Another host may have published it a moment ago.
   if (dependsOn.some(id => branchOf(id) === base)) await refresh(source, signal);

@@ -4,9 +4,10 @@ import type { ProviderTrouble } from '../cell/provider-trouble.ts';
 import { runCell } from '../cell/run-cell.ts';
 import type { SpawnConfig } from '../cell/spawn-config.ts';
 import { messageOf } from '../errors.ts';
-import type { AttemptResult } from '../job/outcome.ts';
-import { redactedResult } from '../job/redacted.ts';
-import { attemptPrompt } from './attempt-prompt.ts';
+import { lastOfRound } from '../job/job.ts';
+import { type AttemptResult, endedWell } from '../job/outcome.ts';
+import { redactedResult, redactedReturn } from '../job/redacted.ts';
+import { attemptPrompt, type Before } from './attempt-prompt.ts';
 import { BudgetReport } from './budget-report.ts';
 import { LACKING, LACKING_MS } from './decide.ts';
 import { type BegunJob, type HeldJob, modelOf } from './held-job.ts';
@@ -29,8 +30,6 @@ const DISK_FULL_MS = 10_000;
 export async function runAttempt(run: Attempt): Promise<{ result: AttemptResult; waitMs: number }> {
   const { context, job, token, data, attempt, begun, base, spawner, left, signal } = run;
   const { task } = data;
-  // Another worker may have written it, who knew other secrets.
-  const last = data.results.at(-1);
   const report = new ProgressReport(job, context.host, attempt);
   const provider = providerNews(run);
   const budget = new BudgetReport(run);
@@ -43,7 +42,7 @@ export async function runAttempt(run: Attempt): Promise<{ result: AttemptResult;
       timeoutMs: Math.min(task.timeoutMs, left.executionMs),
       tokenBudget: Math.min(task.tokenBudget, left.tokens),
     },
-    prompt: attemptPrompt(task, attempt, last && redactedResult(last, context.redactor)),
+    prompt: attemptPrompt(task, attempt, beforeOf(run)),
     subject: task.title ?? firstLine(task.prompt),
     signal,
     fence: () => context.fence.permit({ taskId: task.id, number: begun.number, token, lockMs: context.lockMs }),
@@ -71,6 +70,19 @@ export async function runAttempt(run: Attempt): Promise<{ result: AttemptResult;
   const code = result.error?.code;
   if (code !== undefined && LACKING.has(code)) return { result, waitMs: LACKING_MS };
   return { result, waitMs: code === 'DISK_FULL' ? DISK_FULL_MS : code === 'BUDGET_USED_UP' ? ofBudget : ofProvider };
+}
+
+/** Redacted: another worker may have written it, who knew other secrets. */
+function beforeOf({ context: { redactor }, data }: Pick<HeldJob, 'context' | 'data'>): Before {
+  const last = data.results.at(-1);
+  const { returned } = data;
+  return {
+    // What ended well and is worked all the same is what came back: nothing went wrong in it.
+    ...(last === undefined || endedWell(last.outcome) ? {} : { last: redactedResult(last, redactor) }),
+    ...(returned === undefined || lastOfRound(data) !== undefined
+      ? {}
+      : { returned: redactedReturn(returned, redactor) }),
+  };
 }
 
 /** What a cell of this job is spawned with. */

@@ -60,3 +60,11 @@ test('a circle that somebody wrote to the queue ends', async () => {
   await ended(job('y', 'cellpool/x', ['x']), 'no-changes');
   expect(await base(job('b', 'cellpool/x', ['x']))).toBe('cellpool/x');
 });
+
+test('is the target of work that came back, whatever it began at before', async () => {
+  const { repository, job, base } = await setting();
+  git(repository, 'branch', 'cellpool/a');
+  const ids = { commit: 'c'.repeat(40), tip: 'd'.repeat(40) };
+  const returned = { times: 1, ...ids, target: 'release', why: 'conflict', message: 'a.txt' } as const;
+  expect(await base({ ...job('b', 'cellpool/a', ['a']), returned })).toBe('release');
+});
