@@ -1,0 +1,223 @@
+/** Following tasks to the end of their landings, with a lander that merges nothing. */
+import { type Job, UnrecoverableError, type Worker } from 'bullmq';
+import type { Redis } from 'ioredis';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from 'vitest';
+import type { TaskJob } from '../../src/job/job.ts';
+import { type LandingJob, type LandingQueue, landingIdOf, openLandingQueue } from '../../src/job/landing.ts';
+import type { AttemptResult } from '../../src/job/outcome.ts';
+import { openQueue, type TaskQueue } from '../../src/job/queue.ts';
+import { TaskFollower } from '../../src/producer/follow.ts';
+import type { LandingNews } from '../../src/producer/follow-landing.ts';
+import { LandingTargets } from '../../src/redis/landing-targets.ts';
+import { addJob, holdJobs, jobOf } from '../support/jobs.ts';
+import { addLanding, committedAs, LANDED, landWith, REFUSED, RETURNED, type Verdict } from '../support/landings.ts';
+import { type TestRedis, testRedis } from '../support/redis.ts';
+
+let server: TestRedis;
+let prefix: string;
+let redis: Redis;
+let queue: TaskQueue;
+let landings: LandingQueue;
+let follower: TaskFollower | null;
+const workers: Worker[] = [];
+
+/** What was told, in order. */
+let told: (['news', string, LandingNews] | ['end', string, AttemptResult])[];
+const kinds = () => told.map(([what, id, said]) => `${id} ${what === 'news' ? said.kind : said.landing?.state}`);
+
+const never = new AbortController().signal;
+
+beforeAll(async () => {
+  server = await testRedis();
+});
+afterAll(() => server.close());
+
+beforeEach(async () => {
+  prefix = server.prefix();
+  redis = await server.connect('producer');
+  queue = openQueue(redis, prefix);
+  landings = openLandingQueue(redis, prefix);
+  follower = null;
+  told = [];
+});
+
+afterEach(async () => {
+  await follower?.close();
+  await Promise.all(workers.splice(0).map(worker => worker.close(true)));
+  await Promise.all([queue.close(), landings.close()]);
+  redis.disconnect();
+});
+
+async function follow(...taskIds: string[]): Promise<TaskFollower> {
+  follower = await TaskFollower.open({
+    ...{ queue, redis: await server.connect('worker'), prefix, taskIds, landing: { queue: landings, redis } },
+    onLanding: (id, news) => void told.push(['news', id, news]),
+    onOutcome: (id, result) => void told.push(['end', id, result]),
+  });
+  return follower;
+}
+
+const toLand = (id: string) => jobOf(id, { test: 'true', land: 'merge' });
+
+/** Every attempt commits; its landing is on the queue before the task has ended. The commit is that of the round. */
+async function commitAll(): Promise<void> {
+  workers.push(
+    holdJobs(await server.connect('worker'), prefix, async (job: Job<TaskJob>) => {
+      const result = committedAs(String(1 + (job.data.returned?.times ?? 0)), job.data.task.id);
+      await job.updateData({ ...job.data, results: [...job.data.results, result] });
+      if (job.data.task.land === 'merge') await addLanding(landings, job.data, result, job.timestamp);
+      return result;
+    }),
+  );
+}
+
+async function land(judge: (landing: LandingJob) => Verdict | Promise<Verdict>): Promise<void> {
+  workers.push(landWith(await server.connect('worker'), prefix, queue, judge));
+}
+
+test('a task that is to land is at its end when it has landed, and its result says by which commit', async () => {
+  await addJob(queue, toLand('a'));
+  const done = (await follow('a')).untilAllEnded(never);
+  await commitAll();
+  await vi.waitUntil(() => told.length > 0, { timeout: 30_000 });
+  expect(told).toEqual([['news', 'a', { kind: 'waits', target: 'main' }]]);
+  await land(() => LANDED);
+  await done;
+  const landing = { target: 'main', state: 'landed', commit: 'f'.repeat(40), message: 'landed' };
+  expect(told.slice(1)).toEqual([['end', 'a', { ...committedAs('1', 'a'), landing }]]);
+});
+
+test('one whose landing is refused stays committed, and its result says why it did not land', async () => {
+  await addJob(queue, toLand('a'));
+  await commitAll();
+  await land(() => REFUSED);
+  await (await follow('a')).untilAllEnded(never);
+  expect(told.at(-1)).toMatchObject([
+    'end',
+    'a',
+    { outcome: 'committed', landing: { state: 'refused', commit: null } },
+  ]);
+});
+
+test('one whose work comes back is followed on, until its next commit has landed', async () => {
+  await addJob(queue, toLand('a'));
+  const done = (await follow('a')).untilAllEnded(never);
+  await commitAll();
+  await land(({ returns }) => (returns < 2 ? RETURNED : LANDED));
+  await done;
+  expect(told.at(-1)).toMatchObject(['end', 'a', { commit: '3'.repeat(40), landing: { state: 'landed' } }]);
+  // What passes between two looks is not told; but nothing is told twice, or in another order.
+  expect(kinds().filter(line => line === 'a returned').length).toBeLessThanOrEqual(2);
+  expect(kinds().filter(line => line === 'a landed')).toHaveLength(1);
+});
+
+test('that work came back is told with the reason, once', async () => {
+  const returned = { times: 1, commit: 'c'.repeat(40), tip: 'd'.repeat(40), target: 'main' };
+  const back = { ...toLand('a'), results: [committedAs('1', 'a')], kept: 1 };
+  await addJob(queue, { ...back, returned: { ...returned, why: 'conflict', message: 'a.txt' } });
+  const following = await follow('a');
+  for (let look = 0; look < 3; look += 1) await following.lookOnce();
+  expect(told).toEqual([['news', 'a', { kind: 'returned', target: 'main', why: 'conflict', message: 'a.txt' }]]);
+  expect(following.pending).toEqual(['a']);
+});
+
+test('a task that is not to land, or whose landing is forgotten, is at its end when it has committed', async () => {
+  await addJob(queue, jobOf('a'));
+  await addJob(queue, toLand('b'));
+  await commitAll();
+  await land(() => new Promise(() => undefined));
+  const following = await follow('a', 'b');
+  await vi.waitUntil(async () => (await landings.getActiveCount()) === 1, { timeout: 30_000 });
+  await following.lookOnce();
+  await redis.del(landings.toKey(landingIdOf({ taskId: 'b', commit: '1'.repeat(40) })));
+  await following.untilAllEnded(never);
+  expect(told.filter(([what]) => what === 'end')).toEqual([
+    ['end', 'a', committedAs('1', 'a')],
+    ['end', 'b', committedAs('1', 'b')],
+  ]);
+});
+
+test('without a queue of landings a commit is the end', async () => {
+  await addJob(queue, toLand('a'));
+  await commitAll();
+  const common = { queue, redis: await server.connect('worker'), prefix, taskIds: ['a'] };
+  follower = await TaskFollower.open({ ...common, onOutcome: (id, result) => void told.push(['end', id, result]) });
+  await follower.untilAllEnded(never);
+  expect(told).toEqual([['end', 'a', committedAs('1', 'a')]]);
+});
+
+/** As a lander says it, every few seconds, of the target that all tasks of these tests land on. */
+async function sayHeld(forPerson: boolean, at: number): Promise<void> {
+  const held = { code: 'BRANCH_CHECKED_OUT', reason: 'main is checked out at /repo', forPerson, since: 1 };
+  const lander = { host: 'h', worker: 'w', trying: [] };
+  await new LandingTargets(redis, { prefix }).write('m', { repository: '/repo', target: 'main', ...lander, held, at });
+}
+
+test('when all that is left waits for what a person has to do, that is told, and waited for no longer', async () => {
+  for (const id of ['a', 'b']) await addJob(queue, toLand(id));
+  const now = Date.now();
+  await sayHeld(true, now - 5_000);
+  const following = await follow('a', 'b');
+  await commitAll();
+  await vi.waitUntil(async () => (await queue.getCompletedCount()) === 2, { timeout: 30_000 });
+  await following.lookOnce();
+  await following.lookOnce();
+  // It was said before anybody waited, and may have been put right since.
+  expect(following.pending).toEqual(['a', 'b']);
+  await sayHeld(false, now - 1_000);
+  await following.lookOnce();
+  expect(following.pending).toEqual(['a', 'b']);
+  await sayHeld(true, now);
+  await following.untilAllEnded(never);
+  const message = 'main is checked out at /repo. `cellpool land` lands it then.';
+  const landing = { target: 'main', state: 'waiting', commit: null, message };
+  expect(told.filter(([what]) => what === 'end')).toMatchObject([
+    ['end', 'a', { outcome: 'committed', landing }],
+    ['end', 'b', { outcome: 'committed', landing }],
+  ]);
+});
+
+test('as long as another task goes on, a landing that is held is waited for', async () => {
+  await addJob(queue, toLand('a'));
+  await addJob(queue, jobOf('runs', { priority: 1 }));
+  let end: () => void = () => undefined;
+  const gate = new Promise<void>(resolve => {
+    end = resolve;
+  });
+  workers.push(
+    holdJobs(await server.connect('worker'), prefix, async (job: Job<TaskJob>) => {
+      if (job.data.task.id === 'runs') {
+        await gate;
+        throw new UnrecoverableError('no');
+      }
+      const result = committedAs('1', 'a');
+      await addLanding(landings, job.data, result);
+      return result;
+    }),
+  );
+  const following = await follow('a', 'runs');
+  await vi.waitUntil(async () => (await queue.getCompletedCount()) === 1, { timeout: 30_000 });
+  await following.lookOnce();
+  await sayHeld(true, Date.now());
+  await following.lookOnce();
+  expect(following.pending).toEqual(['a', 'runs']);
+  expect([...following.held]).toEqual(['a']);
+  end();
+  await following.untilAllEnded(never);
+  expect(kinds()).toEqual(['a waits', 'runs undefined', 'a waiting']);
+});
+
+test('who stops waiting is told of what has not landed yet', async () => {
+  await addJob(queue, toLand('a'));
+  const following = await follow('a');
+  await commitAll();
+  await vi.waitUntil(async () => (await queue.getCompletedCount()) === 1, { timeout: 30_000 });
+  await following.lookOnce();
+  following.leaveLandings();
+  expect(following.pending).toEqual([]);
+  expect(told.at(-1)).toMatchObject([
+    'end',
+    'a',
+    { landing: { state: 'waiting', message: expect.stringContaining('has not come') } },
+  ]);
+});
