@@ -2,8 +2,9 @@
 import type { Job } from 'bullmq';
 import type { HookCallbacks } from '../cell/hook-facts.ts';
 import type { TaskJob } from '../job/job.ts';
+import type { LandingQueue } from '../job/landing.ts';
 import type { AttemptResult, Stage } from '../job/outcome.ts';
-import type { TaskQueue } from '../job/queue.ts';
+import type { JobRetention, TaskQueue } from '../job/queue.ts';
 import type { Logger } from '../observe/logger.ts';
 import type { Redactor } from '../observe/redact.ts';
 import type { Tracing } from '../observe/tracing.ts';
@@ -21,6 +22,9 @@ import type { SpawnerPool } from './spawner-pool.ts';
 export interface JobContext {
   spawners: Pick<SpawnerPool, 'of'>;
   queue: TaskQueue;
+  /** Where finished branches go that are to land, and for how long such a job is kept. */
+  landings: LandingQueue;
+  retention: JobRetention;
   attempts: Attempts;
   fence: Fence;
   jobData: JobData;

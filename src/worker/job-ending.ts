@@ -6,6 +6,7 @@ import type { TaskJob } from '../job/job.ts';
 import type { AttemptResult, Outcome } from '../job/outcome.ts';
 import type { Decision } from './decide.ts';
 import { type HeldJob, REASONS } from './held-job.ts';
+import { offerLanding } from './offer-landing.ts';
 import { countAttempt } from './tally-report.ts';
 
 /** An attempt that did not end well; another follows after `afterMs` milliseconds. */
@@ -42,7 +43,10 @@ export async function conclude(held: HeldJob, result: AttemptResult, decision: D
   void note(held, `${kept.outcome}${kept.error === null ? '' : `: ${kept.error.message}`}`);
   void countAttempt(held, kept);
   tell(held, kept);
-  if (decision.next === 'done') return kept;
+  if (decision.next === 'done') {
+    await offerLanding(held, kept);
+    return kept;
+  }
   const why = `${result.outcome}: ${reason}`;
   throw decision.next === 'retry' ? new RetryAfter(why, decision.afterMs) : new UnrecoverableError(why);
 }

@@ -3,7 +3,7 @@
  * each. Whatever goes wrong leaves the target where it was and the candidates in their line.
  */
 import { randomBytes } from 'node:crypto';
-import { mkdir, utimes } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type CommitToTest, testCommit } from '../cell/test-commit.ts';
 import { CellpoolError } from '../errors.ts';
@@ -12,8 +12,10 @@ import { refresh } from '../git/remote-cache.ts';
 import { backToLine } from '../job/back-to-line.ts';
 import { destinationOf } from '../landing/destination.ts';
 import { landRound, type RoundResult } from '../landing/land-round.ts';
+import { removeTree } from '../os/remove-tree.ts';
 import { LANDING } from '../redis/cell-record.ts';
 import type { LandingLease, LandingLeases } from '../redis/landing-lease.ts';
+import { keepLanding } from './keep-landing.ts';
 import { type Examined, examine } from './landing-candidates.ts';
 import { conclude, type FateContext, settleExcluded, settleLanded, settleUnfit } from './landing-fates.ts';
 import { batchOf, type TargetGroup, type WaitingCandidate } from './landing-groups.ts';
@@ -38,8 +40,6 @@ export interface RoundEnd {
   red: { tip: string; tail: string } | null;
 }
 
-const KEEP_MS = 1_000;
-
 /**
  * @throws {CellpoolError} what keeps the target from being landed on for now: as `landRound`, `destinationOf` and
  * `openSite`. FENCED when lease or jobs are not ours any more. The signal's reason on abort.
@@ -61,7 +61,7 @@ export async function landTarget(
   );
   const mine = new Map(wanted.filter(({ id }) => taken.has(id)).map(one => [one.id, one]));
   const folder = join(home, LANDINGS, nameOfOwn(registration.worker, `${LANDING}.${randomBytes(4).toString('hex')}`));
-  const kept = keep(context, { lease, token, folder, ids: () => [...mine.keys()] }, signal);
+  const kept = keepLanding(context, { lease, token, folder, ids: () => [...mine.keys()] }, signal);
   const round = new Round(context, { group, lease, token, folder, mine, signal: kept.signal });
   try {
     await mkdir(folder, { recursive: true, mode: 0o700 });
@@ -73,6 +73,7 @@ export async function landTarget(
       : error;
   } finally {
     kept.end();
+    await removeTree(folder);
     if (!kept.lost) await putBack(context, [...mine.values()], token);
   }
 }
@@ -85,47 +86,6 @@ async function putBack({ queue }: LandContext, left: readonly WaitingCandidate[]
     if (job !== undefined) await backToLine(queue, job, token).catch(() => undefined);
   }
 }
-
-interface Kept {
-  lease: LandingLease;
-  token: string;
-  folder: string;
-  ids(): string[];
-}
-
-/** Renews lease and locks; the signal is aborted when they may be somebody else's. */
-function keep({ line, leases }: LandContext, { lease, token, folder, ids }: Kept, stop: AbortSignal) {
-  const over = new AbortController();
-  const state = { lost: false, signal: AbortSignal.any([stop, over.signal]), end: () => clearInterval(timer) };
-  let renewedAt = performance.now();
-  let isRenewing = false;
-  const lose = () => {
-    state.lost = true;
-    over.abort(new CellpoolError('FENCED', 'another lander may have the target by now'));
-  };
-  const renew = async () => {
-    if (performance.now() - renewedAt >= SILENT_MS) lose();
-    if (isRenewing) return;
-    isRenewing = true;
-    const askedAt = performance.now();
-    try {
-      const [isOurs, areOurs] = await Promise.all([leases.renew(lease), line.renew(ids(), token)]);
-      if (isOurs && areOurs) renewedAt = askedAt;
-      else lose();
-      // What nobody has touched for long is taken for a dead one's.
-      await utimes(folder, new Date(), new Date());
-    } catch {
-      // Redis is away: tried again, until the silence itself ends it. A folder that is not there yet is no matter.
-    } finally {
-      isRenewing = false;
-    }
-  };
-  const timer = setInterval(() => void renew(), KEEP_MS).unref();
-  return state;
-}
-
-/** Lease and locks may have run out by then. */
-const SILENT_MS = 7_000;
 
 interface RoundParts {
   group: TargetGroup;

@@ -13,8 +13,8 @@ import { Holds } from './landing-holds.ts';
 
 /** A look that finds nothing costs one call of Redis. */
 const LOOK_MS = 1_000;
-/** For the last words to Redis. */
-const END_MS = 5_000;
+/** For the last words to Redis, once the tests are ended. */
+const END_MS = 8_000;
 
 export interface LanderOptions extends Omit<LandContext, 'onTrying'> {
   targets: LandingTargets;
@@ -67,10 +67,10 @@ export class Lander {
     await this.#looking;
   }
 
-  /** The same, with the round at work cut short. */
+  /** The same, with the round at work cut short; a Redis that says nothing is not waited for. */
   async stop(): Promise<void> {
     this.#over.abort(new CellpoolError('CANCELLED', 'the lander stops'));
-    await this.drain();
+    await Promise.race([this.drain(), sleep(END_MS, undefined, { ref: false })]);
   }
 
   async #lookOnce(): Promise<boolean> {
@@ -157,9 +157,4 @@ function redTarget({ target }: TargetGroup, tail: string): CellpoolError {
   return new CellpoolError('TARGET_RED', `the tests fail on ${target} itself: ${tail.slice(-1_000)}`, {
     hint: `Put ${target} right; what waits lands then.`,
   });
-}
-
-/** Resolves after `ms` milliseconds at most. */
-export async function endWithin(lander: Lander, ms = END_MS): Promise<void> {
-  await Promise.race([lander.stop(), sleep(ms, undefined, { ref: false })]);
 }

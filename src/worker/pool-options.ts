@@ -37,7 +37,7 @@ export interface PoolOptions {
 /** What jobs need of them as they are. */
 export function toldOf({ settings, log, tracing, hooks = {}, onResult, onRefused, onUsedUp }: PoolOptions) {
   return {
-    ...{ hooks, tracing, log, host: settings.host },
+    ...{ hooks, tracing, log, host: settings.host, retention: settings.retention },
     onResult: (result: AttemptResult) => onResult?.(result),
     onRefused: (provider: string, reason: string) => onRefused?.(provider, reason),
     onUsedUp: (reason: string) => onUsedUp?.(reason),

@@ -16,6 +16,7 @@ import { decide, LACKING, LACKING_MS } from './decide.ts';
 import { keepsWork, workAfter, workBefore } from './earlier-work.ts';
 import { type BegunJob, type HeldJob, type JobContext, modelOf, REASONS } from './held-job.ts';
 import { conclude, isVerdict, requeue } from './job-ending.ts';
+import { offerLanding } from './offer-landing.ts';
 import { setAside, standBack, waitForOthers } from './put-back.ts';
 import { runAttempt } from './run-attempt.ts';
 import type { PooledSpawner } from './spawner-pool.ts';
@@ -60,6 +61,7 @@ async function work(context: JobContext, job: Job, token: string, signal: AbortS
   const held: HeldJob = { context, job, token, data, attempt: job.attemptsMade + 1, begun: null };
   const known = doneBefore(held);
   if (known !== null) {
+    await offerLanding(held, known);
     await countAttempt(held, known);
     return known;
   }

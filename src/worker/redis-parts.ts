@@ -1,6 +1,7 @@
 /** What a worker's jobs need of Redis. */
 import type { Redis } from 'ioredis';
 import { isRecord } from '../config.ts';
+import { openLandingQueue } from '../job/landing.ts';
 import { openQueue } from '../job/queue.ts';
 import type { Logger } from '../observe/logger.ts';
 import { Attempts } from '../redis/attempts.ts';
@@ -22,7 +23,16 @@ import { JobLabels } from './job-labels.ts';
 export interface RedisParts
   extends Pick<
     JobContext,
-    'queue' | 'attempts' | 'fence' | 'jobData' | 'cooldowns' | 'budgets' | 'tally' | 'dependencies' | 'labels'
+    | 'queue'
+    | 'landings'
+    | 'attempts'
+    | 'fence'
+    | 'jobData'
+    | 'cooldowns'
+    | 'budgets'
+    | 'tally'
+    | 'dependencies'
+    | 'labels'
   > {
   slots: Slots;
   fairShare: FairShare;
@@ -38,7 +48,7 @@ export interface RedisPartsOptions {
   lookAgainMs?: number | undefined;
 }
 
-/** The connection stays the caller's; the queue is to be closed. */
+/** The connection stays the caller's; the queues are to be closed. */
 export function redisParts(redis: Redis, { prefix, log, labels, lookAgainMs }: RedisPartsOptions): RedisParts {
   const queue = openQueue(redis, prefix);
   const fairShare = new FairShare(redis, { prefix });
@@ -54,6 +64,7 @@ export function redisParts(redis: Redis, { prefix, log, labels, lookAgainMs }: R
   const onSetAside = () => void control.publish({ kind: 'aside' }).catch(() => undefined);
   return {
     queue,
+    landings: openLandingQueue(redis, prefix),
     attempts: new Attempts(redis, { prefix }),
     fence: new Fence(redis, { prefix }),
     jobData: new JobData(redis, { prefix }),

@@ -7,6 +7,7 @@ import type { Redis } from 'ioredis';
 import type { HookCallback } from '../cell/hook-facts.ts';
 import type { Settings } from '../config.ts';
 import { messageOf } from '../errors.ts';
+import type { LandingQueue } from '../job/landing.ts';
 import type { TaskQueue } from '../job/queue.ts';
 import type { Logger } from '../observe/logger.ts';
 import type { Redactor } from '../observe/redact.ts';
@@ -41,8 +42,9 @@ const END_MS = 5_000;
 export interface UpkeepOptions {
   settings: Settings;
   redis: Redis;
-  /** Closed at the end. */
+  /** Both are closed at the end. */
   queue: TaskQueue;
+  landings: LandingQueue;
   dependencies: JobDependencies;
   log: Logger;
   redactor: Redactor;
@@ -123,12 +125,15 @@ export class Upkeep {
     this.#over.abort();
     const control = this.#control;
     this.#control = null;
-    const { redis, queue, dependencies, worker } = this.#options;
+    const { redis, queue, landings, dependencies, worker } = this.#options;
     // It would go on listening for a Redis that comes back, and keep the process alive with that.
     await control?.close();
     if (redis.status !== 'ready') return;
     const ended = Promise.allSettled([this.#workers.remove(worker.id), dependencies.settled(), ...this.#busy.values()]);
-    await Promise.race([ended.then(() => queue.close()), sleep(END_MS, undefined, { ref: false })]);
+    await Promise.race([
+      ended.then(() => Promise.all([queue.close(), landings.close()])),
+      sleep(END_MS, undefined, { ref: false }),
+    ]);
   }
 
   #every(ms: number, name: string, work: () => Promise<void>): void {

@@ -14,7 +14,6 @@ import { ownIdentity } from '../os/identity.ts';
 import { chooseIsolation, type Isolation } from '../os/isolation.ts';
 import { makeStateFolder } from '../os/state-folder.ts';
 import type { CellRecord } from '../redis/cell-record.ts';
-import type { Cooldowns } from '../redis/cooldown.ts';
 import { PortLeases } from '../redis/port-lease.ts';
 import { CellRegistry } from '../redis/registry.ts';
 import type { Occupancy } from './admit.ts';
@@ -23,9 +22,10 @@ import { CellStages } from './cell-stages.ts';
 import { FleetShare } from './fleet-share.ts';
 import { Gate } from './gate.ts';
 import { type JobContext, REASONS } from './held-job.ts';
-import type { JobLabels } from './job-labels.ts';
 import type { JobLocks } from './job-locks.ts';
 import { LOCK_MS, openJobQueue } from './job-queue.ts';
+import type { Lander } from './lander.ts';
+import { landerOf } from './lander-parts.ts';
 import { type PoolOptions, toldOf } from './pool-options.ts';
 import { processJob } from './process-job.ts';
 import { type RedisParts, redisParts } from './redis-parts.ts';
@@ -39,7 +39,6 @@ import { WarmCells } from './warm-cells.ts';
 const HAND_BACK_MS = 10_000;
 /** A job that may not begin here right now is looked at again so soon. */
 const HOLD_MS = 1_000;
-
 /** Of a job that is put back before anything is done for it. */
 const NEVER = new AbortController().signal;
 
@@ -52,9 +51,8 @@ export class WorkerPool {
   readonly #worker: Worker;
   readonly #locks: JobLocks;
   readonly #upkeep: Upkeep;
-  readonly #cooldowns: Cooldowns;
   readonly #fleet: FleetShare;
-  readonly #labels: JobLabels;
+  readonly #parts: RedisParts;
   readonly #gate: Gate;
   readonly #removals: Removals;
   readonly #spares: SpareWorkspaces;
@@ -63,6 +61,7 @@ export class WorkerPool {
   readonly #cells = new Set<Promise<unknown>>();
   readonly #stages = new CellStages();
   readonly #warm: WarmCells;
+  readonly #lander: Lander;
   readonly #drainAsked = new AbortController();
   #stopping = false;
   /** Takes no more jobs. */
@@ -78,8 +77,7 @@ export class WorkerPool {
     this.concurrency = concurrency;
     this.isolation = isolation;
     const parts = redisParts(redis, { prefix, log, labels: settings.labels, lookAgainMs: options.lookAgainMs });
-    this.#labels = parts.labels;
-    this.#cooldowns = parts.cooldowns;
+    this.#parts = parts;
     const registry = new CellRegistry(redis, { prefix, host, home });
     const ports = new PortLeases(redis, { prefix, host, range: settings.ports });
     const redactor = options.redactor ?? new Redactor(secretsOfWorker(settings));
@@ -96,7 +94,9 @@ export class WorkerPool {
       hostCap: settings.hostConcurrency ?? null,
       onShare: share => this.#gate.share(share),
     });
-    const { queue, dependencies, slots, onEnded } = parts;
+    const { queue, landings, dependencies, slots, onEnded } = parts;
+    const registration = { cells: registry, worker };
+    this.#lander = landerOf({ settings, redis, parts, spawners, registration, log, redactor });
     this.#warm = new WarmCells({ settings, queue, spawners, log, occupancy: () => this.#occupancy });
     const context = { ...this.#contextOf(options), ...parts, fleet: this.#fleet, spawners, redactor };
     const work = (job: Job, token: string) => this.#work(context, job, token);
@@ -108,7 +108,7 @@ export class WorkerPool {
     this.#locks = locks;
     this.#gate = new Gate({ worker: bull, cap: concurrency, log, onHeld: options.onHeld });
     this.#upkeep = new Upkeep({
-      ...{ settings, redis, log, redactor, worker, registry, ports, queue, dependencies, slots },
+      ...{ settings, redis, log, redactor, worker, registry, ports, queue, landings, dependencies, slots },
       removals: this.#removals,
       onFailure: options.hooks?.onFailure,
       facts: () => ({ concurrency, running: this.#running, draining: this.#drainAsked.signal.aborted }),
@@ -153,7 +153,7 @@ export class WorkerPool {
   async drain(): Promise<void> {
     this.#ending = true;
     const cooled = this.#giveUpAhead();
-    await Promise.race([this.#worker.close(), this.#stopped]);
+    await Promise.race([Promise.all([this.#worker.close(), this.#lander.drain()]), this.#stopped]);
     await cooled;
     await this.#removals.end(REMOVE_MS.drain);
     await this.#close();
@@ -164,7 +164,7 @@ export class WorkerPool {
     this.#stopping = true;
     this.#ending = true;
     this.#removals.close();
-    const cooled = this.#giveUpAhead();
+    const cooled = Promise.all([this.#giveUpAhead(), this.#lander.stop()]);
     const closing = this.#worker.close();
     for (const id of this.#running.keys()) this.#locks.cancel(id, REASONS.stopping);
     // Again: a job that was being taken just now may have begun its cell meanwhile.
@@ -225,7 +225,7 @@ export class WorkerPool {
 
   async #look(): Promise<void> {
     await Promise.all([this.#fleet.look(), this.#spares.look()]);
-    await this.#labels.call(this.#ending ? 0 : this.#gate.allowed - this.#running.size);
+    await this.#parts.labels.call(this.#ending ? 0 : this.#gate.allowed - this.#running.size);
   }
 
   /** No job is taken before what dead workers left is removed, and before it is known how many cells fit. */
@@ -233,7 +233,7 @@ export class WorkerPool {
     const { home, reserve, profile } = settings;
     await makeStateFolder(home);
     // Whoever starts a worker may have put the key right.
-    await this.#cooldowns.clearAll('refused');
+    await this.#parts.cooldowns.clearAll('refused');
     await this.#upkeep.begin();
     await this.#gate.open({
       folder: home,
@@ -245,5 +245,6 @@ export class WorkerPool {
     void this.#worker.run().catch(error => log.error({ problem: messageOf(error) }, 'the queue cannot be worked'));
     await this.#worker.waitUntilReady();
     this.#warm.begin();
+    this.#lander.begin();
   }
 }

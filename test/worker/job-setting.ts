@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { type Job, Worker } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { expect, onTestFinished } from 'vitest';
+import { DEFAULTS } from '../../src/config.ts';
 import { withTrailers } from '../../src/git/commands.ts';
 import type { TaskJob } from '../../src/job/job.ts';
 import { TASK_QUEUE } from '../../src/job/names.ts';
@@ -82,6 +83,7 @@ export async function jobSetting(
       ...parts,
       fleet,
       host: 'test',
+      retention: DEFAULTS.retention,
       onBegun: () => undefined,
       hooks: {},
       lockMs: 9_000,
@@ -107,7 +109,7 @@ export async function jobSetting(
 }
 
 /** A program that passes for opencode until it is to serve. */
-function uselessOpencode(folder: string): string {
+export function uselessOpencode(folder: string): string {
   const path = join(folder, 'opencode');
   writeFileSync(path, '#!/bin/sh\n[ "$1" = --version ] && echo 1.0.0 && exit 0\nexit 7\n');
   chmodSync(path, 0o755);
