@@ -66,7 +66,7 @@ async function onBranch(
   branch: string,
   signal: AbortSignal | undefined,
 ): Promise<Workspace | null> {
-  const tip = await pinBase(site.mirror, site.source, kind.branch, id, signal);
+  const tip = await pinBase(site.mirror, site.source, kind.branch, id, signal, kind.commit);
   let current = workspace;
   if (tip !== workspace.baseCommit) {
     if (workspace.worktree !== null || (await decidesOtherwise(workspace, tip))) return null;

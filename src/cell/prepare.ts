@@ -90,7 +90,7 @@ export async function prepareCell(
       at: name => {
         step = name;
       },
-      pin: () => pinBase(site.mirror, site.source, kind.branch, id, signal),
+      pin: () => pinBase(site.mirror, site.source, kind.branch, id, signal, kind.commit),
     });
     const { folders, disk, workspace } = place;
     const limits = place.bounds;

@@ -18,6 +18,11 @@ const spawnConfigSchema = z.strictObject({
   taskId: id('taskId'),
   /** The base: work begins at the tip of this branch. */
   branch: taskSchema.shape.base,
+  /** Full id: work begins at this commit, which the repository has, wherever the base is. */
+  commit: z
+    .string()
+    .regex(/^(?:[0-9a-f]{40}|[0-9a-f]{64})$/, 'must be the full id of a commit')
+    .optional(),
   /** The agent's time in milliseconds. */
   timeoutMs: taskSchema.shape.timeoutMs,
   tokenBudget: taskSchema.shape.tokenBudget,
@@ -61,6 +66,7 @@ export type CheckedSpawnConfig = z.output<typeof spawnConfigSchema>;
 /** The part that workspace, server and tools are made from, before there is a task. */
 const kindSchema = spawnConfigSchema.pick({
   branch: true,
+  commit: true,
   model: true,
   opencode: true,
   allow: true,

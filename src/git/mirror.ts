@@ -56,9 +56,9 @@ const fetches = new Map<string, Promise<void>>();
 const queues = new Map<string, Promise<unknown>>();
 
 /**
- * Brings the tip of branch `base` into the mirror and pins it for one cell. Any number of calls at once may be made,
+ * Brings the tip of branch `base` into the mirror and pins it for one cell; with `at`, that commit of the source instead. Any number of calls at once may be made,
  * by any number of processes. An abort ends the waiting, not a fetch that others share.
- * @returns the full id of the commit the branch pointed to.
+ * @returns the full id of the commit.
  * @throws {CellpoolError} UNKNOWN_BASE when the source has no such branch; GIT_FAILED; the file system's error. The
  * signal's reason on abort.
  */
@@ -68,9 +68,10 @@ export async function pinBase(
   base: string,
   cellId: string,
   signal?: AbortSignal,
+  at?: string,
 ): Promise<string> {
   signal?.throwIfAborted();
-  const tip = await tipOf(source, base);
+  const tip = at ?? (await tipOf(source, base));
   if (tip === null) {
     const there = await someBranches(source);
     const hint = there.length === 0 ? 'It has no branch at all; make one.' : `It has: ${there.join(', ')}.`;
@@ -80,7 +81,9 @@ export async function pinBase(
     });
   }
   const key = `${mirror.path}\0${tip}`;
-  const fetched = fetches.get(key) ?? bring(mirror, source, base, tip).finally(() => fetches.delete(key));
+  const fetched =
+    fetches.get(key) ??
+    bring(mirror, source, at === undefined ? base : `at ${base}`, tip).finally(() => fetches.delete(key));
   fetches.set(key, fetched);
   await whileWanted(signal, fetched);
   await setRef(mirror.path, cellRef(cellId), tip);

@@ -22,7 +22,7 @@ import { batchOf, type TargetGroup, type WaitingCandidate } from './landing-grou
 import { LANDINGS, nameOfOwn } from './owned-folders.ts';
 import type { SpawnerPool } from './spawner-pool.ts';
 
-export interface LandContext extends FateContext, Pick<CommitToTest, 'disks' | 'registration'> {
+export interface LandContext extends Omit<FateContext, 'letGo'>, Pick<CommitToTest, 'disks' | 'registration'> {
   /** The state folder. */
   home: string;
   spawners: Pick<SpawnerPool, 'of'>;
@@ -61,8 +61,11 @@ export async function landTarget(
   );
   const mine = new Map(wanted.filter(({ id }) => taken.has(id)).map(one => [one.id, one]));
   const folder = join(home, LANDINGS, nameOfOwn(registration.worker, `${LANDING}.${randomBytes(4).toString('hex')}`));
-  const kept = keepLanding(context, { lease, token, folder, ids: () => [...mine.keys()] }, signal);
-  const round = new Round(context, { group, lease, token, folder, mine, signal: kept.signal });
+  const loose = new Set<string>();
+  const ids = () => [...mine.keys()].filter(id => !loose.has(id));
+  const kept = keepLanding(context, { lease, token, folder, ids }, signal);
+  const ending = { ...context, letGo: (id: string) => void loose.add(id) };
+  const round = new Round(ending, { group, lease, token, folder, mine, signal: kept.signal });
   try {
     await mkdir(folder, { recursive: true, mode: 0o700 });
     return await round.run();
@@ -98,11 +101,11 @@ interface RoundParts {
 }
 
 class Round {
-  readonly #context: LandContext;
+  readonly #context: LandContext & FateContext;
   readonly #parts: RoundParts;
   #settled = 0;
 
-  constructor(context: LandContext, parts: RoundParts) {
+  constructor(context: LandContext & FateContext, parts: RoundParts) {
     this.#context = context;
     this.#parts = parts;
   }
@@ -141,6 +144,7 @@ class Round {
     const { mine, token } = this.#parts;
     for (const { id, data } of [...mine.values()]) {
       if (data.fate === undefined) continue;
+      this.#context.letGo(id);
       await conclude(this.#context.queue, id, token, data.fate);
       this.#done(id);
     }

@@ -30,7 +30,7 @@ export type Excluded = Pick<Fate, 'message'> & { kind: 'refused' | 'returned'; w
 
 /** @throws the error of Redis; {CellpoolError} GIT_FAILED */
 export async function examine(
-  { redis, tasks, redactor }: FateContext,
+  { redis, tasks, redactor }: Pick<FateContext, 'redis' | 'tasks' | 'redactor'>,
   { source, destination, folder }: CandidatePlaces,
   one: WaitingCandidate,
 ): Promise<Examined | Excluded> {

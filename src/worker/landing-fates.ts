@@ -28,6 +28,8 @@ export interface FateContext {
   retention: JobRetention;
   redactor: Redactor;
   log: Logger;
+  /** Its lock is about to be given up, so nobody is to miss it. */
+  letGo(id: string): void;
   /** Told of each. */
   onFate?: ((landing: LandingJob, fate: Fate) => void) | undefined;
 }
@@ -39,13 +41,14 @@ const NOTHING = { commit: null, batch: [], flaky: false };
 
 /** @throws {CellpoolError} FENCED when the job is not ours any more; the error of Redis */
 export async function settle(
-  { line, queue, tally, log, redactor, onFate }: FateContext,
+  { line, queue, tally, log, redactor, letGo, onFate }: FateContext,
   { id, data }: WaitingCandidate,
   token: string,
   fate: Fate,
 ): Promise<Settled> {
   const told = { ...fate, message: redactor.text(fate.message) };
   await line.write(id, token, { ...data, fate: told });
+  letGo(id);
   await conclude(queue, id, token, told);
   await tally.addLanding(told.kind, id).catch(error => {
     log.warn({ problem: messageOf(error) }, 'the landing could not be counted');

@@ -103,6 +103,7 @@ export function spawnConfigOf({ job, token, data, attempt }: HeldJob): SpawnConf
     ...defined({ test, title, model, agent, costBudgetUsd, stallMs, loopRepeats }),
     ...defined({ setup: plan.setup, hooks: plan.hooks, hookMs: plan.hookMs, allow: plan.allow }),
     ...defined({ python: plan.python, caches: plan.caches }),
+    ...(data.returned?.beginsAtTip === true ? { commit: data.returned.tip } : {}),
   };
 }
 

@@ -83,11 +83,16 @@ export async function landerSetting(
   /** The same, with a task that has ended and a candidate that waits, as a worker leaves them. */
   async function finished(taskId: string, changes: Files, more: Partial<TaskInput> = {}, repository = top) {
     const commit = commitBranch(taskId, changes);
+    await finishedElsewhere(taskId, commit, repository, more);
+    return commit;
+  }
+
+  /** The same for a commit that is there already. */
+  async function finishedElsewhere(taskId: string, commit: string, repository: string, more: Partial<TaskInput> = {}) {
     const made = jobOf(taskId, { ...LANDS, ...more }, repository);
     const data = { ...made, plan: { ...made.plan, testMs: 60_000, setupMs: 60_000, ...plan } };
     await addJob(tasks, data);
     await end(taskId, commit);
-    return commit;
   }
 
   /** Ends the task's job, which waits, as an attempt does that has committed this. */
@@ -109,7 +114,22 @@ export async function landerSetting(
   }
 
   return {
-    ...{ folder, top, home, redis, prefix, tasks, landings, logs, lander, commitBranch, finished, end, landing },
+    ...{
+      folder,
+      top,
+      home,
+      redis,
+      prefix,
+      tasks,
+      landings,
+      logs,
+      lander,
+      commitBranch,
+      finished,
+      finishedElsewhere,
+      end,
+      landing,
+    },
     targets: new LandingTargets(redis, { prefix }),
     task: (taskId: string) => readJob(tasks, taskId),
     fate: async (taskId: string, commit: string): Promise<Fate | null> =>
