@@ -10,6 +10,7 @@ import { UnrecoverableError, Worker } from 'bullmq';
 import { EVERY_MS } from '../dist/board/live.js';
 import { startBoard } from '../dist/board/server.js';
 import { boardActions } from '../dist/cli/board-actions.js';
+import { openLandingQueue } from '../dist/job/landing.js';
 import { TASK_QUEUE } from '../dist/job/names.js';
 import { STAGES } from '../dist/job/outcome.js';
 import { jobOptions, openQueue, TASK_JOB } from '../dist/job/queue.js';
@@ -201,15 +202,17 @@ const clients = ['producer', 'worker'].map(role => connectRedis(server.address, 
 const [redis, connection] = clients;
 let board;
 let queue;
+let landing;
 try {
   await Promise.all(clients.map(client => checkRedis(client)));
   queue = openQueue(redis, PREFIX);
+  landing = openLandingQueue(redis, PREFIX);
   say(`ending ${JOBS} tasks ...`);
   await endJobs(queue, connection);
   const cells = await enterCells(redis, home, queue);
   board = await startBoard({
     ...{ host: '127.0.0.1', port: 0, credentials: null, say },
-    view: { redis, queue, prefix: PREFIX },
+    view: { redis, queue, landing, prefix: PREFIX },
     site: { home, host: 'one' },
     actions: boardActions({ redis, queue, prefix: PREFIX }),
   });
@@ -261,7 +264,7 @@ try {
   );
 } finally {
   await board?.close();
-  await queue?.close();
+  await Promise.all([queue?.close(), landing?.close()]);
   for (const client of clients) client.disconnect();
   await server.close();
   rmSync(home, { recursive: true, force: true });

@@ -37,7 +37,8 @@ export function poolMetrics(reading: PoolReading): Registry {
 }
 
 function gaugesOf({ pool, ports, disk, fleet, roundTripMs }: PoolReading): Told[] {
-  const { cells, workers, queues, cooldowns } = pool;
+  const { cells, workers, cooldowns, landings } = pool;
+  const queues = [...pool.queues, landings.queue];
   const host = hostLabels([...[...workers, ...cells, ...fleet.slots].map(one => one.host), ...disk.keys()]);
   const ofWorkers = (count: (worker: PoolFacts['workers'][number]) => number) =>
     perHost(host, workers, worker => [worker.host, count(worker)]);
@@ -50,6 +51,7 @@ function gaugesOf({ pool, ports, disk, fleet, roundTripMs }: PoolReading): Told[
     ),
   );
   const paused = queues.map(({ name, paused }): Sample => [{ queue: name }, paused ? 1 : 0]);
+  const held = landings.targets.filter(target => target.held !== null).length;
   const kinds = (['busy', 'refused'] as const).map((kind): Sample => {
     return [{ kind }, cooldowns.filter(one => one.kind === kind).length];
   });
@@ -96,8 +98,9 @@ function gaugesOf({ pool, ports, disk, fleet, roundTripMs }: PoolReading): Told[
       ofWorkers(worker => worker.removing),
     ],
     ['cellpool_slots_cap', "The fleet's caps, on all cells and on those of each host", ['kind'], capSamples(fleet)],
-    ['cellpool_queue_jobs', 'Jobs by queue and state', ['queue', 'state'], queueSamples(pool)],
-    ['cellpool_queue_paused', '1 while no worker begins another attempt', ['queue'], paused],
+    ['cellpool_queue_jobs', 'Jobs by queue and state', ['queue', 'state'], queueSamples(queues)],
+    ['cellpool_queue_paused', '1 while nothing more of the queue is begun', ['queue'], paused],
+    ['cellpool_landing_held', 'Branches on which nothing lands for now', [], [[{}, held]]],
     ['cellpool_cooldowns', 'Providers and models that are left alone, by kind of trouble', ['kind'], kinds],
     ['cellpool_ports', 'Ports for cells by host and state', ['host', 'state'], portSamples(ports, host)],
     ['cellpool_disk_bytes', 'Disk that state folders take, by what for', ['host', 'kind'], diskSamples(disk, host)],
@@ -106,11 +109,17 @@ function gaugesOf({ pool, ports, disk, fleet, roundTripMs }: PoolReading): Told[
   ];
 }
 
-function countersOf({ outcomes, reaped, tokens, costUsd }: Totals): Told[] {
+function countersOf({ outcomes, reaped, landings, tokens, costUsd }: Totals): Told[] {
   return [
     ['cellpool_attempts_total', 'Attempts that have ended, by outcome', ['outcome'], samplesOf('outcome', outcomes)],
     ['cellpool_tokens_total', 'Tokens of attempts that have ended, cache reads not counted', [], [[{}, tokens]]],
     ['cellpool_cost_usd_total', 'US dollars of ended attempts, as far as prices are known', [], [[{}, costUsd]]],
+    [
+      'cellpool_landings_total',
+      'Finished branches that were to land, by what became of them',
+      ['fate'],
+      samplesOf('fate', landings),
+    ],
     ['cellpool_reaped_total', 'What dead workers left and was removed, by kind', ['kind'], samplesOf('kind', reaped)],
   ];
 }
@@ -162,7 +171,7 @@ function labelled(samples: readonly Sample[], more: Labels): Sample[] {
   return samples.map(([labels, value]) => [{ ...labels, ...more }, value]);
 }
 
-function queueSamples({ queues }: PoolFacts): Sample[] {
+function queueSamples(queues: PoolFacts['queues']): Sample[] {
   return queues.flatMap(({ name, paused: _, ...states }) =>
     Object.entries(states).map(([state, count]): Sample => [{ queue: name, state }, count]),
   );

@@ -1,6 +1,7 @@
 /** `cellpool board`: the pool in the browser, until told to stop. */
 import { type RunningBoard, startBoard } from '../board/server.ts';
 import type { Settings } from '../config.ts';
+import { openLandingQueue } from '../job/landing.ts';
 import { openQueue } from '../job/queue.ts';
 import { isSupervised } from '../os/shutdown.ts';
 import { boardActions } from './board-actions.ts';
@@ -51,10 +52,11 @@ async function withBoard(
   const { prefix, home } = settings;
   const redis = await connected.connection('producer');
   const queue = openQueue(redis, prefix);
+  const landing = openLandingQueue(redis, prefix);
   try {
     const running = await startBoard({
       ...{ host, port, credentials },
-      view: { redis, queue, prefix },
+      view: { redis, queue, landing, prefix },
       site: { home, host: settings.host },
       actions: boardActions({ redis, queue, prefix }),
       say: message => say(printable(message)),
@@ -62,7 +64,7 @@ async function withBoard(
     await work(running).finally(() => running.close());
   } finally {
     // Closing releases nothing in Redis, so a failure to say goodbye costs nothing.
-    await queue.close().catch(() => undefined);
+    await Promise.allSettled([queue.close(), landing.close()]);
   }
 }
 

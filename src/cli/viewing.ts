@@ -2,6 +2,7 @@
 import type { ViewContext } from '../board/view/context.ts';
 import type { Settings } from '../config.ts';
 import { CellpoolError } from '../errors.ts';
+import { openLandingQueue } from '../job/landing.ts';
 import { openQueue } from '../job/queue.ts';
 import { unavailable } from '../redis/redis-away.ts';
 import { withRedis } from './connected.ts';
@@ -33,12 +34,13 @@ export function viewing(
       async connected => {
         const redis = await connected.connection('producer');
         const queue = openQueue(redis, prefix);
+        const landing = openLandingQueue(redis, prefix);
         try {
-          return await look({ redis, queue, prefix }, stop);
+          return await look({ redis, queue, landing, prefix }, stop);
         } catch (error) {
           throw unavailable(error, 'Redis went away while the pool was looked at', 'Nothing was changed; try again.');
         } finally {
-          await queue.close();
+          await Promise.all([queue.close(), landing.close()]);
         }
       },
       asked,

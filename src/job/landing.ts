@@ -6,6 +6,7 @@ import { DEFAULTS, LAND, sayIssue } from '../config.ts';
 import { CellpoolError } from '../errors.ts';
 import { fateSchema } from './fate.ts';
 import { planSchema, type TaskJob } from './job.ts';
+import { taskIdFault } from './names.ts';
 import type { AttemptResult } from './outcome.ts';
 import { type JobRetention, jobOptions } from './queue.ts';
 import { repositorySchema } from './repository.ts';
@@ -46,6 +47,12 @@ export type LandingJob = z.infer<typeof landingJobSchema>;
 /** One candidate is one job, however often it is put on the queue; a task has another one for each commit. */
 export function landingIdOf({ taskId, commit }: Pick<LandingJob, 'taskId' | 'commit'>): string {
   return `${taskId}.${commit.slice(0, 12)}`;
+}
+
+/** The task that a landing job's id names; null for what is the id of none. */
+export function taskOfLanding(landingId: string): string | null {
+  const [, taskId = ''] = /^(.+)\.[0-9a-f]{12}$/.exec(landingId) ?? [];
+  return taskIdFault(taskId) === null ? taskId : null;
 }
 
 /** Opens the queue on a connection that stays the caller's, as `openQueue` does. */

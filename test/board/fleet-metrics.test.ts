@@ -1,11 +1,11 @@
 /** What the metrics tell of the fleet's caps and of the slots that count for them. */
-import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
+import { afterAll, beforeAll, expect, test } from 'vitest';
 import { metricsText } from '../../src/board/metrics.ts';
-import { openQueue } from '../../src/job/queue.ts';
 import { type SlotOwner, Slots } from '../../src/redis/slots.ts';
 import { WorkerList } from '../../src/redis/worker-list.ts';
 import { readPrometheus } from '../support/prometheus.ts';
 import { type TestRedis, testRedis } from '../support/redis.ts';
+import { viewContext } from '../support/view.ts';
 
 let server: TestRedis;
 beforeAll(async () => {
@@ -20,11 +20,10 @@ const ownerOf = (host: string, taskId: string): SlotOwner => ({
 
 test('the slots of each host are told, and the caps that there are', async () => {
   const [redis, prefix] = [await server.connect('producer'), server.prefix()];
-  const queue = openQueue(redis, prefix);
-  onTestFinished(() => queue.close());
+  const context = viewContext(redis, prefix);
   const slots = new Slots(redis, { prefix });
   const told = async (name: string) => {
-    const { text } = await metricsText({ redis, queue, prefix });
+    const { text } = await metricsText(context);
     const samples = readPrometheus(text).get(name)?.samples ?? expect.fail(`there is no metric ${name}`);
     return Object.fromEntries(samples.map(({ labels, value }) => [Object.values(labels).join(' '), value]));
   };

@@ -1,10 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { Redis } from 'ioredis';
-import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { metricsText } from '../../src/board/metrics.ts';
 import { OUTCOMES, type StageTime } from '../../src/job/outcome.ts';
-import { openQueue } from '../../src/job/queue.ts';
 import { CellMemory } from '../../src/redis/cell-memory.ts';
 import type { CellRecord } from '../../src/redis/cell-record.ts';
 import { Cooldowns } from '../../src/redis/cooldown.ts';
@@ -15,9 +14,11 @@ import { Slots } from '../../src/redis/slots.ts';
 import { Tally } from '../../src/redis/tally.ts';
 import { WorkerList } from '../../src/redis/worker-list.ts';
 import { addJob, jobOf, resultOf } from '../support/jobs.ts';
+import { addLanding, held, landingJobOf, noteTarget } from '../support/shown-landings.ts';
 import { readPrometheus } from '../support/prometheus.ts';
 import { type TestRedis, testRedis } from '../support/redis.ts';
 import { tempFolder } from '../support/repository.ts';
+import { viewContext } from '../support/view.ts';
 
 let server: TestRedis;
 let redis: Redis;
@@ -29,10 +30,9 @@ afterAll(() => server.close());
 
 function pool() {
   const prefix = server.prefix();
-  const queue = openQueue(redis, prefix);
-  onTestFinished(() => queue.close());
-  const context = { redis, queue, prefix };
-  return { prefix, queue, read: async () => readPrometheus((await metricsText(context)).text) };
+  const context = viewContext(redis, prefix);
+  const { queue, landing } = context;
+  return { prefix, queue, landing, context, read: async () => readPrometheus((await metricsText(context)).text) };
 }
 
 type Read = Awaited<ReturnType<ReturnType<typeof pool>['read']>>;
@@ -65,8 +65,7 @@ const stage = (name: StageTime['stage'], ms: number): StageTime => ({ stage: nam
 
 describe('the text for Prometheus', () => {
   test('is what Prometheus reads, also of a pool in which nothing ever was', async () => {
-    const { prefix, queue } = pool();
-    const { contentType, text } = await metricsText({ redis, queue, prefix });
+    const { contentType, text } = await metricsText(pool().context);
     expect(contentType).toMatch(/^text\/plain; version=0\.0\.4/);
     const read = readPrometheus(text);
     expect(values(read, 'cellpool_attempts_total')).toEqual(Object.fromEntries(OUTCOMES.map(one => [one, 0])));
@@ -80,7 +79,7 @@ describe('the text for Prometheus', () => {
     await addJob(queue, jobOf('fix-login'));
     await new Cooldowns(redis, { prefix }).report('secret-provider/model-7', { kind: 'busy', reason: 'x' });
     const found = await read();
-    const known = new Set(['host', 'stage', 'queue', 'state', 'kind', 'outcome', 'le']);
+    const known = new Set(['host', 'stage', 'queue', 'state', 'kind', 'outcome', 'fate', 'le']);
     for (const [name, { type, samples }] of found) {
       expect(name).toMatch(/^cellpool_[a-z0-9_]+$/);
       expect(name).not.toMatch(/(_ms|_mb|_milliseconds|_kb)(_|$)/);
@@ -126,7 +125,7 @@ describe('the text for Prometheus', () => {
     });
     const found = await read();
     expect(values(found, 'cellpool_queue_jobs')).toMatchObject({ 'tasks waiting': 2, 'tasks delayed': 1 });
-    expect(values(found, 'cellpool_queue_paused')).toEqual({ tasks: 1 });
+    expect(values(found, 'cellpool_queue_paused')).toEqual({ tasks: 1, landing: 0 });
     expect(values(found, 'cellpool_cooldowns')).toEqual({ busy: 1, refused: 1 });
     expect(values(found, 'cellpool_ports')).toEqual({ 'one leased': 1, 'one free': 9 });
     expect(values(found, 'cellpool_disk_bytes')).toEqual({
@@ -135,6 +134,20 @@ describe('the text for Prometheus', () => {
     const [measured] = Object.values(values(found, 'cellpool_disk_measured_timestamp_seconds'));
     expect(Math.abs(Number(measured) - Date.now() / 1_000)).toBeLessThan(60);
     expect(values(found, 'cellpool_redis_roundtrip_seconds')['']).toBeGreaterThan(0);
+  });
+
+  test('tells of landings: how many stand where, what became of the others, and on how many branches none lands', async () => {
+    const { prefix, landing, read } = pool();
+    for (const id of ['a', 'b']) await addLanding(landing, landingJobOf(id));
+    await noteTarget(redis, prefix);
+    await noteTarget(redis, prefix, { target: 'dev', held: held('not now') });
+    const tally = new Tally(redis, { prefix });
+    await tally.addLanding('landed', 'c');
+    await tally.addLanding('refused', 'd');
+    const found = await read();
+    expect(values(found, 'cellpool_queue_jobs')).toMatchObject({ 'landing waiting': 2, 'tasks waiting': 0 });
+    expect(values(found, 'cellpool_landing_held')).toEqual({ '': 1 });
+    expect(values(found, 'cellpool_landings_total')).toEqual({ landed: 1, returned: 0, refused: 1 });
   });
 
   test('tells of what all workers have done so far', async () => {
@@ -189,10 +202,10 @@ describe('the text for Prometheus', () => {
   });
 
   test('cannot be told while Redis is away', async () => {
-    const { prefix, queue } = pool();
+    const { context } = pool();
     const away = await server.connect('producer');
     away.disconnect();
-    await expect(metricsText({ redis: away, queue, prefix })).rejects.toThrow();
+    await expect(metricsText({ ...context, redis: away })).rejects.toThrow();
   });
 });
 

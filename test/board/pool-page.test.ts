@@ -8,8 +8,13 @@ import { resultOf } from '../support/jobs.ts';
 const HOUR = 3_600_000;
 const NOW = Date.UTC(2026, 10, 26, 12, 30);
 
+const NO_LANDINGS: PoolFacts['landings'] = {
+  queue: { name: 'landing', paused: false, waiting: 0, running: 0, delayed: 0, completed: 0, failed: 0 },
+  ...{ targets: [], underWay: [], ended: [] },
+};
+
 function pool(given: Partial<PoolFacts> = {}): PoolFacts {
-  const empty = { queues: [], workers: [], cells: [], cooldowns: [], hours: [], latest: [] };
+  const empty = { landings: NO_LANDINGS, queues: [], workers: [], cells: [], cooldowns: [], hours: [], latest: [] };
   return { at: NOW, prefix: 'cellpool', ...empty, ...given };
 }
 

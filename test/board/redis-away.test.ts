@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { startBoard } from '../../src/board/server.ts';
 import { boardActions } from '../../src/cli/board-actions.ts';
+import { openLandingQueue } from '../../src/job/landing.ts';
 import { openQueue } from '../../src/job/queue.ts';
 import { checkRedis, connectRedis } from '../../src/redis/connection.ts';
 import { openPrivateServer } from '../../src/redis/private-server.ts';
@@ -34,14 +35,14 @@ test('it lives on and says so, to pages, programs and listeners, and goes on whe
   onTestFinished(() => redis.disconnect());
   await checkRedis(redis);
   const prefix = 'away';
-  const queue = openQueue(redis, prefix);
-  await addJob(queue, jobOf('before'));
+  const view = { redis, queue: openQueue(redis, prefix), landing: openLandingQueue(redis, prefix), prefix };
+  await addJob(view.queue, jobOf('before'));
   const said: string[] = [];
   const board = await startBoard({
     ...{ host: '127.0.0.1', port: 0, credentials: null, live: { everyMs: 20 } },
-    view: { redis, queue, prefix },
+    view,
     site: { home, host: 'here' },
-    actions: boardActions({ redis, queue, prefix }),
+    actions: boardActions(view),
     say: message => said.push(message),
   });
   onTestFinished(() => board.close());
@@ -75,5 +76,5 @@ test('it lives on and says so, to pages, programs and listeners, and goes on whe
   expect(back.event).toBe('parts');
   await vi.waitUntil(async () => (await status('/readyz')) === 200, { timeout: 20_000, interval: 50 });
   expect(await (await fetch(`${url}/tasks/before`)).text()).toContain('before');
-  await queue.close();
+  await Promise.all([view.queue.close(), view.landing.close()]);
 });

@@ -1,7 +1,14 @@
 /** What is to land of a task, and what of it is read again. */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { landingIdOf, landingOf, landingOptions, returnsOf, understoodLanding } from '../../src/job/landing.ts';
+import {
+  landingIdOf,
+  landingOf,
+  landingOptions,
+  returnsOf,
+  taskOfLanding,
+  understoodLanding,
+} from '../../src/job/landing.ts';
 import { taskIdFault } from '../../src/job/names.ts';
 import { jobOf, resultOf } from '../support/jobs.ts';
 
@@ -40,8 +47,23 @@ test('a candidate has one id, and another commit of its task another one; each c
       const id = landingIdOf({ taskId, commit: one });
       expect(id).not.toMatch(/^\d+$|:/);
       expect(id.startsWith(`${taskId}.`)).toBe(true);
+      expect(taskOfLanding(id)).toBe(taskId);
     }),
   );
+});
+
+test('what is the id of no candidate names no task', () => {
+  for (const id of [
+    '',
+    'one',
+    '.aaaaaaaaaaaa',
+    'one.aaaaaaaaaaa',
+    'one.AAAAAAAAAAAA',
+    '../x.aaaaaaaaaaaa',
+    '7.aaaaaaaaaaaa',
+  ]) {
+    expect(taskOfLanding(id)).toBeNull();
+  }
 });
 
 test('a job that is kept for so many days is kept as landing for as many', () => {

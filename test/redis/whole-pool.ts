@@ -4,6 +4,7 @@ import { vi } from 'vitest';
 import { metricsText } from '../../src/board/metrics.ts';
 import { readPool } from '../../src/board/view/pool-facts.ts';
 import { readTask } from '../../src/board/view/task-facts.ts';
+import { openLandingQueue } from '../../src/job/landing.ts';
 import { openQueue } from '../../src/job/queue.ts';
 import { readJob } from '../../src/job/stored-job.ts';
 import { cancelTasks } from '../../src/producer/cancel.ts';
@@ -103,6 +104,7 @@ export function useWholePool({ url, prefix, home }: Pool): Promise<unknown> {
       if (failing.has(id)) throw new Error('on purpose');
       return resultOf(id, 'committed');
     });
+    const view = { redis: producing, queue, landing: openLandingQueue(producing, prefix), prefix };
     try {
       await untilState(queue, 'works', 'completed');
       await untilState(queue, 'after', 'completed');
@@ -111,13 +113,13 @@ export function useWholePool({ url, prefix, home }: Pool): Promise<unknown> {
       const retried = await retryTasks({ redis: producing, prefix }, ['fails']);
       await untilState(queue, 'fails', 'completed');
       await registry.register(cellRecord('works', 1, { host: 'one', home }));
-      const seen = await readPool({ redis: producing, queue, prefix }, { hours: 2, latest: 9 });
+      const seen = await readPool(view, { hours: 2, latest: 9 });
       await new CellMemory(redis, { prefix }).write('one', new Map([['works.00000001', 77]]));
       await new Tally(redis, { prefix }).add(resultOf('works', 'committed'), 'works');
       const disk = new DiskUses(redis, { prefix });
       const turn = await disk.takeTurn('one', home, 10_000);
       await disk.write('one', { artifactsBytes: 1, mirrorsBytes: 2, cellsBytes: 3, at: Date.now() });
-      const { text } = await metricsText({ redis: producing, queue, prefix });
+      const { text } = await metricsText(view);
       await registry.erase('works.00000001');
       return {
         released,
@@ -140,11 +142,11 @@ export function useWholePool({ url, prefix, home }: Pool): Promise<unknown> {
           .split('\n')
           .filter(line => /^cellpool_(attempts_total.*committed|cell_memory|disk_bytes)/.test(line)),
         seen: { cells: seen.cells.length, hours: seen.hours.length, latest: seen.latest.length },
-        shown: (await readTask({ redis: producing, queue, prefix }, 'works'))?.state,
+        shown: (await readTask(view, 'works'))?.state,
       };
     } finally {
       await worker.close();
-      await queue.close();
+      await Promise.all([queue.close(), view.landing.close()]);
       await producer.close();
     }
   });

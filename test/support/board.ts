@@ -10,6 +10,7 @@ import type { Credentials } from '../../src/board/access.ts';
 import type { LiveStreamsOptions } from '../../src/board/live-streams.ts';
 import { type RunningBoard, startBoard } from '../../src/board/server.ts';
 import { boardActions } from '../../src/cli/board-actions.ts';
+import { type LandingQueue, openLandingQueue } from '../../src/job/landing.ts';
 import type { AttemptResult } from '../../src/job/outcome.ts';
 import { openQueue, type TaskQueue } from '../../src/job/queue.ts';
 import type { CellRecord } from '../../src/redis/cell-record.ts';
@@ -25,6 +26,7 @@ export interface TestBoard {
   readonly url: string;
   readonly redis: Redis;
   readonly queue: TaskQueue;
+  readonly landing: LandingQueue;
   readonly prefix: string;
   /** State folder. */
   readonly home: string;
@@ -48,23 +50,24 @@ export async function openBoard(server: TestRedis, options: TestBoardOptions = {
   const redis = await server.connect('producer');
   const prefix = server.prefix();
   const queue = openQueue(redis, prefix);
+  const landing = openLandingQueue(redis, prefix);
   const said: string[] = [];
   const running = await startBoard({
     ...{ host, port: 0, credentials, live },
-    view: { redis, queue, prefix },
+    view: { redis, queue, landing, prefix },
     site: { home, host: BOARD_HOST },
     actions: boardActions({ redis, queue, prefix }),
     say: message => said.push(message),
   });
   onTestFinished(async () => {
     await running.close();
-    await queue.close();
+    await Promise.all([queue.close(), landing.close()]);
     redis.disconnect();
     await rm(home, { recursive: true, force: true });
   });
   const url = running.url.replace(/\/$/, '');
   return {
-    ...{ running, url, redis, queue, prefix, home, said },
+    ...{ running, url, redis, queue, landing, prefix, home, said },
     get: (path, headers = {}) => fetch(`${url}${path}`, { headers, redirect: 'manual' }),
     post: (path, headers = {}) =>
       fetch(`${url}${path}`, {

@@ -12,6 +12,7 @@ import { addJob, jobOf } from '../support/jobs.ts';
 import { readPrometheus } from '../support/prometheus.ts';
 import { type TestRedis, testRedis } from '../support/redis.ts';
 import { makeRepository, tempFolder } from '../support/repository.ts';
+import { viewContext } from '../support/view.ts';
 import { startPoolWithoutCells } from './pool-setting.ts';
 
 /** What is below `discarded` is not removed before this is called. */
@@ -76,8 +77,8 @@ async function poolWithFolder(): Promise<WorkerPool> {
 test("a cell's slot is free while its folder is still there, which a metric tells; the end of a drain waits for it", async () => {
   const pool = await poolWithFolder();
   const redis = await server.connect('producer');
-  const told = async () =>
-    readPrometheus((await metricsText({ redis, queue, prefix })).text).get('cellpool_folders_to_remove')?.samples;
+  const context = viewContext(redis, prefix);
+  const told = async () => readPrometheus((await metricsText(context)).text).get('cellpool_folders_to_remove')?.samples;
   await vi.waitUntil(async () => (await told())?.[0]?.value === 1, BOUND);
   expect(await told()).toEqual([expect.objectContaining({ labels: { host: 'test' }, value: 1 })]);
 

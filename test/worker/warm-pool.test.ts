@@ -16,6 +16,7 @@ import { portRangeOfThisFile } from '../support/cell.ts';
 import { addJob, jobOf } from '../support/jobs.ts';
 import { type TestRedis, testRedis } from '../support/redis.ts';
 import { git, makeRepository, tempFolder } from '../support/repository.ts';
+import { viewContext } from '../support/view.ts';
 
 // Real servers share few cores with other tests: a boot of 3 s may take 30.
 vi.setConfig({ testTimeout: 300_000, hookTimeout: 60_000 });
@@ -48,7 +49,7 @@ test('a task gets the cell that was made for it while it stood in line, and neit
   const log = pino({}, { write: (line: string) => void lines.push(JSON.parse(line)) });
   const pool = await WorkerPool.start({ settings, redis: await server.connect('worker'), log });
   onTestFinished(() => pool.stop());
-  const view = { redis, queue, prefix, host: 'here', home: settings.home };
+  const view = { ...viewContext(redis, prefix), host: 'here', home: settings.home };
   const completed = (id: string) => vi.waitUntil(async () => (await queue.getJobState(id)) === 'completed', BOUND);
   const cellOf = (id: string) => /^ *Cell: (.*)$/m.exec(git(repository, 'log', '-1', `cellpool/${id}`))?.[1];
 

@@ -3,9 +3,11 @@
  * All of it comes from a Redis that anybody may write to, so texts are hostile until they are rendered.
  */
 
+import type { Fate } from '../../job/fate.ts';
 import type { AttemptResult, Outcome } from '../../job/outcome.ts';
 import type { IsolationLevel } from '../../os/isolation.ts';
 import type { CellStage } from '../../redis/cell-record.ts';
+import type { TargetNote } from '../../redis/landing-targets.ts';
 
 export interface CellFacts {
   cellId: string;
@@ -86,11 +88,50 @@ export interface EndedFacts {
   result: AttemptResult | null;
 }
 
+/** Where a finished branch is on its way; `unknown` where it came to its end and nobody wrote down to which. */
+export type LandingState = 'waiting' | 'trying' | Fate['kind'] | 'unknown';
+
+/** A finished branch that is to land, or was. */
+export interface LandingFacts {
+  /** Of its job: a task has another one for each commit. */
+  landingId: string;
+  taskId: string;
+  title: string | null;
+  repository: string;
+  /** The branch it is to land on. */
+  target: string;
+  branch: string;
+  commit: string;
+  state: LandingState;
+  queuedAt: number;
+  /** null while it has not come to its fate. */
+  endedAt: number | null;
+  /** Why nothing lands on its target for now; null: nothing is in the way, or it needs it no more. */
+  held: TargetNote['held'];
+  /** null as long as it has none. */
+  fate: Fate | null;
+  /** What its job is instead of one of ours; the other fields say little then. */
+  fault: string | null;
+}
+
+/** The landings of a pool at one moment. */
+export interface PoolLandings {
+  queue: QueueFacts;
+  /** What landers are at just now, by repository and target. */
+  targets: TargetNote[];
+  /** The first of those being tried, and then of those in line; in this order. */
+  underWay: LandingFacts[];
+  /** Latest first. */
+  ended: LandingFacts[];
+}
+
 /** The pool at one moment. */
 export interface PoolFacts {
   at: number;
   prefix: string;
+  /** On which tasks stand. */
   queues: QueueFacts[];
+  landings: PoolLandings;
   workers: WorkerFacts[];
   /** By host, then by start. */
   cells: CellFacts[];
@@ -133,6 +174,10 @@ export interface TaskDetail extends TaskFacts {
   timeoutMs: number;
   tokenBudget: number;
   dependsOn: string[];
+  /** How and where its branch is to land; null: it stays. */
+  lands: { how: 'merge' | 'push'; target: string } | null;
+  /** What became of what its attempts committed, oldest first; of each commit that was to land and is not forgotten. */
+  landings: LandingFacts[];
   tokensUsed: number;
   /** The cell that works on it; null when none does. */
   cell: CellFacts | null;

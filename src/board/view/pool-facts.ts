@@ -4,7 +4,9 @@ import { endedKeys } from '../../redis/keys.ts';
 import { WorkerList } from '../../redis/worker-list.ts';
 import { readCells } from './cell-facts.ts';
 import type { ViewContext } from './context.ts';
-import type { CooldownFacts, EndedFacts, PoolFacts, QueueFacts, WorkerFacts } from './facts.ts';
+import type { CooldownFacts, EndedFacts, PoolFacts, WorkerFacts } from './facts.ts';
+import { readPoolLandings } from './landing-facts.ts';
+import { readQueue } from './queue-facts.ts';
 import { readHours } from './recorded.ts';
 import { viewJobs } from './viewed-job.ts';
 
@@ -13,34 +15,26 @@ export interface PoolOptions {
   hours: number;
   /** How many of the tasks that ended last. */
   latest: number;
+  /** How many landings under way, and how many that ended last; left out: none. */
+  landings?: number;
 }
 
 /** @throws the error of Redis when it is away */
-export async function readPool(context: ViewContext, { hours, latest }: PoolOptions): Promise<PoolFacts> {
+export async function readPool(context: ViewContext, { hours, latest, landings = 0 }: PoolOptions): Promise<PoolFacts> {
   const at = Date.now();
   // All at once: what waits for an answer of its own is at most three answers away.
-  const [queue, workers, cells, cooldowns, recorded, ended] = await Promise.all([
-    readQueue(context),
+  const [queue, workers, cells, cooldowns, recorded, ended, landed] = await Promise.all([
+    readQueue(context.queue),
     readWorkers(context),
     readCells(context),
     readCooldowns(context),
     readHours(context, hours),
     readEnded(context, latest),
+    readPoolLandings(context, landings),
   ]);
-  return { at, prefix: context.prefix, queues: [queue], workers, cells, cooldowns, hours: recorded, latest: ended };
-}
-
-export async function readQueue({ queue }: ViewContext): Promise<QueueFacts> {
-  const [counts, paused] = await Promise.all([queue.getJobCounts(), queue.isPaused()]);
-  const of = (...states: string[]) => states.reduce((sum, state) => sum + (counts[state] ?? 0), 0);
   return {
-    name: queue.name,
-    paused,
-    waiting: of('waiting', 'prioritized'),
-    running: of('active'),
-    delayed: of('delayed'),
-    completed: of('completed'),
-    failed: of('failed'),
+    ...{ at, prefix: context.prefix, queues: [queue], landings: landed, workers, cells, cooldowns },
+    ...{ hours: recorded, latest: ended },
   };
 }
 

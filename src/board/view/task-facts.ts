@@ -1,9 +1,11 @@
 /** All of one task. */
 import { taskIdFault } from '../../job/names.ts';
+import type { Task } from '../../job/task.ts';
 import { pipelined } from '../../redis/pipelined.ts';
 import { modelOf, readCells } from './cell-facts.ts';
 import type { ViewContext } from './context.ts';
 import type { TaskDetail, TaskState } from './facts.ts';
+import { readTaskLandings } from './landing-facts.ts';
 import { listedTask } from './listed-task.ts';
 import { viewJobs } from './viewed-job.ts';
 
@@ -21,6 +23,7 @@ export async function readTask(context: ViewContext, taskId: string): Promise<Ta
   ]);
   if (job === null) return null;
   const { data } = job;
+  const results = data?.results ?? [];
   // What a dead worker left of the task may still be there.
   const own = cells.filter(({ abandoned }) => !abandoned).sort((a, b) => a.startedAt - b.startedAt);
   const cell = own.at(-1) ?? null;
@@ -34,11 +37,17 @@ export async function readTask(context: ViewContext, taskId: string): Promise<Ta
     timeoutMs: data?.task.timeoutMs ?? 0,
     tokenBudget: data?.task.tokenBudget ?? 0,
     dependsOn: data?.task.dependsOn ?? [],
+    lands: data === null ? null : landsOf(data.task),
+    landings: await readTaskLandings(context, results),
     tokensUsed: (data?.spent?.tokens ?? 0) + (cell?.tokensUsed ?? 0),
     cell,
-    results: data?.results ?? [],
+    results,
     log,
   };
+}
+
+function landsOf({ land = 'none', landOn, base }: Task): TaskDetail['lands'] {
+  return land === 'none' ? null : { how: land, target: landOn ?? base };
 }
 
 const STATES: Readonly<Record<string, TaskState>> = {

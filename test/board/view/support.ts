@@ -6,6 +6,7 @@ import type { Processor, Worker } from 'bullmq';
 import { UnrecoverableError } from 'bullmq';
 import { onTestFinished, vi } from 'vitest';
 import type { ViewContext } from '../../../src/board/view/context.ts';
+import { openLandingQueue } from '../../../src/job/landing.ts';
 import type { AttemptResult, Outcome } from '../../../src/job/outcome.ts';
 import { endedWell } from '../../../src/job/outcome.ts';
 import { openQueue } from '../../../src/job/queue.ts';
@@ -26,12 +27,13 @@ export async function makePool(redis: TestRedis): Promise<Pool> {
   const prefix = redis.prefix();
   const client = await redis.connect('worker');
   const queue = openQueue(client, prefix);
+  const landing = openLandingQueue(client, prefix);
   const home = mkdtempSync(join(tmpdir(), 'v-'));
   const workers: Worker[] = [];
   const connections = [client];
   onTestFinished(async () => {
     await Promise.all(workers.map(worker => worker.close(true)));
-    await queue.close();
+    await Promise.all([queue.close(), landing.close()]);
     for (const one of connections) one.disconnect();
     rmSync(home, { recursive: true, force: true });
   });
@@ -43,7 +45,7 @@ export async function makePool(redis: TestRedis): Promise<Pool> {
     return worker;
   };
   return {
-    ...{ redis: client, queue, prefix, work },
+    ...{ redis: client, queue, landing, prefix, work },
     site: host => ({ redis: client, prefix, host, home }),
     async end(ids, outcome, more = {}) {
       const results = ids.map(id => resultOf(id, outcome));

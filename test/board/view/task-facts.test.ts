@@ -20,7 +20,7 @@ test('a task that waits is told with all that it asks for', async () => {
     ...{ taskId: 'page', title: 'Page', repository: '/repo', state: 'waiting', attempt: 0, attempts: 2, outcome: null },
     ...{ enqueuedAt: expect.any(Number), endedAt: null, waitsFor: null, fault: null, prompt: 'do it', base: 'develop' },
     ...{ test: 'npm test', setup: 'npm ci', model: 'a/b', timeoutMs: 8, tokenBudget: 9, dependsOn: ['api'] },
-    ...{ tokensUsed: 0, cell: null, results: [], log: [] },
+    ...{ tokensUsed: 0, cell: null, results: [], log: [], lands: null, landings: [] },
   });
 });
 
