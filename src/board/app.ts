@@ -80,7 +80,7 @@ export function boardApp(parts: BoardParts, streams: LiveStreams, place: Omit<Pl
   app.route('/', apiRoutes(routes));
   app.route(
     '/',
-    queueRoutes([parts.view.queue], parts.actions, () => parts.view.redis.status === 'ready'),
+    queueRoutes(parts.view, parts.actions, () => parts.view.redis.status === 'ready'),
   );
 
   app.notFound(c => told(c.req.path, 404, 'There is no such page.'));

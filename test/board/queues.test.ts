@@ -3,6 +3,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { Cooldowns } from '../../src/redis/cooldown.ts';
 import { openBoard, type TestBoard } from '../support/board.ts';
 import { addJob, jobOf } from '../support/jobs.ts';
+import { addLanding, landingJobOf } from '../support/landings.ts';
 import { type TestRedis, testRedis } from '../support/redis.ts';
 
 let server: TestRedis;
@@ -41,7 +42,7 @@ test('it tells the queue and its jobs, with a link to the task of each', async (
   await addJob(board.queue, jobOf('seen'));
   const response = await board.get('/queues/api/queues?activeQueue=tasks&status=waiting&page=1');
   const { queues } = (await response.json()) as { queues: { name: string; jobs: Record<string, unknown>[] }[] };
-  expect(queues.map(({ name }) => name)).toEqual(['tasks']);
+  expect(queues.map(({ name }) => name)).toEqual(['tasks', 'landing']);
   expect(queues[0]?.jobs).toMatchObject([{ id: 'seen', externalUrl: { href: '/tasks/seen' } }]);
 });
 
@@ -98,6 +99,46 @@ test('no job is added, changed or put elsewhere from there, and no queue emptied
   expect((await queue.getJob('stays'))?.data).toMatchObject({ task: { id: 'stays', test: 'npm test' } });
   expect(await queue.getJob('evil')).toBeUndefined();
   expect(await queue.getJobCounts()).toMatchObject({ waiting: 1, delayed: 1, prioritized: 0 });
+});
+
+test('it tells of landings too, with a link to the task of each, and moves none of them', async () => {
+  const board = await openBoard(server);
+  const { landing, queue } = board;
+  await addLanding(landing, landingJobOf('fix'));
+  await landing.add('landing', { x: 1 }, { jobId: 'a b<script>' });
+  // A task may have the name of a landing job, and its own buttons.
+  await addJob(queue, jobOf('fix.aaaaaaaaaaaa'));
+  const response = await board.get('/queues/api/queues?activeQueue=landing&status=waiting&page=1');
+  const { queues } = (await response.json()) as {
+    queues: { name: string; readOnlyMode: boolean; jobs: { id: string; externalUrl: { href: string } }[] }[];
+  };
+  const shown = queues.find(({ name }) => name === 'landing');
+  expect(shown?.readOnlyMode).toBe(true);
+  expect(shown?.jobs.map(({ id, externalUrl }) => [id, externalUrl.href]).sort()).toEqual([
+    ['a b<script>', '/tasks'],
+    ['fix.aaaaaaaaaaaa', '/tasks/fix'],
+  ]);
+  for (const [method, path] of [
+    ['PUT', '/landing/fix.aaaaaaaaaaaa/clean'],
+    ['PUT', '/landing/fix.aaaaaaaaaaaa/retry'],
+    ['PUT', '/landing/fix.aaaaaaaaaaaa/promote'],
+    ['PUT', '/landing/pause'],
+    ['PUT', '/landing/resume'],
+    ['PUT', '/landing/empty'],
+    ['PUT', '/landing/clean/wait'],
+    ['PUT', '/landing/retry/failed'],
+    ['POST', '/landing/add'],
+    ['PATCH', '/landing/fix.aaaaaaaaaaaa/update-data'],
+    ['DELETE', '/landing'],
+  ] as const) {
+    expect([path, (await ask(board, method, path)).status, board.said]).toEqual([path, 403, []]);
+  }
+  expect(await queue.getJobState('fix.aaaaaaaaaaaa')).toBe('waiting');
+  expect([await queue.isPaused(), await landing.isPaused()]).toEqual([false, false]);
+  expect(await landing.getWaitingCount()).toBe(2);
+  // All queues at once are the pool.
+  expect((await ask(board, 'PUT', '/pause')).status).toBeLessThan(300);
+  expect([await queue.isPaused(), await landing.isPaused()]).toEqual([true, false]);
 });
 
 test('what it cannot read is told on the output of the board, and not to whoever asks', async () => {

@@ -5,6 +5,7 @@ import { HonoAdapter } from '@bull-board/hono';
 import { serveStatic } from '@hono/node-server/serve-static';
 import { type Context, Hono, type MiddlewareHandler } from 'hono';
 import { CellpoolError } from '../../errors.ts';
+import { LANDING_QUEUE, type LandingQueue, taskOfLanding } from '../../job/landing.ts';
 import { taskIdFault } from '../../job/names.ts';
 import type { TaskQueue } from '../../job/queue.ts';
 import type { ActionAnswer, BoardActions } from '../actions.ts';
@@ -17,20 +18,21 @@ const SAID_MAX = 300;
 
 /** Its buttons that do what the commands do: those know of budgets, marks, shares, dependants and cool-downs. */
 const INSTEAD = { retry: 'retry', promote: 'retry', clean: 'cancel' } as const;
-const ONE_JOB = /^\/queues\/api\/queues\/[^/]+\/([^/]+)\/(retry|promote|clean)$/;
-/** Of the queue, or of all queues: the pool has one. */
+const ONE_JOB = /^\/queues\/api\/queues\/([^/]+)\/([^/]+)\/(retry|promote|clean)$/;
+/** Of the queue of tasks, or of all queues: the pool is paused as one. */
 const POOL = /^\/queues\/api\/queues\/(?:([^/]+)\/)?(pause|resume)$/;
 
 const asCommand =
-  (actions: BoardActions, queues: readonly string[]): MiddlewareHandler<Env> =>
+  (actions: BoardActions, tasks: string): MiddlewareHandler<Env> =>
   async (c, next) => {
     if (c.req.method !== 'PUT') return next();
     const [, queue, whole] = POOL.exec(c.req.path) ?? [];
-    if (whole !== undefined && queue !== undefined && !queues.includes(queue)) {
-      return c.json({ error: 'There is no such queue.' }, 404);
-    }
+    const [, queueOfJob, id = '', how] = ONE_JOB.exec(c.req.path) ?? [];
+    const named = queue ?? queueOfJob ?? tasks;
+    // No command moves landings: a lander does. Their ids may be those of tasks, too.
+    if (named === encodeURIComponent(LANDING_QUEUE)) return next();
+    if (named !== tasks) return c.json({ error: 'There is no such queue.' }, 404);
     if (whole !== undefined) return told(c, await actions[whole as 'pause' | 'resume']());
-    const [, id = '', how] = ONE_JOB.exec(c.req.path) ?? [];
     // `retry/completed` and the like are for all jobs of a state, and are no names of tasks either.
     if (how === undefined || id === 'retry' || id === 'clean') return next();
     const taskId = taskIdFault(id) === null ? id : null;
@@ -73,20 +75,31 @@ async function beginningOf(response: Response): Promise<string> {
   return (await response.text()).slice(0, SAID_MAX);
 }
 
-const ADAPTER = {
+/** `taskOf`: the task that a job's id is of; anybody may have put a job there under any name. */
+const adapterOptions = (taskOf: (id: string) => string | null) => ({
   // A task that ended well is worked anew by `cellpool enqueue --again` alone. Bull Board's types leave this key out.
   allowCompletedRetries: false,
-  externalJobUrl: ({ id }: { id?: string | number | null | undefined }) => ({
-    displayText: 'Task',
-    href: hrefOf(String(id ?? '')),
-  }),
-};
+  externalJobUrl: ({ id }: { id?: string | number | null | undefined }) => {
+    const taskId = taskOf(String(id ?? ''));
+    return { displayText: 'Task', href: taskId === null ? '/tasks' : taskPath(taskId) };
+  },
+});
 
-export function queueRoutes(queues: readonly TaskQueue[], actions: BoardActions, isThere: () => boolean): Hono<Env> {
+export function queueRoutes(
+  { queue, landing }: { queue: TaskQueue; landing: LandingQueue },
+  actions: BoardActions,
+  isThere: () => boolean,
+): Hono<Env> {
   const serverAdapter = new HonoAdapter(serveStatic);
   serverAdapter.setBasePath(BASE);
   createBullBoard({
-    queues: queues.map(queue => new BullMQAdapter(queue, ADAPTER)),
+    queues: [
+      new BullMQAdapter(
+        queue,
+        adapterOptions(id => (taskIdFault(id) === null ? id : null)),
+      ),
+      new BullMQAdapter(landing, { ...adapterOptions(taskOfLanding), readOnlyMode: true }),
+    ],
     serverAdapter,
     options: {
       uiConfig: {
@@ -100,13 +113,7 @@ export function queueRoutes(queues: readonly TaskQueue[], actions: BoardActions,
   });
   const app = new Hono<Env>();
   app.get(`${BASE}/`, c => c.redirect(BASE, 301));
-  const names = queues.map(({ name }) => encodeURIComponent(name));
-  app.use(`${BASE}/*`, asCommand(actions, names), mayDo, tidied(isThere));
+  app.use(`${BASE}/*`, asCommand(actions, encodeURIComponent(queue.name)), mayDo, tidied(isThere));
   app.route(BASE, serverAdapter.registerPlugin());
   return app;
-}
-
-/** Anybody may have put a job there under any name. */
-function hrefOf(id: string): string {
-  return taskIdFault(id) === null ? taskPath(id) : '/tasks';
 }
