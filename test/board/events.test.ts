@@ -23,7 +23,7 @@ test('the first event tells the whole page, the next ones what has changed', asy
   const first = (await events.next()) as { event: string; data: Told };
   expect(first.event).toBe('parts');
   expect(Object.keys(first.data.parts).sort()).toEqual(
-    ['cells', 'cooldowns', 'hours', 'latest', 'queues', 'summary', 'workers'].sort(),
+    ['cells', 'cooldowns', 'hours', 'landing', 'latest', 'queues', 'summary', 'workers'].sort(),
   );
   const { cellId, registry } = await enterCell(board, 'seen');
   const second = (await events.next()) as { event: string; data: Told };

@@ -1,6 +1,8 @@
 /** One attempt in full: what came of it, and what it left to be read. */
 import type { AttemptResult } from '../../job/outcome.ts';
 import type { AttemptFiles, TextPart } from '../task-files.ts';
+import { branchCommands, isForPeople } from '../view/branch-commands.ts';
+import type { TaskDetail } from '../view/facts.ts';
 import type { TranscriptEntry } from '../view/transcript.ts';
 import { diff } from './diff.ts';
 import { counted, dollars, duration, size, whole } from './figures.ts';
@@ -8,8 +10,15 @@ import { type Html, html } from './html.ts';
 import { timeline } from './timeline.ts';
 import { nothing, outcomeBadge, taskPath, testsInWords } from './words.ts';
 
-/** `nth` is its place among the results, from 1: attempts that did not count share a number. */
-export function attemptSection(result: AttemptResult, nth: number, files: AttemptFiles): Html {
+/** The attempt that is shown in full. */
+export interface ShownAttempt {
+  /** Its place among the results, from 1: attempts that did not count share a number. */
+  nth: number;
+  result: AttemptResult;
+  files: AttemptFiles;
+}
+
+export function attemptSection(task: TaskDetail, { result, nth, files }: ShownAttempt): Html {
   const { error, commit, branch, tests, limits, isolation, host, workspace } = result;
   const facts: [string, Html | string | null][] = [
     ['Tests', tests === null ? testsInWords(result) : `${testsInWords(result)}, in ${duration(tests.durationMs)}`],
@@ -17,6 +26,7 @@ export function attemptSection(result: AttemptResult, nth: number, files: Attemp
     ['Cost', result.costUsd === undefined ? 'not known' : dollars(result.costUsd)],
     ['Time', duration(result.metrics.totalMs)],
     ['Branch', branch],
+    ['Take it', branch === null ? null : takeOf(task, branch, commit)],
     ['Commit', commit === null ? null : html`<code>${commit}</code>`],
     ['Host', host ?? null],
     ['Isolation', isolation ?? null],
@@ -38,6 +48,13 @@ ${timeline(result)}
 <dl class="facts">${facts.map(([name, value]) => value !== null && html`<div><dt>${name}</dt><dd>${value}</dd></div>`)}</dl>
 ${filesModified(result)}
 ${kept(result, nth, files)}`;
+}
+
+/** What to type to have its branch; null for one that its target has, or is to have. */
+function takeOf(task: TaskDetail, branch: string, commit: string | null): Html | null {
+  if (!isForPeople(task.landings.find(one => one.commit === commit))) return null;
+  const { fetch, take } = branchCommands(task, branch);
+  return html`${fetch !== null && html`<code>${fetch}</code>, then `}<code>${take}</code>`;
 }
 
 function filesModified({ filesModified: paths, diffSummary }: AttemptResult): Html {

@@ -2,6 +2,7 @@
 import { taskIdFault } from '../../job/names.ts';
 import type { AttemptResult } from '../../job/outcome.ts';
 import type { EndedFacts, PoolFacts, QueueFacts } from '../view/facts.ts';
+import { isInUse } from '../view/landing-facts.ts';
 import { comingMoment, counted, dollars, duration, type Now, pastMoment, short, whole } from './figures.ts';
 import { type Html, html } from './html.ts';
 import { action, retryAction } from './layout.ts';
@@ -36,12 +37,13 @@ function stateOf(workers: number, cooldowns: number): Html {
   return html`${badge('reverted', 'at work')} Workers take tasks; ${counted(cooldowns, 'provider')} in cool-down.`;
 }
 
-export function queuesPart({ queues }: PoolFacts): Html {
+export function queuesPart({ queues, landings }: PoolFacts): Html {
+  const told = isInUse(landings) ? [...queues, landings.queue] : queues;
   const columns = ['Queue', 'State', 'Waiting', 'Running', 'Delayed', 'Completed', 'Failed'];
   return table(
     'Depth of the queues',
     columns.map((name, index) => ({ name, isFigure: index > 1 })),
-    queues.map(({ name, paused, waiting, running, delayed, completed, failed }) => [
+    told.map(({ name, paused, waiting, running, delayed, completed, failed }) => [
       html`<a href="/queues/queue/${encodeURIComponent(name)}">${name}</a>`,
       paused ? badge('paused', 'paused') : badge('committed', 'open'),
       ...[waiting, running, delayed, completed, failed].map(whole),

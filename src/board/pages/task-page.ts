@@ -1,22 +1,13 @@
 /** The page of one task: how it stands, its attempts, and one of them in full. */
-import type { AttemptResult } from '../../job/outcome.ts';
-import type { AttemptFiles } from '../task-files.ts';
 import type { CellFacts, TaskDetail } from '../view/facts.ts';
-import { attemptSection } from './attempt.ts';
+import { attemptSection, type ShownAttempt } from './attempt.ts';
 import { dollars, duration, elapsedSince, type Now, pastMoment, short, size, whole } from './figures.ts';
 import { type Html, html } from './html.ts';
+import { landingOfTask } from './landings.ts';
 import { cancelAction, page, part, retryAction } from './layout.ts';
 import { stateBadge } from './tasks-page.ts';
 import { timeline } from './timeline.ts';
 import { badge, nothing, outcomeBadge, table, taskName, taskPath, testsInWords } from './words.ts';
-
-/** The attempt that is shown in full. */
-export interface ShownAttempt {
-  /** Its place among the results, from 1. */
-  nth: number;
-  result: AttemptResult;
-  files: AttemptFiles;
-}
 
 /** The parts that are kept up to date. */
 export function taskParts(task: TaskDetail, now: Now = null): Record<string, Html> {
@@ -38,7 +29,7 @@ ${part('task-state', parts['task-state'])}
 <dl class="facts">${factsOf(task).map(([name, value]) => html`<div><dt>${name}</dt><dd>${value}</dd></div>`)}</dl></details>
 <section aria-labelledby="attempts-title"><h2 id="attempts-title">Attempts</h2>
 ${part('attempts', parts.attempts)}</section>
-${shown !== null && html`<section class="attempt" aria-labelledby="attempt-title">${attemptSection(shown.result, shown.nth, shown.files)}</section>`}
+${shown !== null && html`<section class="attempt" aria-labelledby="attempt-title">${attemptSection(task, shown)}</section>`}
 <section aria-labelledby="log-title"><h2 id="log-title">Log</h2>
 ${part('log', parts.log)}</section>`;
   const events = `/events?task=${encodeURIComponent(task.taskId)}`;
@@ -50,6 +41,7 @@ function factsOf(task: TaskDetail): [string, Html | string][] {
   return [
     ['Repository', html`<code>${task.repository}</code>`],
     ['Base', html`<code>${task.base}</code>`],
+    ['Lands', task.lands === null ? none : html`on <code>${task.lands.target}</code>, by ${task.lands.how}`],
     ['Setup', task.setup === null ? none : html`<code>${task.setup}</code>`],
     ['Test', task.test === null ? none : html`<code>${task.test}</code>`],
     ['Model', task.model ?? none],
@@ -73,7 +65,8 @@ function statePart(task: TaskDetail, now: Now): Html {
 ${!isOver && cancelAction(taskId)}${(state === 'failed' || state === 'delayed') && retry}</div>
 ${waitsFor !== null && html`<p>It waits for ${waitsFor}.</p>`}
 ${fault !== null && html`<p class="warning">This job is not one of cellpool’s: ${fault}</p>`}
-${cell !== null && cellLine(cell, now)}`;
+${cell !== null && cellLine(cell, now)}
+${landingOfTask(task, now)}`;
 }
 
 function cellLine(cell: CellFacts, now: Now): Html {
