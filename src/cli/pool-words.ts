@@ -1,5 +1,14 @@
 /** The pool at one moment, in words. */
-import type { CellFacts, CooldownFacts, PoolFacts, QueueFacts, WorkerFacts } from '../board/view/facts.ts';
+import type {
+  CellFacts,
+  CooldownFacts,
+  PoolFacts,
+  PoolLandings,
+  QueueFacts,
+  WorkerFacts,
+} from '../board/view/facts.ts';
+import { isInUse } from '../board/view/landing-facts.ts';
+import { heldInWords } from '../board/view/landing-words.ts';
 import { age, counted, duration, printable, shorten, size, table } from './words.ts';
 
 const TITLE_WIDTH = 32;
@@ -8,12 +17,13 @@ const SILENT_MS = 30_000;
 
 const HEAD = ['HOST', 'CELL', 'TITLE', 'STAGE', 'ATTEMPT', 'ELAPSED', 'TOKENS', 'PORT', 'MEMORY'];
 
-export function poolInWords({ at, cells, workers, queues, cooldowns }: PoolFacts): string {
+export function poolInWords({ at, cells, workers, queues, landings, cooldowns }: PoolFacts): string {
   return [
     ...(cells.length === 0 ? ['No cell is at work.'] : [cellTable(cells, at)]),
     '',
     workersInWords(workers),
     ...queues.map(queueInWords),
+    ...landingsInWords(landings),
     ...cooldowns.map(one => cooldownInWords(one, at)),
   ].join('\n');
 }
@@ -57,6 +67,20 @@ export function workersInWords(workers: readonly WorkerFacts[]): string {
 export function queueInWords({ name, paused, waiting, running, delayed, completed, failed }: QueueFacts): string {
   const counts = `${waiting} waiting, ${running} running, ${delayed} delayed; ${completed} completed, ${failed} failed`;
   return `Queue ${printable(name)}: ${counts}.${paused ? ' It is paused: `cellpool resume` goes on.' : ''}`;
+}
+
+/** Those that are in use. */
+export function queuesOf({ queues, landings }: PoolFacts): QueueFacts[] {
+  return isInUse(landings) ? [...queues, landings.queue] : queues;
+}
+
+/** Nothing where nothing lands. */
+export function landingsInWords(landings: PoolLandings): string[] {
+  if (!isInUse(landings)) return [];
+  const { paused, waiting, delayed, running, completed, failed } = landings.queue;
+  const counts = `${waiting + delayed} in line, ${running} being tried; ${completed} landed or returned, ${failed} refused`;
+  const held = landings.targets.flatMap(target => heldInWords(target) ?? []);
+  return [`Landing: ${counts}.${paused ? ' It is paused.' : ''}`, ...held.map(text => shorten(text, 300))];
 }
 
 function cooldownInWords({ name, kind, reason, until }: CooldownFacts, at: number): string {

@@ -4,7 +4,7 @@ import { createLogUpdate } from 'log-update';
 import type { ViewContext } from '../board/view/context.ts';
 import type { PoolFacts } from '../board/view/facts.ts';
 import { readPool } from '../board/view/pool-facts.ts';
-import { poolInWords } from './pool-words.ts';
+import { poolInWords, queuesOf } from './pool-words.ts';
 import { settingsOf } from './settings-of.ts';
 import { tellJson, type ViewFlags, viewing } from './viewing.ts';
 
@@ -34,7 +34,8 @@ function tell(pool: PoolFacts, { json = false }: PsFlags): void {
   }
   for (const cell of pool.cells) tellJson({ kind: 'cell', ...cell });
   for (const worker of pool.workers) tellJson({ kind: 'worker', ...worker });
-  for (const queue of pool.queues) tellJson({ kind: 'queue', ...queue });
+  for (const queue of queuesOf(pool)) tellJson({ kind: 'queue', ...queue });
+  for (const target of pool.landings.targets) tellJson({ kind: 'target', ...target });
   // What a cool-down calls its kind is told as its state here.
   for (const { kind, ...cooldown } of pool.cooldowns) tellJson({ kind: 'cooldown', state: kind, ...cooldown });
 }

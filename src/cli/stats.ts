@@ -1,10 +1,12 @@
 /** `cellpool stats`: what the pool has come to in the last hours. */
 import type { HourFacts, PoolFacts } from '../board/view/facts.ts';
 import { readPool } from '../board/view/pool-facts.ts';
+import { type Fates, readFates } from '../board/view/recorded.ts';
 import { attemptsOf, type Statistics, statisticsOf } from '../board/view/statistics.ts';
+import { FATES } from '../job/fate.ts';
 import { OUTCOMES } from '../job/outcome.ts';
 import { allOf, countOf } from './faults.ts';
-import { queueInWords, workersInWords } from './pool-words.ts';
+import { landingsInWords, queueInWords, queuesOf, workersInWords } from './pool-words.ts';
 import { settingsOf } from './settings-of.ts';
 import { tellJson, type ViewFlags, viewing } from './viewing.ts';
 import { counted, duration, table } from './words.ts';
@@ -25,17 +27,18 @@ export async function stats(flags: StatsFlags): Promise<number> {
   return viewing(settings, async context => {
     const pool = await readPool(context, { hours, latest: LATEST });
     const all = statisticsOf(pool);
-    if (flags.json !== true) process.stdout.write(`${inWords(pool, all)}\n`);
+    const fates = await readFates(context);
+    if (flags.json !== true) process.stdout.write(`${inWords(pool, all, fates)}\n`);
     else {
       for (const hour of pool.hours) tellJson({ kind: 'hour', ...hour });
-      for (const queue of pool.queues) tellJson({ kind: 'queue', ...queue });
-      tellJson({ kind: 'total', hours: pool.hours.length, ...all });
+      for (const queue of queuesOf(pool)) tellJson({ kind: 'queue', ...queue });
+      tellJson({ kind: 'total', hours: pool.hours.length, ...all, landings: fates });
     }
     return 0;
   });
 }
 
-function inWords(pool: PoolFacts, all: Statistics): string {
+function inWords(pool: PoolFacts, all: Statistics, fates: Fates): string {
   const durations = Object.entries(all.durations).map(([name, { count, p50, p95 }]) => [
     name,
     duration(p50),
@@ -48,7 +51,15 @@ function inWords(pool: PoolFacts, all: Statistics): string {
     ...(durations.length === 0 ? [] : [table(['STAGE', 'P50', 'P95', 'OF'], durations), '']),
     workersInWords(pool.workers),
     ...pool.queues.map(queueInWords),
+    ...landingsInWords(pool.landings),
+    ...fatesInWords(fates),
   ].join('\n');
+}
+
+/** Nothing where nothing was ever to land. */
+function fatesInWords(fates: Fates): string[] {
+  if (FATES.every(fate => fates[fate] === 0)) return [];
+  return [`Branches that were to land, since the first: ${FATES.map(fate => `${fates[fate]} ${fate}`).join(', ')}.`];
 }
 
 function hoursInWords(hours: readonly HourFacts[], all: Statistics): string[] {

@@ -1,7 +1,8 @@
 /** One task with all its attempts, in words. */
+import { branchCommands, isForPeople } from '../board/view/branch-commands.ts';
 import type { CellFacts, TaskDetail } from '../board/view/facts.ts';
+import { landingInWords } from '../board/view/landing-words.ts';
 import type { AttemptResult } from '../job/outcome.ts';
-import { isUrl } from '../job/repository.ts';
 import { age, duration, printable, printableLines, reason, shorten, size, verdict } from './words.ts';
 
 /** What lies in an attempt's folder, or where that is when it is not here. */
@@ -19,6 +20,7 @@ const FILES_SHOWN = 20;
 const TAIL_SHOWN = 30;
 /** Lines of the job's own log. */
 const LOG_SHOWN = 10;
+const LANDING_WIDTH = 300;
 
 /** `kept` in the order of the results. */
 export function taskInWords(task: TaskDetail, kept: readonly KeptFiles[], now: number): string {
@@ -50,6 +52,7 @@ function planOf(task: TaskDetail, now: number): Line[] {
     ['waits', task.waitsFor],
     ['at work', task.cell === null ? null : cellInWords(task.cell, now)],
     ['repository', `${task.repository}, base ${task.base}`],
+    ['lands', task.lands === null ? null : landsInWords(task.lands)],
     ['setup', task.setup],
     ['test', task.test ?? 'none: what the agent changes is committed untested'],
     ['model', task.model ?? 'the default of its worker'],
@@ -59,6 +62,10 @@ function planOf(task: TaskDetail, now: number): Line[] {
     ['ended', task.endedAt === null ? null : since(task.endedAt)],
     ['used', `${task.tokensUsed} tokens${costOf(task.results)}`],
   ];
+}
+
+function landsInWords({ how, target }: NonNullable<TaskDetail['lands']>): string {
+  return `on ${target}, by ${how}, once it is committed`;
 }
 
 function stateInWords({ state, attempt, attempts, outcome }: TaskDetail): string {
@@ -97,6 +104,7 @@ function attemptInWords(task: TaskDetail, result: AttemptResult, kept: KeptFiles
       ...branchOf(task, result),
       ['secret', result.secretInWork === true ? 'its work holds a secret of the worker: do not publish it' : null],
     ]),
+    ...whyNotLanded(task, result),
     ...(error === null ? [] : [field('error', errorInWords(error, kept.testTail))]),
     ...(kept.testTail === '' ? [] : [field('test log', indentedRest(tailOf(kept.testTail)))]),
     ...(result.hookFaults ?? []).map(({ hook, message }) => field(hook, shorten(message, 300))),
@@ -134,24 +142,29 @@ function filesInWords(files: readonly string[]): string | null {
   return `${files.slice(0, FILES_SHOWN).join(', ')}${more > 0 ? ` and ${more} more` : ''}`;
 }
 
-/** The branch, and what to type to see it and to take it. */
-function branchOf({ repository, base }: TaskDetail, { branch, commit }: AttemptResult): Line[] {
+/** The branch, what became of it, and what to type to see it and to take it. */
+function branchOf(task: TaskDetail, { branch, commit }: AttemptResult): Line[] {
   if (branch === null) return [];
+  const landing = task.landings.find(one => one.commit === commit);
   const where: Line = ['branch', `${branch}${commit === null ? '' : ` at ${commit.slice(0, 10)}`}`];
-  if (isUrl(repository)) {
-    return [
-      where,
-      ['fetch', `git fetch ${shellWord(repository)} ${shellWord(branch)}   # in a clone of yours`],
-      ['look', `git diff ${shellWord(`${base}...FETCH_HEAD`)}`],
-      ['take', 'git merge FETCH_HEAD'],
-    ];
-  }
-  const git = `git -C ${shellWord(repository)}`;
+  const how: Line = ['landing', landing === undefined ? null : shorten(landingInWords(landing), LANDING_WIDTH)];
+  // It may have been removed, and its target has all of it.
+  if (landing?.state === 'landed') return [where, how];
+  const { fetch, look, take } = branchCommands(task, branch);
   return [
     where,
-    ['look', `${git} diff ${shellWord(`${base}...${branch}`)}`],
-    ['take', `${git} merge ${shellWord(branch)}`],
+    how,
+    ['fetch', fetch === null ? null : `${fetch}   # in a clone of yours`],
+    ['look', look],
+    ['take', isForPeople(landing) ? take : null],
   ];
+}
+
+/** What was printed by the tests of a landing that failed, or which paths are in conflict. */
+function whyNotLanded(task: TaskDetail, { commit }: AttemptResult): string[] {
+  const fate = task.landings.find(one => one.commit === commit)?.fate ?? null;
+  if (fate === null || fate.kind === 'landed' || fate.message === '') return [];
+  return [field('why', indentedRest(reason(fate.message)))];
 }
 
 function artifactsInWords(taskId: string, { artifacts, attempt }: AttemptResult, { files, elsewhere }: KeptFiles) {
@@ -162,11 +175,6 @@ function artifactsInWords(taskId: string, { artifacts, attempt }: AttemptResult,
     ['', files.length === 0 ? null : files.map(one => `${one.file} (${size(one.size)})`).join(', ')],
     ['read', files.length === 0 ? null : `cellpool logs ${taskId} --attempt ${attempt}`],
   ]);
-}
-
-/** One argument of a shell's command line. */
-export function shellWord(text: string): string {
-  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
 }
 
 function lines(given: readonly Line[]): string[] {

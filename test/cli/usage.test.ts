@@ -17,6 +17,7 @@ const COMMANDS = [
   'jobs',
   'show',
   'logs',
+  'landing',
   'stats',
   'cancel',
   'retry',

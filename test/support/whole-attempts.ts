@@ -25,6 +25,7 @@ export const WHOLE_ATTEMPTS: readonly string[] = [
   'test/cli/input.test.ts',
   'test/cli/board.test.ts',
   'test/cli/ps.test.ts',
+  'test/cli/landing.test.ts',
   'test/cli/show.test.ts',
   'test/cli/budget.test.ts',
   'test/cli/folder.test.ts',

@@ -10,7 +10,8 @@ Examples:
   $ cellpool ps --json | jq -r 'select(.kind == "cell" and .stage == "test") | .taskId'
 
 Tells of the cells of all hosts, those of dead workers too, and how many workers, slots and tasks there are. With
---json a line each: kind is "cell", "worker", "queue" or "cooldown". --watch goes on until Ctrl-C.
+--json a line each: kind is "cell", "worker", "queue", "target" (of landings) or "cooldown". --watch goes on until
+Ctrl-C.
 
 Ends with 0, 3 when Redis is not there, 130 when interrupted.`;
 
