@@ -1,11 +1,14 @@
 /** What one sees while tasks are worked: a line a cell on a terminal, a line an event anywhere else. */
 import { createLogUpdate } from 'log-update';
 import type { AttemptResult, Progress } from '../job/outcome.ts';
+import type { LandingNews } from '../producer/follow-landing.ts';
+import { landingInWords, newsInWords } from './landing-words.ts';
 import { duration, shorten } from './words.ts';
 
 export interface LiveView {
   progress(taskId: string, progress: Progress): void;
   retry(taskId: string, result: AttemptResult): void;
+  landing(taskId: string, news: LandingNews): void;
   outcome(taskId: string, result: AttemptResult): void;
   /** A sentence to the person, also after the view was closed. */
   say(message: string): void;
@@ -35,8 +38,15 @@ class EventLines implements LiveView {
     this.say(`${taskId}  attempt ${result.attempt}  ${result.outcome}, will be tried again`);
   }
 
+  landing(taskId: string, news: LandingNews): void {
+    // Its attempts are numbered from 1 again when it comes back.
+    this.#stages.delete(taskId);
+    this.say(`${taskId} ${newsInWords(news)}`);
+  }
+
   outcome(taskId: string, result: AttemptResult): void {
     this.say(`${taskId}  attempt ${result.attempt}  ${result.outcome}  ${duration(result.metrics.totalMs)}`);
+    if (result.landing !== undefined) this.say(`${taskId} ${landingInWords(result)}`);
   }
 
   say(message: string): void {
@@ -70,10 +80,16 @@ class CellLines implements LiveView {
     this.say(`${taskId}: attempt ${result.attempt} ${result.outcome}, will be tried again`);
   }
 
+  landing(taskId: string, news: LandingNews): void {
+    this.#cells.delete(taskId);
+    this.say(`${taskId} ${newsInWords(news)}`);
+  }
+
   outcome(taskId: string, result: AttemptResult): void {
     this.#cells.delete(taskId);
     this.#ended += 1;
     this.say(`${taskId}: ${result.outcome} (attempt ${result.attempt}, ${duration(result.metrics.totalMs)})`);
+    if (result.landing !== undefined) this.say(`${taskId} ${landingInWords(result)}`);
   }
 
   say(message: string): void {

@@ -94,6 +94,7 @@ function whereOf({ branch, artifacts }: AttemptResult): string {
 
 /** The summary of a run: a row a task, then a count of each outcome, and of tasks that have none yet. */
 export function summary(results: readonly AttemptResult[], queued = 0): string {
+  const landings = results.flatMap(({ taskId, landing }) => (landing === undefined ? [] : [{ taskId, ...landing }]));
   const rows = results.map(result => [
     result.taskId,
     result.outcome,
@@ -103,27 +104,40 @@ export function summary(results: readonly AttemptResult[], queued = 0): string {
     String(result.tokensUsed),
     duration(result.metrics.totalMs),
     result.commit?.slice(0, 10) ?? '-',
+    ...(landings.length === 0 ? [] : [result.landing?.state ?? '-']),
   ]);
-  const counts = new Map<string, number>();
-  for (const { outcome } of results) counts.set(outcome, (counts.get(outcome) ?? 0) + 1);
-  const total = [...counts].map(([outcome, count]) => `${count} ${outcome}`).join(', ');
+  const total = countsOf(results.map(({ outcome }) => outcome));
+  const landed = countsOf(landings.map(({ state }) => state));
   const problems = results
     .filter(result => result.error !== null && result.outcome !== 'committed')
     .map(result => {
       const see = printable(result.artifacts) || 'the worker’s log';
       return `${printable(result.taskId)}: ${reason(result.error?.message ?? '')}\n  see ${see}`;
     });
+  const unlanded = landings
+    .filter(({ state }) => state !== 'landed')
+    .map(({ taskId, target, message }) => `${printable(taskId)}: not on ${printable(target)}: ${reason(message)}`);
   const leaks = results
     .filter(result => result.secretInWork === true)
     .map(result => `${printable(result.taskId)}: its work holds a secret of the worker, in ${whereOf(result)}`);
   return [
-    table(['TASK', 'OUTCOME', 'ATTEMPT', 'TESTS', 'FILES', 'TOKENS', 'TIME', 'COMMIT'], rows),
+    table([...HEAD, ...(landings.length === 0 ? [] : ['LANDING'])], rows),
     '',
-    `${results.length} tasks${total === '' ? '' : `: ${total}`}`,
+    `${results.length} tasks${total === '' ? '' : `: ${total}`}${landed === '' ? '' : `; ${landed}`}`,
     ...(queued === 0 ? [] : [`${counted(queued, 'task')} still queued`]),
     ...(problems.length === 0 ? [] : ['', ...problems]),
+    ...(unlanded.length === 0 ? [] : ['', ...unlanded]),
     ...(leaks.length === 0 ? [] : ['', ...leaks]),
   ].join('\n');
+}
+
+const HEAD = ['TASK', 'OUTCOME', 'ATTEMPT', 'TESTS', 'FILES', 'TOKENS', 'TIME', 'COMMIT'];
+
+/** `2 committed, 1 reverted`, in the order in which they come first; empty when there are none. */
+function countsOf(words: readonly string[]): string {
+  const counts = new Map<string, number>();
+  for (const word of words) counts.set(word, (counts.get(word) ?? 0) + 1);
+  return [...counts].map(([word, count]) => `${count} ${word}`).join(', ');
 }
 
 const IN_WORKTREES =

@@ -182,6 +182,19 @@ describe('the summary', () => {
     expect(text).toContain('fix-1: the tests failed (exit code 1): boom\n  see /state/artifacts/fix-1/1');
   });
 
+  test('says of what was to land what became of it, and of nothing else', () => {
+    const landing = { target: 'main', commit: null, message: 'conflicts in a.js' };
+    const landed = result({ landing: { ...landing, state: 'landed' } });
+    const waiting = result({ taskId: 'fix-2', landing: { ...landing, state: 'waiting' } });
+    const text = summary([landed, waiting, result({ taskId: 'fix-3' })]);
+    expect(text).toMatch(/^fix-1 .* landed$/m);
+    expect(text).toMatch(/^fix-3 .* -$/m);
+    expect(text).toContain('3 tasks: 3 committed; 1 landed, 1 waiting');
+    expect(text).toContain('fix-2: not on main: conflicts in a.js');
+    expect(text).not.toContain('fix-1: not on');
+    expect(summary([result()])).not.toContain('LANDING');
+  });
+
   test('calls tests that were killed killed', () => {
     expect(
       summary([result({ outcome: 'reverted', tests: { passed: false, exitCode: null, durationMs: 1 } })]),
