@@ -15,7 +15,7 @@ import {
   landingJobOf,
   landWith,
   noteTarget,
-} from '../support/landings.ts';
+} from '../support/shown-landings.ts';
 import { withResults } from '../support/pool.ts';
 
 let setting: CliQueue;

@@ -9,7 +9,8 @@ const WHY = {
   conflict: 'it conflicts with what is there',
   red: 'tests fail with it',
   superseded: 'its task has been worked anew since',
-  gone: 'its branch is not there any more',
+  gone: 'its branch is not there any more, or was moved',
+  secret: 'what it adds holds a secret',
 } as const;
 
 const UNTOLD = 'nobody wrote down why';
