@@ -4,7 +4,7 @@ import { join } from 'node:path';
 
 /** Their names below a state folder. */
 export function cellFolders(home) {
-  return ['cells', 'discarded', 'spares'].flatMap(name => {
+  return ['cells', 'discarded', 'spares', 'landings'].flatMap(name => {
     const folder = join(home, name);
     return existsSync(folder) ? readdirSync(folder).map(one => `${name}/${one}`) : [];
   });

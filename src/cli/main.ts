@@ -14,6 +14,7 @@ import { addEnqueueCommand } from './commands/enqueue.ts';
 import { addFleetCommand } from './commands/fleet.ts';
 import { addFolderCommand } from './commands/folder.ts';
 import { addJobsCommand } from './commands/jobs.ts';
+import { addLandCommand } from './commands/land.ts';
 import { addLandingCommand } from './commands/landing.ts';
 import { addLogsCommand } from './commands/logs.ts';
 import { addPauseCommand, addResumeCommand } from './commands/pause.ts';
@@ -34,7 +35,7 @@ Begin with:
 
 /** In the order in which the help lists them. */
 const COMMANDS = [
-  ...[addRunCommand, addEnqueueCommand, addWorkerCommand, addBeadsCommand, addFolderCommand],
+  ...[addRunCommand, addEnqueueCommand, addWorkerCommand, addBeadsCommand, addFolderCommand, addLandCommand],
   ...[addPsCommand, addJobsCommand, addShowCommand, addLandingCommand, addLogsCommand, addStatsCommand],
   ...[addCancelCommand, addRetryCommand, addPauseCommand, addResumeCommand, addDrainCommand],
   ...[addBoardCommand, addBudgetCommand, addFleetCommand, addReapCommand, addDoctorCommand, addDemoCommand],

@@ -195,8 +195,7 @@ class Round {
         });
       }
       if (fate?.kind !== 'conflict' && fate?.kind !== 'red') return 'later';
-      const message =
-        fate.kind === 'conflict' ? `it contradicts ${group.target} in ${fate.paths.join(', ')}` : fate.tail;
+      const message = fate.kind === 'conflict' ? fate.paths.join('\n') : fate.tail;
       const now = landed ?? tip;
       const isElsewhere = destination.gitDir !== source.gitDir;
       if (isElsewhere) await keepTip(source, destination, { branch: group.target, commit: now });

@@ -32,6 +32,7 @@ export class Lander {
   /** Of targets of which the fleet was told something. */
   readonly #told = new Set<string>();
   #draining = false;
+  #onlyHeld = false;
   #timer: NodeJS.Timeout | null = null;
   #looking: Promise<boolean> | null = null;
 
@@ -60,6 +61,11 @@ export class Lander {
     return this.#looking;
   }
 
+  /** Whether all that waited at the last look is held up, or asks for labels that are not here. */
+  get onlyHeld(): boolean {
+    return this.#onlyHeld;
+  }
+
   /** Begins no further round, and resolves when the one at work is over. */
   async drain(): Promise<void> {
     this.#draining = true;
@@ -83,14 +89,16 @@ export class Lander {
         if (this.#draining) return true;
         settled += await this.#land(group);
       }
+      this.#onlyHeld =
+        groups.length > 0 && groups.every(group => this.#lacks(group) || this.#holds.of(group.mark) !== null);
       if (settled === 0 || this.#draining) return groups.length > 0;
     }
   }
 
   async #land(group: TargetGroup): Promise<number> {
-    const { leases, labels, log } = this.#options;
-    const { mark, waiting, target, repository } = group;
-    if (lackingLabels(waiting[0]?.data.labels, labels).length > 0) return 0;
+    const { leases, log } = this.#options;
+    const { mark, target, repository } = group;
+    if (this.#lacks(group)) return 0;
     if (this.#holds.isHeld(mark)) {
       await this.#tell(group, []);
       return 0;
@@ -113,6 +121,10 @@ export class Lander {
       await this.#tell(group, []);
       await leases.release(lease).catch(() => undefined);
     }
+  }
+
+  #lacks({ waiting }: TargetGroup): boolean {
+    return lackingLabels(waiting[0]?.data.labels, this.#options.labels).length > 0;
   }
 
   #hold(group: TargetGroup, error: CellpoolError): void {

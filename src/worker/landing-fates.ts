@@ -96,7 +96,10 @@ export function settleExcluded(
   return settle(context, one, token, { ...excluded, ...NOTHING, at: Date.now() });
 }
 
-/** It cannot land as it is: back to the pool as often as its task may come back, then to a person. */
+/**
+ * It cannot land as it is: back to the pool as often as its task may come back, then to a person. `message`: the paths in
+ * conflict, a line each, or what the tests printed.
+ */
 export async function settleUnfit(
   context: FateContext,
   one: WaitingCandidate,
@@ -112,8 +115,9 @@ export async function settleUnfit(
   const { taskId, commit, target, returns } = data;
   const most = returnsOf(data);
   const ended = { why, commit: null, batch: [], flaky, at: Date.now() };
+  const told = why === 'conflict' ? `it contradicts ${target} in ${message.split('\n').join(', ')}` : message;
   const refuse = (reason: string) =>
-    settle(context, one, token, { ...ended, kind: 'refused', message: `${message}\n${reason}` });
+    settle(context, one, token, { ...ended, kind: 'refused', message: `${told}\n${reason}` });
   if (returns >= most) {
     return refuse(`It has come back ${returns} times, so a person is to look at it; branch ${data.branch} stays.`);
   }
@@ -131,7 +135,7 @@ export async function settleUnfit(
   if (how === 'superseded') {
     return settleExcluded(context, one, token, { kind: 'refused', why: how, message: superseded(taskId) });
   }
-  return settle(context, one, token, { ...ended, kind: 'returned', message });
+  return settle(context, one, token, { ...ended, kind: 'returned', message: told });
 }
 
 export const superseded = (taskId: string) => `task ${taskId} was put on the queue anew, which makes a work of its own`;

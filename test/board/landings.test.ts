@@ -3,8 +3,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { LandingJob } from '../../src/job/landing.ts';
 import { endJob, openBoard, openEvents, type TestBoard } from '../support/board.ts';
 import { addJob, jobOf, resultOf } from '../support/jobs.ts';
-import { addLanding, commitOf, endLanding, fateOf, held, landingJobOf, noteTarget } from '../support/shown-landings.ts';
 import { type TestRedis, testRedis } from '../support/redis.ts';
+import { addLanding, commitOf, endLanding, fateOf, held, landingJobOf, noteTarget } from '../support/shown-landings.ts';
 
 let server: TestRedis;
 beforeAll(async () => {

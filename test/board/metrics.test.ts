@@ -14,10 +14,10 @@ import { Slots } from '../../src/redis/slots.ts';
 import { Tally } from '../../src/redis/tally.ts';
 import { WorkerList } from '../../src/redis/worker-list.ts';
 import { addJob, jobOf, resultOf } from '../support/jobs.ts';
-import { addLanding, held, landingJobOf, noteTarget } from '../support/shown-landings.ts';
 import { readPrometheus } from '../support/prometheus.ts';
 import { type TestRedis, testRedis } from '../support/redis.ts';
 import { tempFolder } from '../support/repository.ts';
+import { addLanding, held, landingJobOf, noteTarget } from '../support/shown-landings.ts';
 import { viewContext } from '../support/view.ts';
 
 let server: TestRedis;

@@ -3,8 +3,8 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { Cooldowns } from '../../src/redis/cooldown.ts';
 import { openBoard, type TestBoard } from '../support/board.ts';
 import { addJob, jobOf } from '../support/jobs.ts';
-import { addLanding, landingJobOf } from '../support/shown-landings.ts';
 import { type TestRedis, testRedis } from '../support/redis.ts';
+import { addLanding, landingJobOf } from '../support/shown-landings.ts';
 
 let server: TestRedis;
 beforeAll(async () => {

@@ -58,6 +58,7 @@ export async function collectLeftovers({ world, eyes }, own) {
     'cell folders': world.hosts.flatMap(host => below(join(host.home, 'cells'))),
     'folders of ended cells': world.hosts.flatMap(host => below(join(host.home, 'discarded'))),
     'spare workspaces': world.hosts.flatMap(host => below(join(host.home, 'spares'))),
+    'grounds of landers': world.hosts.flatMap(host => below(join(host.home, 'landings'))),
     'port leases': leases.map(({ port, owner }) => `port ${port}, ${owner}`),
     slots: slots.map(({ worker, taskId }) => `${taskId} of ${worker.id}`),
     'registry entries in Redis': entries.filter(one => one.inRedis).map(({ cellId, host }) => `${host} ${cellId}`),

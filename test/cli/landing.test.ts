@@ -6,6 +6,7 @@ import { Tally } from '../../src/redis/tally.ts';
 import { jsonLines } from '../support/cli.ts';
 import { type CliQueue, openCliQueue, PREFIX } from '../support/cli-queue.ts';
 import { addJob, jobOf, resultOf, untilState } from '../support/jobs.ts';
+import { withResults } from '../support/pool.ts';
 import {
   addLanding,
   commitOf,
@@ -16,7 +17,6 @@ import {
   landWith,
   noteTarget,
 } from '../support/shown-landings.ts';
-import { withResults } from '../support/pool.ts';
 
 let setting: CliQueue;
 let queue: LandingQueue;

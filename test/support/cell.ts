@@ -82,7 +82,7 @@ export async function startTestCells(changes: Partial<SiteOptions> = {}): Promis
   });
 
   const cellFolders = () =>
-    ['cells', 'discarded', 'spares'].flatMap(name => {
+    ['cells', 'discarded', 'spares', 'landings'].flatMap(name => {
       try {
         return readdirSync(join(home, name));
       } catch {

@@ -240,7 +240,7 @@ export class CliHome {
   /** A command with cells has ended: no process, no cell, no lease, no slot, no worktree of it may be there. */
   async expectNothingLeft(repository: string): Promise<void> {
     expect(await processesLeft({ marker: `CELLPOOL_HOME=${this.home}`, folder: this.home })).toEqual([]);
-    for (const name of ['cells', 'discarded', 'spares']) {
+    for (const name of ['cells', 'discarded', 'spares', 'landings']) {
       const folder = join(this.home, name);
       expect(existsSync(folder) ? readdirSync(folder) : []).toEqual([]);
     }

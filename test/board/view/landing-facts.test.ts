@@ -5,6 +5,7 @@ import { listLandings, readPoolLandings } from '../../../src/board/view/landing-
 import { readTask } from '../../../src/board/view/task-facts.ts';
 import type { LandingJob } from '../../../src/job/landing.ts';
 import { resultOf } from '../../support/jobs.ts';
+import { type TestRedis, testRedis } from '../../support/redis.ts';
 import {
   addLanding,
   commitOf,
@@ -15,7 +16,6 @@ import {
   landWith,
   noteTarget,
 } from '../../support/shown-landings.ts';
-import { type TestRedis, testRedis } from '../../support/redis.ts';
 import { makePool, type Pool } from './support.ts';
 
 let redis: TestRedis;

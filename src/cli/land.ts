@@ -1,0 +1,148 @@
+/** `cellpool land`: bring finished branches onto their targets, those that wait and those that are named. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Settings } from '../config.ts';
+import { InvalidInput } from '../errors.ts';
+import type { Fate } from '../job/fate.ts';
+import type { LandingJob } from '../job/landing.ts';
+import { createLogger } from '../observe/logger.ts';
+import { Redactor } from '../observe/redact.ts';
+import { secretsOfWorker } from '../observe/secrets.ts';
+import { type LandingAsked, landTasks } from '../producer/land-tasks.ts';
+import { idFaults } from '../producer/task-ids.ts';
+import { type LanderProcess, startLander } from '../worker/lander-process.ts';
+import type { TargetGroup } from '../worker/landing-groups.ts';
+import { type Connected, withRedis } from './connected.ts';
+import { allOf, refuse } from './faults.ts';
+import { interruptible, type StopRequests, whenAborted } from './interrupts.ts';
+import type { CommonFlags } from './options.ts';
+import { say } from './outputs.ts';
+import { settingsOf } from './settings-of.ts';
+import { printable } from './words.ts';
+
+export interface LandFlags extends CommonFlags {
+  watch?: boolean;
+  json?: boolean;
+}
+
+/** Where others land on a target, it is looked again so soon. */
+const LOOK_MS = 1_000;
+
+export async function land(ids: readonly string[], flags: LandFlags): Promise<number> {
+  const [settings] = allOf(
+    () => settingsOf(flags),
+    () => refuse(idFaults(ids)),
+  );
+  if (flags.landOn !== undefined && ids.length === 0) {
+    throw new InvalidInput([{ where: '--land-on', what: 'goes with ids of tasks: what waits already has its target' }]);
+  }
+  return interruptible(stop =>
+    withRedis(settings, say, connected => landWith({ ids, flags, settings, connected, stop }), stop.asked),
+  );
+}
+
+interface LandCall {
+  ids: readonly string[];
+  flags: LandFlags;
+  settings: Settings;
+  connected: Connected;
+  stop: StopRequests;
+}
+
+async function landWith(call: LandCall): Promise<number> {
+  const { ids, flags, settings, connected, stop } = call;
+  const json = flags.json === true;
+  const refusals = ids.length === 0 ? 0 : await ask(call);
+  const redactor = new Redactor(secretsOfWorker(settings));
+  let unlanded = 0;
+  const lander = await startLander({
+    settings,
+    redis: await connected.connection('worker'),
+    log: createLogger(settings.logLevel ?? 'warn', redactor),
+    redactor,
+    onFate(landing, fate) {
+      if (fate.kind !== 'landed') unlanded += 1;
+      tellFate(landing, fate, json);
+    },
+    onHeld: (group, reason) => say(printable(heldInWords(group, reason))),
+  });
+  try {
+    if (flags.watch === true) return await keepLanding(lander, stop);
+    const left = await landAll(lander, stop);
+    if (stop.asked.aborted) return 130;
+    if (left) say('Some wait still: see cellpool landing.');
+    return refusals + unlanded > 0 || left ? 1 : 0;
+  } finally {
+    await lander.end();
+  }
+}
+
+async function ask({ ids, flags, settings, connected }: LandCall): Promise<number> {
+  const { prefix, retention } = settings;
+  const context = { redis: await connected.connection('producer'), prefix, retention };
+  const asked = await landTasks(context, ids, {
+    ...(settings.land === 'none' ? {} : { land: settings.land }),
+    ...(flags.landOn === undefined ? {} : { landOn: flags.landOn }),
+  });
+  for (const one of asked) {
+    const line = flags.json === true ? JSON.stringify({ event: 'asked', ...one }) : askedInWords(one);
+    process.stdout.write(`${printable(line)}\n`);
+  }
+  return asked.filter(({ how }) => how === 'refused').length;
+}
+
+async function keepLanding({ lander, drainAsked }: LanderProcess, stop: StopRequests): Promise<number> {
+  say('Landing what comes. Ctrl-C to stop.');
+  lander.begin();
+  await new Promise<void>(resolve => {
+    whenAborted(stop.asked, resolve);
+    whenAborted(drainAsked, resolve);
+  });
+  // The round at work comes to its end; a second signal cuts it short.
+  const ended = lander.drain();
+  whenAborted(stop.insisted, () => void lander.stop());
+  await ended;
+  return 0;
+}
+
+/** @returns whether something waits that is held up */
+async function landAll({ lander }: LanderProcess, stop: StopRequests): Promise<boolean> {
+  whenAborted(stop.asked, () => void lander.stop());
+  while (!stop.asked.aborted) {
+    if (!(await lander.look())) return false;
+    if (lander.onlyHeld) return true;
+    await sleep(LOOK_MS, undefined, { signal: stop.asked }).catch(() => undefined);
+  }
+  return true;
+}
+
+function tellFate({ taskId, target, branch, commit: of }: LandingJob, fate: Fate, json: boolean): void {
+  const { kind, why = null, commit, message, batch, flaky } = fate;
+  const facts = { event: 'fate', taskId, target, branch, of, fate: kind, why, commit, batch, flaky, message };
+  process.stdout.write(`${json ? JSON.stringify(facts) : printable(fateInWords(taskId, target, fate))}\n`);
+}
+
+function fateInWords(taskId: string, target: string, { kind, why, commit, message, flaky }: Fate): string {
+  const first = message.split('\n')[0] ?? '';
+  if (kind === 'landed') {
+    return `${taskId} landed on ${target} as ${commit?.slice(0, 12)}${flaky ? ', after tests that failed once' : ''}`;
+  }
+  return `${taskId} ${kind === 'returned' ? 'goes back to the pool' : 'is refused'}: ${why}: ${first}`;
+}
+
+function heldInWords({ target, repository }: TargetGroup, reason: string | null): string {
+  const where = `${target} of ${repository}`;
+  return reason === null ? `${where}: something may land again.` : `${where}: nothing lands for now: ${reason}`;
+}
+
+function askedInWords({ taskId, how, reason }: LandingAsked): string {
+  switch (how) {
+    case 'queued':
+      return `${taskId} waits to land`;
+    case 'waiting':
+      return `${taskId} waits already`;
+    case 'landed':
+      return `${taskId} has landed before`;
+    case 'refused':
+      return `${taskId} cannot land: ${reason}`;
+  }
+}
