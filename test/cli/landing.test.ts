@@ -170,9 +170,10 @@ describe('show', () => {
   const LAND = { land: 'merge', test: 'make check', landOn: 'dev' } as const;
 
   test('says where a task lands and what became of it; who is to take its branch is told how', async () => {
-    for (const id of ['waits', 'good', 'bad']) await committed(id, LAND);
+    for (const id of ['waits', 'good', 'bad', 'leaks']) await committed(id, LAND);
     await end(landingJobOf('good', { target: 'dev', fate: fateOf('landed') }));
     await end(landingJobOf('bad', { target: 'dev', fate: fateOf('refused', { message: 'not ok 7' }) }));
+    await end(landingJobOf('leaks', { target: 'dev', fate: fateOf('refused', { why: 'secret' }) }));
     await addLanding(queue, landingJobOf('waits', { target: 'dev' }));
     const [waits, good, bad] = [await show('waits'), await show('good'), await show('bad')];
     expect(waits).toMatch(/^ {2}lands +on dev, by merge, once it is committed$/m);
@@ -186,6 +187,8 @@ describe('show', () => {
     );
     expect(bad).toMatch(/^ {2}why +not ok 7$/m);
     expect(bad).toMatch(/^ {2}take +git -C \/repo merge cellpool\/bad$/m);
+    expect(await show('leaks')).toMatch(/stays on its branch: what it adds holds a secret$/m);
+    expect(await show('leaks')).not.toMatch(/^ {2}take/m);
   });
 
   test('of a task that lands nowhere says how to merge its branch, from a remote too', async () => {

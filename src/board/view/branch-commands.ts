@@ -9,9 +9,13 @@ export interface BranchCommands {
   take: string;
 }
 
-/** Whether it is a person's to take the branch; nobody's where it has landed, or may yet, or is worked anew. */
+/**
+ * Whether it is a person's to take the branch; nobody's where it has landed, or may yet, or is worked anew, or would
+ * bring a secret with it.
+ */
 export function isForPeople(landing: LandingFacts | undefined): boolean {
-  return landing === undefined || landing.state === 'refused' || landing.state === 'unknown';
+  if (landing === undefined || landing.state === 'unknown') return true;
+  return landing.state === 'refused' && landing.fate?.why !== 'secret';
 }
 
 export function branchCommands(

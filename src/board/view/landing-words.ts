@@ -1,4 +1,5 @@
 /** What is told of landings, in the same words on pages and in the terminal. All of it is hostile until it is rendered. */
+import type { Fate } from '../../job/fate.ts';
 import type { TargetNote } from '../../redis/landing-targets.ts';
 import type { LandingFacts } from './facts.ts';
 
@@ -8,10 +9,10 @@ const BATCH_SHOWN = 5;
 const WHY = {
   conflict: 'it conflicts with what is there',
   red: 'tests fail with it',
-  superseded: 'its task has been worked anew since',
+  superseded: 'its task was put on the queue anew',
   gone: 'its branch is not there any more, or was moved',
   secret: 'what it adds holds a secret',
-} as const;
+} as const satisfies Record<NonNullable<Fate['why']>, string>;
 
 const UNTOLD = 'nobody wrote down why';
 
