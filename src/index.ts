@@ -20,6 +20,7 @@ export { loadSettings, type Settings } from './config.ts';
 export { CellpoolError, type ErrorCode, type Fault, InvalidInput } from './errors.ts';
 export { HOOKS, type Hook, type HookName, type Hooks } from './job/hooks.ts';
 export type { Plan, TaskJob } from './job/job.ts';
+export { type LandingQueue, openLandingQueue } from './job/landing.ts';
 export {
   type AttemptResult,
   endedWell,

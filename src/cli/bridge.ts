@@ -1,5 +1,6 @@
 /** What the commands for task sources have in common: one look or a watch, and what they tell. */
 import type { Redis } from 'ioredis';
+import { openLandingQueue } from '../job/landing.ts';
 import { openQueue } from '../job/queue.ts';
 import { Producer } from '../producer/producer.ts';
 import { Bridge, type BridgeOptions } from '../producer/source/bridge.ts';
@@ -60,7 +61,8 @@ async function work(given: Work): Promise<number> {
   const { prefix, retention } = given.target.settings;
   const producer = new Producer({ redis, prefix, retention, tracing: await given.connected.tracing() });
   const queue = openQueue(redis, prefix);
-  const it = new Bridge({ ...bridgeOf(given), producer, queue });
+  const landings = openLandingQueue(redis, prefix);
+  const it = new Bridge({ ...bridgeOf(given), producer, queue, landings });
   try {
     if (flags.watch === true && flags.dryRun !== true) return await keepWatching(it, given);
     return flags.dryRun === true ? await tellWouldQueue(it, given) : await lookOnce(it, given);
@@ -71,7 +73,7 @@ async function work(given: Work): Promise<number> {
   } finally {
     await producer.close();
     // Closing releases nothing in Redis, so a failure to say goodbye costs nothing.
-    await queue.close().catch(() => undefined);
+    await Promise.all([queue.close(), landings.close()]).catch(() => undefined);
   }
 }
 
@@ -101,7 +103,7 @@ function bridgeOf({
   closeOn,
   insisted,
   redis,
-}: Work): Omit<BridgeOptions, 'producer' | 'queue'> {
+}: Work): Omit<BridgeOptions, 'producer' | 'queue' | 'landings'> {
   const { settings, plan, defaults, check } = target;
   const json = flags.json === true;
   return {
@@ -139,6 +141,7 @@ const SAID: Record<Note['kind'], string> = {
   attempt: 'told of an attempt',
   done: 'closed',
   'awaiting-landing': 'told that it waits for landing',
+  'not-landed': 'released: it did not land',
   unchanged: 'released: nothing was changed',
   failed: 'released: given up',
   cancelled: 'released: cancelled',

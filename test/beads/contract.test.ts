@@ -326,6 +326,17 @@ describe.skipIf(program === null)('Beads', () => {
       expect(await write(id, DONE)).toEqual({ how: 'written' });
       expect(stateOf(id)).toMatchObject({ status: 'closed', labels: ['agent'] });
     });
+
+    test('a bead whose work comes back stays claimed, without the label, and is told why', async () => {
+      const id = await claimed('comes back', '-l', 'agent');
+      await write(id, { ...DONE, kind: 'awaiting-landing' });
+      expect(await write(id, { kind: 'claim' })).toEqual({ how: 'written' });
+      const message = 'it could not land on main: a.txt';
+      expect(await write(id, { kind: 'attempt', attempt: 1, outcome: 'committed', message })).toEqual({
+        how: 'written',
+      });
+      expect(stateOf(id)).toMatchObject({ status: 'in_progress', labels: ['agent'] });
+    });
   });
 
   describe('the task has ended otherwise', () => {
@@ -334,6 +345,11 @@ describe.skipIf(program === null)('Beads', () => {
         FAILED,
         'cellpool-failed',
         /Given up after attempt 3, which ended reverted\..*\n\n {4}tests failed\n {4}red\n {4}# end$/,
+      ],
+      [
+        { ...DONE, kind: 'not-landed', message: 'it did not land on main: expected 3' },
+        'cellpool-not-landed',
+        /stays on its branch: .*\n\n {4}it did not land on main: expected 3$/,
       ],
       [{ kind: 'unchanged', attempt: 1 }, 'cellpool-no-changes', /without changing anything/],
       [{ kind: 'cancelled', message: 'by anna' }, 'cellpool-cancelled', /Cancelled\. .*\n\n {4}by anna$/],

@@ -10,14 +10,21 @@ const MESSAGE_MOST = 6_000;
 /** Beads takes a reason that holds one of these for a failure, and lets begin what was to wait for one. */
 const FAILURE_WORDS = /failed|rejected|won'?t ?fix|cancell?ed|abandoned|blocked|error|timeout|aborted/i;
 
+/** Notes by which a bead is released. */
+export type Released = 'failed' | 'unchanged' | 'cancelled' | 'not-landed';
+
 export function attemptComment(pool: string, note: Note & { kind: 'attempt' }): string {
   return comment(pool, note, `Attempt ${note.attempt} ended ${note.outcome}; another one follows.`, note.message);
 }
 
-export function endComment(pool: string, note: Note & { kind: 'failed' | 'unchanged' | 'cancelled' }): string {
+export function endComment(pool: string, note: Note & { kind: Released }): string {
   if (note.kind === 'failed') {
     const told = `Given up after attempt ${note.attempt}, which ended ${note.outcome}.`;
     return comment(pool, note, `${told} ${again(LABELS.failed)}`, note.message);
+  }
+  if (note.kind === 'not-landed') {
+    const told = `The work is done, and stays on its branch: ${where(note)}.`;
+    return comment(pool, note, `${told} ${again(LABELS.notLanded)}`, note.message);
   }
   if (note.kind === 'unchanged') {
     const told = `The agent ended attempt ${note.attempt} without changing anything: nothing to do, or not done?`;

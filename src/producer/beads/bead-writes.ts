@@ -8,7 +8,7 @@
  * | attempt                    | comment                                                                  |
  * | done                       | update: our labels away; close. Refused: comment; update: label          |
  * | awaiting-landing           | update: label                                                            |
- * | failed, unchanged, cancelled | comment; update: status open, assignee empty, label                    |
+ * | failed, unchanged, cancelled, not-landed | comment; update: status open, assignee empty, label        |
  *
  * A bead that nobody has any more (`bd reclaim`, say) is taken back for `done` and `awaiting-landing`: the work is
  * there, and would be done twice otherwise.
@@ -18,7 +18,7 @@ import { actorOf, isActorOf } from '../actor.ts';
 import type { Note, Written } from '../source/task-source.ts';
 import type { Bd, By, Update } from './bd.ts';
 import { unavailable } from './bd-trouble.ts';
-import { attemptComment, closeReason, endComment, notClosedComment } from './bead-texts.ts';
+import { attemptComment, closeReason, endComment, notClosedComment, type Released } from './bead-texts.ts';
 import { hasMark, isBeadId, LABELS, OUR_LABELS } from './names.ts';
 import type { Issue } from './shapes.ts';
 
@@ -52,6 +52,8 @@ export async function writeNote(bd: Bd, pool: string, note: Note, signal?: Abort
       return awaitLanding(place);
     case 'failed':
       return release(place, note, LABELS.failed);
+    case 'not-landed':
+      return release(place, note, LABELS.notLanded);
     case 'unchanged':
       return release(place, note, LABELS.unchanged);
     case 'cancelled':
@@ -114,11 +116,7 @@ async function awaitLanding(place: Place): Promise<Written> {
   return change(mine, { addLabels: [LABELS.awaitingLanding] });
 }
 
-async function release(
-  place: Place,
-  note: Note & { kind: 'failed' | 'unchanged' | 'cancelled' },
-  label: string,
-): Promise<Written> {
+async function release(place: Place, note: Note & { kind: Released }, label: string): Promise<Written> {
   const { issue, actor } = place;
   const isNobodys = issue.assignee === '' && issue.status !== 'closed';
   if (issue.assignee !== actor && !isNobodys) return taken(place);

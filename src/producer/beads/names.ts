@@ -8,12 +8,16 @@ export const LABELS = {
   unchanged: 'cellpool-no-changes',
   notClosed: 'cellpool-not-closed',
   awaitingLanding: 'cellpool-awaiting-landing',
+  notLanded: 'cellpool-not-landed',
 } as const;
 
 export const OUR_LABELS: readonly string[] = Object.values(LABELS);
 
 /** A person has to look first, and takes the label away when it is to be tried again. */
-export const LEFT_OUT: readonly string[] = [LABELS.failed, LABELS.cancelled, LABELS.unchanged, LABELS.notClosed];
+export const LEFT_OUT: readonly string[] = [
+  ...[LABELS.failed, LABELS.cancelled, LABELS.unchanged],
+  ...[LABELS.notClosed, LABELS.notLanded],
+];
 
 /** Labels with which a bead may ask for something: `cellpool:model=...`. */
 export const WISH_PREFIX = 'cellpool:';

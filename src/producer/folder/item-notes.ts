@@ -8,6 +8,7 @@
  * | attempt                       | stays                                 | stays      | attempt, outcome         |
  * | done, awaiting-landing        | done, committed                       | ours       | and commit, branch       |
  * | failed, unchanged, cancelled  | the same; a person's own word stays   | nobody     | and reason               |
+ * | not-landed                    | the same                              | nobody     | and reason, commit, branch |
  *
  * All but a claim add a line to the section at the end of the file, by which they are known again.
  */
@@ -28,7 +29,7 @@ export interface Change {
 }
 
 const KNOWN: Written = { how: 'known' };
-const RELEASED: readonly string[] = [STATUS.failed, STATUS.unchanged, STATUS.cancelled];
+const RELEASED: readonly string[] = [STATUS.failed, STATUS.unchanged, STATUS.cancelled, STATUS['not-landed']];
 
 export function changeOf(item: Item, pool: string, note: Note): Written | Change {
   const actor = actorOf(pool, note.taskId);
@@ -82,7 +83,7 @@ function committed(
 function release(
   item: Item,
   actor: string,
-  note: Note & { kind: 'failed' | 'unchanged' | 'cancelled' },
+  note: Note & { kind: 'failed' | 'unchanged' | 'cancelled' | 'not-landed' },
   mark: string,
 ): Written | Change {
   const between: readonly string[] = [STATUS.open, STATUS.working, STATUS.committed];
@@ -102,6 +103,12 @@ function release(
   const reason = shortened(note.message) || note.kind;
   if (note.kind === 'cancelled') {
     return change({ ...status, ...none, outcome: 'cancelled', reason }, `cancelled${quoted(note.message)}`, mark);
+  }
+  if (note.kind === 'not-landed') {
+    const { attempt, commit, branch } = note;
+    const keys = { ...status, assignee: null, attempt, outcome: 'committed', reason, commit, branch };
+    const what = `commit ${code(commit)} stays on branch ${code(branch)}${quoted(note.message)}`;
+    return change(keys, what, mark);
   }
   const { attempt, outcome } = note;
   const what = `attempt ${attempt} ended ${outcome}, given up${quoted(note.message)}`;

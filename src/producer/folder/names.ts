@@ -27,6 +27,7 @@ export const STATUS = {
   failed: 'failed',
   unchanged: 'unchanged',
   cancelled: 'cancelled',
+  'not-landed': 'not-landed',
 } as const;
 
 /** Keys that we write. */

@@ -5,6 +5,7 @@
  */
 import type { Redis } from 'ioredis';
 import { CellpoolError, InvalidInput } from '../../errors.ts';
+import type { LandingQueue } from '../../job/landing.ts';
 import { taskIdFault } from '../../job/names.ts';
 import type { TaskQueue } from '../../job/queue.ts';
 import { hasEnded, readJob } from '../../job/stored-job.ts';
@@ -14,8 +15,9 @@ import { cancelTasks } from '../cancel.ts';
 import type { EnqueueContext, Producer } from '../producer.ts';
 import type { PlacedTask } from '../tasks-file.ts';
 import { Discovery, type DiscoveryOptions, isBegun, nextName } from './discovery.ts';
-import { type CloseOn, duesOf, type JobSeen, seenJob } from './due.ts';
+import { type CloseOn, duesOf } from './due.ts';
 import { type StoredNote, type Stuck, writeBack } from './outbox.ts';
+import { readSeen } from './read-seen.ts';
 import type { Note, Written } from './task-source.ts';
 
 export interface BridgeOptions extends Omit<DiscoveryOptions, 'ledger'> {
@@ -23,6 +25,8 @@ export interface BridgeOptions extends Omit<DiscoveryOptions, 'ledger'> {
   redis: Redis;
   prefix: string;
   queue: TaskQueue;
+  /** Where items are closed when they have landed; left out: what is committed waits for that without end. */
+  landings?: LandingQueue | undefined;
   producer: Producer;
   context: EnqueueContext;
   closeOn: CloseOn;
@@ -127,7 +131,7 @@ export class Bridge {
 
   async #note(entry: LedgerEntry): Promise<void> {
     const { item, taskId, generation } = entry;
-    const job = await this.#job(taskId);
+    const job = await readSeen(this.#options, taskId);
     // Somebody may have retried what is not ours to work.
     if (entry.lost !== null) {
       if (job !== null && job.endedAt === null) await this.#cancel(taskId);
@@ -167,7 +171,7 @@ export class Bridge {
 
   async #settle(entry: LedgerEntry): Promise<void> {
     if (!entry.queued || [...entry.notes.values()].includes('waits')) return;
-    const job = await this.#job(entry.taskId);
+    const job = await readSeen(this.#options, entry.taskId);
     // It was settled before; only that its job is forgotten by now would change anything.
     if (entry.settledAt !== null && job !== null) return;
     if (entry.lost !== null) {
@@ -176,13 +180,8 @@ export class Bridge {
     }
     const { due, end } = duesOf(entry, job, this.#options.closeOn);
     if (end === null || due.length > 0) return;
-    // A task that did not end well may be retried for as long as its job is kept, and a landing is still to come.
+    // A task that did not end well may be retried for as long as its job is kept, and a landing may still come.
     await this.#ledger.settle(entry, end, end === 'done' || job === null);
-  }
-
-  async #job(taskId: string): Promise<JobSeen | null> {
-    const stored = await readJob(this.#options.queue, taskId);
-    return stored && seenJob(stored);
   }
 
   async #queueReady(signal: AbortSignal): Promise<number> {

@@ -7,17 +7,21 @@
  * | an attempt has begun | `claim` |
  * | an attempt ended, another follows | `attempt`, once each |
  * | an attempt ended, what follows is not known yet | `claim` alone: what the attempt came to may be the task's end, or be replaced when its worker died |
- * | ended committed | `done`, or `awaiting-landing` where items are closed when they have landed |
+ * | ended committed | `done`; where items are closed when they have landed, as its landing stands: `awaiting-landing`, `done` or `not-landed` |
+ * | its work came back from its landing | `claim` and `attempt`: it stays claimed, and is worked anew |
  * | ended no-changes | `unchanged` |
  * | ended cancelled, or is gone | `cancelled` |
  * | ended otherwise | `failed` |
  *
- * A job that is retried after its end has a second life: a claim, its attempts, another end. Attempts are numbered from
- * 1 again then, so a result is known by its place and content, and an end by when it was.
+ * A job that is retried after its end, or whose work came back, has a second life: a claim, its attempts, another end.
+ * Attempts are numbered from 1 again then, so a result is known by its place and content, and an end by when it was.
  */
 import { createHash } from 'node:crypto';
+import { lastOfRound, type Returned } from '../../job/job.ts';
+import type { LandingJob } from '../../job/landing.ts';
 import { type AttemptResult, endedWell } from '../../job/outcome.ts';
 import { hasEnded, type StoredJob } from '../../job/stored-job.ts';
+import type { StoredLanding } from '../../job/stored-landing.ts';
 import type { LedgerEntry } from '../../redis/source-ledger.ts';
 import type { News } from './task-source.ts';
 
@@ -35,6 +39,12 @@ export interface JobSeen {
   endedAt: number | null;
   /** Of attempts that have ended, oldest first. */
   results: readonly AttemptResult[];
+  /** So many of the results, the oldest, are of rounds before the present one. */
+  kept: number;
+  /** Why the work of the round before came back; null when it did not. */
+  returned: Pick<Returned, 'target' | 'message'> | null;
+  /** Of a job that has ended committed; null when its branch is not to land, or its landing is forgotten. */
+  landing: Pick<LandingJob, 'target' | 'fate'> | null;
   /** Why it ended, when no attempt tells. */
   fault: string | null;
 }
@@ -47,19 +57,22 @@ export function isFollowed(
   { results, kept = 0 }: { results: readonly AttemptResult[]; kept?: number | undefined },
   { attemptsMade, finishedOn }: { attemptsMade: number; finishedOn: number | null },
 ): boolean {
-  const last = results.at(-1);
-  // What ended well is the end, whichever attempt had done it.
-  if (last === undefined || finishedOn !== null || endedWell(last.outcome)) return false;
-  return results.length <= kept || attemptsMade >= last.attempt;
+  if (results.length === 0 || finishedOn !== null) return false;
+  const last = lastOfRound({ results, kept });
+  // What ended well is the end of its round, whichever attempt had done it.
+  return last === undefined || (!endedWell(last.outcome) && attemptsMade >= last.attempt);
 }
 
-export function seenJob(stored: StoredJob): JobSeen {
+export function seenJob(stored: StoredJob, landing: StoredLanding | null): JobSeen {
   const results = stored.data?.results ?? (stored.result === null ? [] : [stored.result]);
   return {
     active: stored.state === 'active',
     isFollowed: isFollowed({ results, kept: stored.data?.kept }, stored),
     endedAt: hasEnded(stored) ? stored.finishedOn : null,
     results,
+    kept: stored.data?.kept ?? 0,
+    returned: stored.data?.returned ?? null,
+    landing: landing?.data ?? null,
     fault: stored.fault,
   };
 }
@@ -91,22 +104,45 @@ export function duesOf({ notes }: Pick<LedgerEntry, 'notes'>, job: JobSeen | nul
     return { due: [claim, gone].filter(({ key }) => !notes.has(key)), end: 'released' };
   }
   const { active, isFollowed, endedAt, results } = job;
-  const end = endedAt === null ? null : endOf(results.at(-1), job.fault, closeOn);
-  const endKey = end === null ? '' : keyOfEnd(endedAt, results, end);
+  // It was closed when its work was committed, and stays so.
+  if (isClosed(notes.keys(), job)) return { due: [], end: 'done' };
+  const last = lastOfRound(job);
+  const end = endedAt === null ? null : endOf(last, job, closeOn);
+  const ending = `end:${endedAt}:${last === undefined ? 'none' : digestOf(last, results.length - 1)}`;
+  const endKey = end === null ? '' : `${ending}${END_MARKS[end.kind] ?? ''}`;
   const how = end === null ? null : end.kind === 'done' || end.kind === 'awaiting-landing' ? end.kind : 'released';
   if (notes.has(endKey)) return { due: [], end: how };
-  const attempts = (isFollowed && end === null ? results : results.slice(0, -1))
-    .map((result, at): Due => ({ key: `attempt:${digestOf(result, at)}`, news: attemptOf(result) }))
+  const [isDone, isRefused] = [notes.has(ending), notes.has(`${ending}${END_MARKS['not-landed']}`)];
+  // Its landing is forgotten after a while; that is no news.
+  if (end?.kind === 'awaiting-landing' && (isDone || isRefused)) return { due: [], end: isDone ? 'done' : 'released' };
+  const isLastTold = end === null ? isFollowed : last === undefined;
+  const attempts = (isLastTold ? results : results.slice(0, -1))
+    .map((result, at) => attemptDue(result, at, job))
     .filter(({ key }) => !told.has(key.slice('attempt:'.length)));
   const begun = active || end !== null || attempts.length > 0 || (results.length > 0 && !isFollowed);
   // What waits for its landing is claimed already.
-  const landing = end?.kind === 'done' && notes.has(`${endKey}:landing`);
+  const isWaiting = end !== null && notes.has(`${ending}${END_MARKS['awaiting-landing']}`) && !isRefused;
   const due = [
-    ...(begun && !landing ? [claim] : []),
+    ...(begun && !isWaiting ? [claim] : []),
     ...attempts,
     ...(end === null ? [] : [{ key: endKey, news: end }]),
   ];
   return { due: due.filter(({ key }) => !notes.has(key)), end: how };
+}
+
+/** By which the notes of one end are told from one another: a branch waits first, and has its fate then. */
+const END_MARKS: Partial<Record<News['kind'], string>> = { 'awaiting-landing': ':landing', 'not-landed': ':refused' };
+
+/** Whether the item was closed for work that came back since. */
+function isClosed(keys: Iterable<string>, { results, kept, returned }: JobSeen): boolean {
+  if (returned === null) return false;
+  const came = new Set(
+    results.flatMap((result, at) => (at < kept && result.outcome === 'committed' ? digestOf(result, at) : [])),
+  );
+  return [...keys].some(key => {
+    const [kind, , digest = '', mark] = key.split(':');
+    return kind === 'end' && mark === undefined && came.has(digest);
+  });
 }
 
 /** `lives`: how many ends were noted; `told`: digests of the results that were, as attempts or in ends. */
@@ -116,16 +152,10 @@ function readNotes(keys: Iterable<string>): { lives: number; told: Set<string> }
   for (const key of keys) {
     const [kind, which = '', digest] = key.split(':');
     if (kind === 'end') ends.add(which);
-    if (kind === 'attempt') told.add(which);
+    if (kind === 'attempt') told.add(key.slice('attempt:'.length)).add(which);
     else if (digest !== undefined) told.add(digest);
   }
   return { lives: ends.size, told };
-}
-
-function keyOfEnd(endedAt: number | null, results: readonly AttemptResult[], end: News): string {
-  const last = results.at(-1);
-  const key = `end:${endedAt}:${last === undefined ? 'none' : digestOf(last, results.length - 1)}`;
-  return end.kind === 'awaiting-landing' ? `${key}:landing` : key;
 }
 
 /** Durations and the folder of artifacts make a result one of a kind; of one without a cell its place does. */
@@ -136,12 +166,19 @@ function digestOf(result: AttemptResult, at: number): string {
     .slice(0, 16);
 }
 
-function attemptOf(result: AttemptResult): News {
+/** Why work came back is told also when the item was told before that it waits for its landing. */
+function attemptDue(result: AttemptResult, at: number, { kept, returned }: JobSeen): Due {
   const { attempt, outcome } = result;
-  return { kind: 'attempt', attempt, outcome, message: messageOf(result) };
+  const key = `attempt:${digestOf(result, at)}`;
+  if (outcome !== 'committed') return { key, news: { kind: 'attempt', attempt, outcome, message: messageOf(result) } };
+  if (at !== kept - 1 || returned === null) {
+    return { key, news: { kind: 'attempt', attempt, outcome, message: 'it could not land' } };
+  }
+  const message = `it could not land on ${returned.target}: ${returned.message.slice(-MESSAGE_MAX)}`;
+  return { key: `${key}:returned`, news: { kind: 'attempt', attempt, outcome, message } };
 }
 
-function endOf(result: AttemptResult | undefined, fault: string | null, closeOn: CloseOn): News {
+function endOf(result: AttemptResult | undefined, { fault, landing }: JobSeen, closeOn: CloseOn): News {
   if (result === undefined) {
     return { kind: 'failed', attempt: 0, outcome: 'failed', message: fault ?? 'it ended before its first attempt' };
   }
@@ -149,7 +186,18 @@ function endOf(result: AttemptResult | undefined, fault: string | null, closeOn:
   if (outcome === 'cancelled') return { kind: 'cancelled', message: messageOf(result) };
   if (!endedWell(outcome)) return { kind: 'failed', attempt, outcome, message: messageOf(result) };
   if (outcome === 'no-changes' || commit === null || branch === null) return { kind: 'unchanged', attempt };
-  return { kind: closeOn === 'landed' ? 'awaiting-landing' : 'done', attempt, commit, branch };
+  const committed = { attempt, commit, branch };
+  if (closeOn === 'commit') return { kind: 'done', ...committed };
+  const fate = landing?.fate;
+  if (fate?.kind === 'landed') {
+    return { kind: 'done', attempt, commit: fate.commit ?? commit, branch: landing?.target ?? branch };
+  }
+  if (fate?.kind === 'refused') {
+    const message = `it did not land on ${landing?.target}: ${fate.message.slice(-MESSAGE_MAX)}`;
+    return { kind: 'not-landed', ...committed, message };
+  }
+  // What came back is on the queue anew in a moment.
+  return { kind: 'awaiting-landing', ...committed };
 }
 
 /** Characters of what went wrong, and of it the end, where a test log says it. */

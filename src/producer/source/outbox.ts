@@ -19,6 +19,7 @@ const noteSchema = z.discriminatedUnion('kind', [
   z.object({ ...common, kind: z.literal('attempt'), attempt, outcome: z.string(), message: z.string() }),
   z.object({ ...common, kind: z.literal('done'), ...commit }),
   z.object({ ...common, kind: z.literal('awaiting-landing'), ...commit }),
+  z.object({ ...common, kind: z.literal('not-landed'), ...commit, message: z.string() }),
   z.object({ ...common, kind: z.literal('unchanged'), attempt }),
   z.object({ ...common, kind: z.literal('failed'), attempt, outcome: z.string(), message: z.string() }),
   z.object({ ...common, kind: z.literal('cancelled'), message: z.string() }),

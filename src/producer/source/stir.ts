@@ -1,7 +1,8 @@
-/** Something happens on the queue: a bridge waits for that, and does not ask again and again. */
+/** Something happens on a queue: a bridge waits for that, and does not ask again and again. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { QueueEvents } from 'bullmq';
 import type { Redis } from 'ioredis';
+import { LANDING_QUEUE } from '../../job/landing.ts';
 import { TASK_QUEUE } from '../../job/names.ts';
 
 /** Many jobs that begin or end together are one stir. */
@@ -10,30 +11,32 @@ const TOGETHER_MS = 100;
 const EVENTS = ['active', 'delayed', 'completed', 'failed', 'removed'] as const;
 
 export class Stir {
-  readonly #events: QueueEvents;
+  readonly #events: readonly QueueEvents[];
   #stirred = false;
   #wake: () => void = () => undefined;
 
-  private constructor(events: QueueEvents) {
+  private constructor(events: readonly QueueEvents[]) {
     this.#events = events;
-    for (const name of EVENTS) {
-      events.on(name, () => {
-        this.#stirred = true;
-        this.#wake();
-      });
-    }
+    for (const one of events) for (const name of EVENTS) one.on(name, () => this.#stir());
+  }
+
+  #stir(): void {
+    this.#stirred = true;
+    this.#wake();
   }
 
   /** `redis` is a connection in the worker's role; it stays the caller's. */
   static async open(redis: Redis, prefix: string): Promise<Stir> {
-    const events = new QueueEvents(TASK_QUEUE, { connection: redis, prefix });
-    // Redis being away for a while is seen by the connection itself; events go on when it is back.
-    events.on('error', () => undefined);
-    await events.waitUntilReady();
+    const events = [TASK_QUEUE, LANDING_QUEUE].map(name => new QueueEvents(name, { connection: redis, prefix }));
+    for (const one of events) {
+      // Redis being away for a while is seen by the connection itself; events go on when it is back.
+      one.on('error', () => undefined);
+      await one.waitUntilReady();
+    }
     return new Stir(events);
   }
 
-  /** Waits until a job has begun, ended or left; `false` after `ms` without. Returns at once when one did meanwhile. */
+  /** Waits until a job or a landing has begun, ended or left; `false` after `ms` without. Returns at once when one did meanwhile. */
   async wait(ms: number, signal: AbortSignal): Promise<boolean> {
     if (!this.#stirred) await this.#sleep(ms, signal);
     const stirred = this.#stirred;
@@ -54,8 +57,10 @@ export class Stir {
   }
 
   async close(): Promise<void> {
-    this.#events.removeAllListeners();
-    this.#events.on('error', () => undefined);
-    await this.#events.close();
+    for (const one of this.#events) {
+      one.removeAllListeners();
+      one.on('error', () => undefined);
+      await one.close();
+    }
   }
 }

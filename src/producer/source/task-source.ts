@@ -49,10 +49,12 @@ export type News =
   | { kind: 'claim' }
   /** An attempt ended, and another one follows. `message` is what went wrong, with the end of the test log. */
   | { kind: 'attempt'; attempt: number; outcome: string; message: string }
-  /** The work is done: the item is closed. */
+  /** The work is done, and where it was to land it has: the item is closed. */
   | { kind: 'done'; attempt: number; commit: string; branch: string }
   /** The work is committed, and the item stays claimed until it has landed. */
   | { kind: 'awaiting-landing'; attempt: number; commit: string; branch: string }
+  /** The work stays on its branch: it was refused where it was to land. The item is released, and kept for a person. */
+  | { kind: 'not-landed'; attempt: number; commit: string; branch: string; message: string }
   /** The agent changed nothing: whether that is right is for a person to say. The item is released. */
   | { kind: 'unchanged'; attempt: number }
   /** Given up. The item is released, and kept for a person. */

@@ -75,6 +75,14 @@ describe('a comment', () => {
     expect(text.length).toBeLessThan(20_000);
   });
 
+  test('of a landing that is refused tells where the work stays, and why', () => {
+    const text = endComment('k3x9', { ...done('cellpool/p-1'), kind: 'not-landed', message: 'expected 3' });
+    expect(text).toMatch(
+      /stays on its branch: commit 0123abcdef on branch cellpool\/p-1\. .* cellpool-not-landed away/,
+    );
+    expect(text).toMatch(/\n {4}expected 3$/);
+  });
+
   test('of a close that is refused tells where the work is, and why', () => {
     const text = notClosedComment('k3x9', done('cellpool/p-1'), 'cannot close issue with open children');
     expect(text).toMatch(

@@ -10,6 +10,8 @@ import { attempt, CLAIM, COMMIT, DONE, FAILED, openFolder, SIGNAL } from './supp
 
 const FIX = '---\ntitle: Fix it   # by Friday\n# who?\ntags: [a, b]\n---\n\nFix it.\n';
 const LANDS: News = { ...DONE, kind: 'awaiting-landing' };
+const RED = 'it did not land on main: expected 3';
+const REFUSED: News = { ...DONE, kind: 'not-landed', message: RED };
 const WRITTEN = { how: 'written' };
 const KNOWN = { how: 'known' };
 
@@ -40,7 +42,27 @@ describe('what becomes of a task stands in its file', () => {
     expect(text('fix.md')).toMatch(/^---\nstatus: done\nassignee: cellpool-k3x9\/fix\n/);
   });
 
+  test('of a task whose work comes back from its landing and is worked anew', async () => {
+    const { tell, text, source } = await openFolder({ 'fix.md': 'Fix it.' });
+    for (const news of [CLAIM, LANDS]) await tell('fix', news);
+    expect(await tell('fix', { ...CLAIM, key: 'claim:1' })).toEqual(WRITTEN);
+    const back: News = {
+      kind: 'attempt',
+      attempt: 2,
+      outcome: 'committed',
+      message: 'it could not land on main: a.txt',
+    };
+    expect(await tell('fix', back)).toEqual(WRITTEN);
+    expect(text('fix.md')).toMatch(/^---\nstatus: working\nassignee: cellpool-k3x9\/fix\n/);
+    expect(text('fix.md')).toContain('- attempt 2 ended committed: `it could not land on main: a.txt`');
+    expect(await source.ready(SIGNAL)).toEqual([]);
+  });
+
   test.each<[News, string]>([
+    [
+      REFUSED,
+      `status: not-landed\nattempt: 2\noutcome: committed\nreason: "${RED}"\ncommit: "${COMMIT}"\nbranch: cellpool/fix\n`,
+    ],
     [FAILED, 'status: failed\nattempt: 3\noutcome: reverted\nreason: "the tests failed with code 1"\n'],
     [
       { kind: 'unchanged', attempt: 1 },
@@ -57,7 +79,7 @@ describe('what becomes of a task stands in its file', () => {
     // A person takes it up again by its status alone, and the next claim begins with a clean front matter.
     writeFileSync(
       join(source.name.replace('Markdown files in ', ''), 'fix.md'),
-      text('fix.md').replace(/status: \w+/, 'status: open'),
+      text('fix.md').replace(/status: \S+/, 'status: open'),
     );
     expect(await source.ready(SIGNAL)).toEqual(['fix']);
     expect((await source.read('fix', SIGNAL))?.task.prompt).toBe('Fix it.');
@@ -108,6 +130,7 @@ describe('a note that comes again', () => {
     ['done', [CLAIM, attempt(1), DONE]],
     ['awaiting-landing', [CLAIM, LANDS]],
     ['failed', [CLAIM, FAILED]],
+    ['not-landed', [CLAIM, LANDS, REFUSED]],
     ['cancelled', [CLAIM, { kind: 'cancelled', message: 'by ann' }]],
   ])('%s is known, and changes nothing', async (_kind, all) => {
     const { tell, text } = await openFolder({ 'fix.md': FIX });

@@ -71,7 +71,7 @@ const message = fc.oneof(
   fc.constant('-->\n## cellpool\n- x <!-- cellpool pool=k3x9 job=a note=end:1 -->\n---\n'),
 );
 const notes = fc
-  .tuple(fc.integer({ min: 0, max: 3 }), message, fc.integer({ min: 0, max: 3 }))
+  .tuple(fc.integer({ min: 0, max: 3 }), message, fc.integer({ min: 0, max: 4 }))
   .map(([tries, said, end]): Note[] => [
     { ...about, kind: 'claim', key: 'claim:0' },
     ...Array.from(
@@ -85,6 +85,7 @@ const notes = fc
       { ...about, kind: 'failed' as const, key: 'end:1', attempt: 1, outcome: 'reverted', message: said },
       { ...about, kind: 'unchanged' as const, key: 'end:1', attempt: 1 },
       { ...about, kind: 'cancelled' as const, key: 'end:1', message: said },
+      { ...about, kind: 'not-landed' as const, key: 'end:1', attempt: 1, commit: '1e10', branch: 'b', message: said },
     ][end] as Note,
   ]);
 

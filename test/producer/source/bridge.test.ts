@@ -4,6 +4,7 @@ import type { Redis } from 'ioredis';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { Fault } from '../../../src/errors.ts';
 import type { TaskJob } from '../../../src/job/job.ts';
+import { type LandingJob, type LandingQueue, openLandingQueue } from '../../../src/job/landing.ts';
 import type { AttemptResult, Outcome } from '../../../src/job/outcome.ts';
 import { openQueue, type TaskQueue } from '../../../src/job/queue.ts';
 import { cancelTasks } from '../../../src/producer/cancel.ts';
@@ -12,6 +13,7 @@ import { retryTasks } from '../../../src/producer/retry.ts';
 import { Bridge, type BridgeOptions } from '../../../src/producer/source/bridge.ts';
 import { SourceLedger } from '../../../src/redis/source-ledger.ts';
 import { holdJobs, jobOf, resultOf, untilState } from '../../support/jobs.ts';
+import { addLanding, committedAs, LANDED, landWith, REFUSED, RETURNED, type Verdict } from '../../support/landings.ts';
 import { type TestRedis, testRedis } from '../../support/redis.ts';
 import { Notebook } from './notebook.ts';
 
@@ -333,6 +335,67 @@ describe('what becomes of it is written back', () => {
     book.add('a-2');
     expect(await one.look(on)).toMatchObject({ queued: 1, open: 1 });
     expect(book.taken).toEqual(['a-1 claim', 'a-1 awaiting-landing']);
+  });
+
+  describe('where items are closed on landing', () => {
+    let landings: LandingQueue;
+    beforeEach(() => {
+      landings = openLandingQueue(redis, prefix);
+    });
+    afterEach(() => landings.close());
+
+    /** A worker whose attempts commit. */
+    async function commit() {
+      workers.push(
+        holdJobs(await server.connect('worker'), prefix, async (job: Job<TaskJob>) => {
+          const result = committedAs(String(1 + (job.data.returned?.times ?? 0)), job.data.task.id);
+          await job.updateData({ ...job.data, results: [...job.data.results, result] });
+          await addLanding(landings, job.data, result, job.timestamp);
+          return result;
+        }),
+      );
+    }
+
+    /** A lander with such verdicts, one after another. */
+    async function land(...verdicts: Verdict[]) {
+      const judge = ({ returns }: LandingJob) => verdicts[returns] ?? LANDED;
+      workers.push(landWith(await server.connect('worker'), prefix, queue, judge));
+      const isOver = async () => {
+        const { completed = 0, failed = 0 } = await landings.getJobCounts('completed', 'failed');
+        return completed + failed === verdicts.length;
+      };
+      await vi.waitUntil(isOver, { timeout: 30_000, interval: 10 });
+      await untilState(queue, 'a-1', 'completed');
+    }
+
+    test.each([
+      ['closed when it has landed', LANDED, 'done', 'closed'],
+      ['released when its landing is refused', REFUSED, 'not-landed', 'kept'],
+    ])('an item is %s', async (_, verdict, end, status) => {
+      book.add('a-1', { test: 'true', land: 'merge' });
+      const one = bridge({ closeOn: 'landed', landings });
+      await one.look(on);
+      await commit();
+      await untilState(queue, 'a-1', 'completed');
+      await one.look(on);
+      expect(book.items.get('a-1')?.status).toBe('working');
+      await land(verdict);
+      await one.look(on);
+      expect(book.taken).toEqual(['a-1 claim', 'a-1 awaiting-landing', `a-1 ${end}`]);
+      expect(book.items.get('a-1')?.status).toBe(status);
+      expect(await one.look(on)).toMatchObject({ queued: 0, open: 0, waiting: 0 });
+    });
+
+    test('an item whose work comes back stays claimed until that has landed', async () => {
+      book.add('a-1', { test: 'true', land: 'merge' });
+      const one = bridge({ closeOn: 'landed', landings });
+      await one.look(on);
+      await commit();
+      await land(RETURNED, LANDED);
+      await one.look(on);
+      expect(book.taken).toEqual(['a-1 claim', 'a-1 attempt', 'a-1 done']);
+      expect(book.items.get('a-1')?.status).toBe('closed');
+    });
   });
 
   test('a task that is retried beside a new generation of its item is not there any more', async () => {

@@ -1,11 +1,17 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import type { Fate } from '../../../src/job/fate.ts';
 import { type AttemptResult, endedWell, OUTCOMES, type Outcome } from '../../../src/job/outcome.ts';
 import { CLOSE_ON, type CloseOn, duesOf, isFollowed, type JobSeen } from '../../../src/producer/source/due.ts';
 import type { NoteState } from '../../../src/redis/source-ledger.ts';
 import { resultOf } from '../../support/jobs.ts';
 
 const notes = (...keys: string[]) => ({ notes: new Map<string, NoteState>(keys.map(key => [key, 'written'])) });
+
+const UNSEEN: JobSeen = {
+  ...{ active: false, isFollowed: false, endedAt: null, results: [], kept: 0 },
+  ...{ returned: null, landing: null, fault: null },
+};
 
 function result(outcome: Outcome, attempt: number, cell = attempt): AttemptResult {
   const commit = outcome === 'committed' ? { commit: 'c0ffee', branch: 'cellpool/a-1' } : {};
@@ -14,7 +20,7 @@ function result(outcome: Outcome, attempt: number, cell = attempt): AttemptResul
 
 function job(outcomes: readonly Outcome[], more: Partial<JobSeen> = {}): JobSeen {
   const results = outcomes.map((outcome, at) => result(outcome, at + 1));
-  return { active: false, isFollowed: true, endedAt: null, results, fault: null, ...more };
+  return { ...UNSEEN, isFollowed: true, results, ...more };
 }
 
 /** Notes all that is due, and says what it was. */
@@ -86,15 +92,64 @@ describe('the table', () => {
     expect(look(noted, seen, 'commit')).toEqual(['done']);
   });
 
+  const fateOf = (kind: Fate['kind'], message = ''): JobSeen['landing'] => ({
+    target: 'main',
+    fate: { kind, message, commit: kind === 'landed' ? 'f00d' : null, batch: [], flaky: false, at: 1 },
+  });
+  const ended = (landing: JobSeen['landing']) => job(['committed'], { endedAt: 5, landing });
+  /** Its work came back, and no attempt has ended since. */
+  const back = job(['committed'], { kept: 1, returned: { target: 'main', message: 'a.txt' } });
+
+  test('closed on landing, an item is closed with the commit by which its target has the work', () => {
+    const noted = new Map<string, NoteState>();
+    expect(look(noted, ended({ target: 'main' }), 'landed')).toEqual(['claim', 'awaiting-landing']);
+    const { due, end } = duesOf({ notes: noted }, ended(fateOf('landed')), 'landed');
+    expect(due.map(({ news }) => news)).toEqual([{ kind: 'done', attempt: 1, commit: 'f00d', branch: 'main' }]);
+    expect(end).toBe('done');
+  });
+
+  test('closed on landing, it is released with the reason when its landing is refused, and closed if it lands later', () => {
+    const noted = new Map<string, NoteState>();
+    look(noted, ended(null), 'landed');
+    const refused = ended(fateOf('refused', 'expected 3'));
+    const [due] = duesOf({ notes: noted }, refused, 'landed').due;
+    const message = 'it did not land on main: expected 3';
+    expect(due?.news).toMatchObject({ kind: 'not-landed', commit: 'c0ffee', branch: 'cellpool/a-1', message });
+    expect(look(noted, refused, 'landed')).toEqual(['not-landed']);
+    expect(look(noted, ended(null), 'landed')).toEqual([]);
+    expect(look(noted, ended(fateOf('landed')), 'landed')).toEqual(['claim', 'done']);
+    expect(look(noted, ended(null), 'landed')).toEqual([]);
+  });
+
+  test('closed on landing, an item whose work comes back stays claimed, and is told why', () => {
+    const noted = new Map<string, NoteState>();
+    look(noted, ended(null), 'landed');
+    const [claim, attempt] = duesOf({ notes: noted }, back, 'landed').due.map(({ news }) => news);
+    expect(claim).toEqual({ kind: 'claim' });
+    expect(attempt).toMatchObject({ kind: 'attempt', message: 'it could not land on main: a.txt' });
+    expect(look(noted, back, 'landed')).toEqual(['claim', 'attempt']);
+    const again = { ...back, results: [...back.results, result('committed', 1, 2)], endedAt: 9 };
+    expect(look(noted, { ...again, landing: fateOf('landed') }, 'landed')).toEqual(['done']);
+  });
+
+  test('an attempt that never was, after work came back, is no work that is done', () => {
+    const seen = { ...back, isFollowed: false, endedAt: 9, fault: 'its workers died' };
+    expect(kinds(seen, notes(), 'landed')).toEqual(['claim', 'attempt', 'failed']);
+  });
+
+  test('closed on commit, an item stays closed whatever comes back', () => {
+    const noted = new Map<string, NoteState>();
+    expect(look(noted, ended(fateOf('refused')))).toEqual(['claim', 'done']);
+    for (const seen of [back, { ...back, active: true }, job(['committed', 'stalled'], { ...back, endedAt: 9 })]) {
+      expect(duesOf({ notes: noted }, seen, 'commit')).toEqual({ due: [], end: 'done' });
+    }
+  });
+
   test('of a long failure the end is told', () => {
     const results = [
       { ...resultOf('a-1', 'reverted'), error: { code: 'TESTS_FAILED', message: `${'x'.repeat(1e5)}END` } },
     ];
-    const [last] = duesOf(
-      notes('claim:0'),
-      { active: false, isFollowed: false, endedAt: 5, results, fault: null },
-      'commit',
-    ).due;
+    const [last] = duesOf(notes('claim:0'), { ...UNSEEN, endedAt: 5, results }, 'commit').due;
     expect(last?.news).toMatchObject({ kind: 'failed', message: expect.stringMatching(/^x{7997}END$/) });
   });
 });
@@ -110,6 +165,10 @@ describe('whether another attempt follows the last result', () => {
 
   test('is known of a task that a person has retried, whose attempts are counted from none again', () => {
     expect([followed(['stalled'], 0, 1), followed(['stalled'], 0)]).toEqual([true, false]);
+  });
+
+  test('is known of one whose work came back, though the round before ended well', () => {
+    expect([followed(['committed'], 0, 1), followed(['committed', 'committed'], 0, 1)]).toEqual([true, false]);
   });
 
   test('is never so after an attempt that ended well, whichever attempt is said to have done it', () => {
@@ -159,7 +218,7 @@ test('looked at at any moments, each result that stays is told once, each end th
         const before = results.length > kept && results.at(-1)?.attempt === attempt ? results.slice(0, -1) : results;
         results = [...before, result(outcome, attempt, at)];
         const seenAt = (attemptsMade: number, more: Partial<JobSeen>): JobSeen => ({
-          ...{ active: false, endedAt: null, results, fault: null },
+          ...{ ...UNSEEN, results, kept },
           isFollowed: isFollowed({ results, kept }, { attemptsMade, finishedOn: more.endedAt ?? null }),
           ...more,
         });
@@ -186,6 +245,56 @@ test('looked at at any moments, each result that stays is told once, each end th
       told.forEach((kind, at) => {
         if (at === 0 || isEnd(told[at - 1] ?? '')) expect(kind).toBe('claim');
         else expect(kind).not.toBe('claim');
+      });
+    }),
+  );
+});
+
+/** A task that is to land: attempts that fail, a commit, and what becomes of that. */
+const rounds = fc.array(
+  fc.record({
+    fails: fc.integer({ min: 0, max: 2 }),
+    /** Whether somebody looks while it is worked, while it waits for its landing, and when it has a fate. */
+    looks: fc.tuple(fc.boolean(), fc.boolean(), fc.boolean()),
+    returns: fc.boolean(),
+  }),
+  { minLength: 1, maxLength: 6 },
+);
+
+test('looked at at any moments, an item is claimed until its work has landed or is refused, however often it comes back', () => {
+  fc.assert(
+    fc.property(rounds, fc.constantFrom('landed' as const, 'refused' as const), (all, last) => {
+      const noted = new Map<string, NoteState>();
+      let item = 'open';
+      const lookAt = (seen: JobSeen) => {
+        for (const kind of look(noted, seen, 'landed')) {
+          if (kind === 'claim') item = 'claimed';
+          else expect(item).toBe('claimed');
+          if (kind === 'done') item = 'closed';
+          if (kind === 'not-landed') item = 'released';
+        }
+        expect(look(noted, seen, 'landed')).toEqual([]);
+      };
+      let seen: JobSeen = { ...UNSEEN };
+      all.forEach(({ fails, looks, returns }, at) => {
+        const [worked, waits, decided] = looks;
+        const results = [...seen.results];
+        for (let fail = 1; fail <= fails; fail += 1) results.push(result('stalled', fail, results.length));
+        if (worked) lookAt({ ...seen, results: [...results], isFollowed: true, active: true });
+        results.push(result('committed', fails + 1, results.length));
+        const end: JobSeen = { ...seen, results, isFollowed: false, endedAt: 1_000 + at, landing: { target: 'main' } };
+        if (waits) lookAt(end);
+        const isLast = at === all.length - 1;
+        if (!isLast || returns) {
+          seen = { ...UNSEEN, results, kept: results.length, isFollowed: true };
+          seen = { ...seen, returned: { target: 'main', message: 'a.txt' } };
+          if (decided) lookAt(seen);
+          if (waits || decided) expect(item).toBe('claimed');
+          return;
+        }
+        const fate: Fate = { kind: last, message: '', commit: null, batch: [], flaky: false, at: 1 };
+        lookAt({ ...end, landing: { target: 'main', fate } });
+        expect(item).toBe(last === 'landed' ? 'closed' : 'released');
       });
     }),
   );

@@ -85,6 +85,7 @@ export class Notebook implements TaskSource {
         break;
       case 'unchanged':
       case 'failed':
+      case 'not-landed':
       case 'cancelled':
         Object.assign(item, { status: 'kept', assignee: null });
         break;

@@ -1,11 +1,13 @@
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { CellpoolError } from '../../../src/errors.ts';
+import { openLandingQueue } from '../../../src/job/landing.ts';
 import { openQueue } from '../../../src/job/queue.ts';
 import type { Bridge, Looked, WroteBack } from '../../../src/producer/source/bridge.ts';
 import { Stir } from '../../../src/producer/source/stir.ts';
 import { watch } from '../../../src/producer/source/watch.ts';
 import { BOUND } from '../../support/bound.ts';
 import { addJob, jobOf } from '../../support/jobs.ts';
+import { addLanding, committedAs, LANDED, landWith } from '../../support/landings.ts';
 import { type TestRedis, testRedis } from '../../support/redis.ts';
 
 let server: TestRedis;
@@ -43,6 +45,23 @@ async function withStir<T>(work: (stir: Stir, prefix: string) => Promise<T>): Pr
     await stir.close();
   }
 }
+
+test('it writes back when a branch has landed', () =>
+  withStir(async (stir, prefix) => {
+    const { calls, bridge } = asked();
+    const over = new AbortController();
+    const watching = watch({ bridge, stir, intervalMs: HOUR, signal: over.signal, onAway: () => undefined });
+    await vi.waitUntil(() => calls.length === 2, BOUND);
+    const redis = await server.connect('producer');
+    const [queue, landings] = [openQueue(redis, prefix), openLandingQueue(redis, prefix)];
+    await addLanding(landings, jobOf('a-1', { test: 'true', land: 'merge' }), committedAs('1', 'a-1'));
+    const lander = landWith(await server.connect('worker'), prefix, queue, () => LANDED);
+    await vi.waitUntil(() => calls.length > 2, { timeout: 10_000 });
+    over.abort();
+    await watching;
+    await Promise.all([lander.close(), queue.close(), landings.close()]);
+    expect(new Set(calls.slice(2))).toEqual(new Set(['writeBack']));
+  }));
 
 test('it looks at once, and then writes back when something happens on the queue, without waiting for its time', () =>
   withStir(async (stir, prefix) => {
