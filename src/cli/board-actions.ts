@@ -22,7 +22,7 @@ export function boardActions(context: { redis: Redis; queue: TaskQueue; prefix: 
       if (cancelled === undefined) return unknown(taskId);
       const message = `${taskId} ${cancelledInWords(cancelled)}`;
       if (cancelled.how === 'unknown') return { how: 'unknown', message };
-      return { how: cancelled.how === 'ended' ? 'refused' : 'done', message };
+      return { how: cancelled.how === 'ended' || cancelled.how === 'landing' ? 'refused' : 'done', message };
     },
     async retry(taskId) {
       const [retried] = await retryTasks({ redis, prefix }, [taskId]);

@@ -35,7 +35,7 @@ export async function cancel(ids: readonly string[], flags: CancelFlags): Promis
     );
     if (stop.asked.aborted) return 130;
     const runsOn = flags.wait !== false && cancelled.some(({ how }) => how === 'asked');
-    return runsOn || cancelled.some(({ how }) => how === 'unknown') ? 1 : 0;
+    return runsOn || cancelled.some(({ how }) => how === 'unknown' || how === 'landing') ? 1 : 0;
   });
 }
 
@@ -61,6 +61,10 @@ export function cancelledInWords({ how, outcome }: Cancelled): string {
       return `has ended: ${outcome ?? 'failed'}. Nothing was changed.`;
     case 'asked':
       return 'still runs; its worker has been told, and whoever takes it up next ends it.';
+    case 'kept-back':
+      return 'is committed and waited for its landing: its branch stays, and will not land.';
+    case 'landing':
+      return 'is committed, and its branch is just being tried where it is to land. Nothing was changed.';
     case 'unknown':
       return 'is not known: there is no such job.';
   }

@@ -15,6 +15,7 @@ import { Dependencies } from '../redis/dependencies.ts';
 import { taskKeys } from '../redis/keys.ts';
 import { unavailable } from '../redis/redis-away.ts';
 import { Script } from '../redis/script.ts';
+import { cancelLanding } from './cancel-landing.ts';
 import { idFaults } from './task-ids.ts';
 
 export interface Cancelled {
@@ -22,10 +23,11 @@ export interface Cancelled {
   /**
    * `removed`: had not begun, or waited for its next attempt, and is off the queue. `cancelled`: ran, and was stopped.
    * `ended`: has an end of its own, which stands. `asked`: runs still; its worker has been asked, and whoever picks
-   * it up next ends it. `unknown`: there is no such job.
+   * it up next ends it. `unknown`: there is no such job. `kept-back`: its work is committed and waited for its landing;
+   * the branch stays, and does not land. `landing`: the same, but a lander is at it just now, and was not disturbed.
    */
-  how: 'removed' | 'cancelled' | 'ended' | 'asked' | 'unknown';
-  /** Of its last attempt; null when there is none to tell. */
+  how: 'removed' | 'cancelled' | 'ended' | 'asked' | 'unknown' | 'kept-back' | 'landing';
+  /** Of the last attempt of its present round; null when there is none to tell. */
   outcome: Outcome | null;
 }
 
@@ -129,6 +131,8 @@ async function cancelOne(context: Context, taskId: string, enough: AbortSignal):
         await dependencies.release(queue, taskId);
         return { taskId, how: 'removed', outcome };
       }
+      const landing = stored.result === null ? null : await cancelLanding(context, stored.result);
+      if (landing !== null) return { taskId, how: landing === 'removed' ? 'kept-back' : 'landing', outcome };
       return { taskId, how: asked && outcome === 'cancelled' ? 'cancelled' : 'ended', outcome };
     }
     if (performance.now() - toldAt >= TELL_MS && (await tell(context, taskId))) {

@@ -24,7 +24,7 @@ export interface Retried {
    * cellpool. `unknown`: there is no such job.
    */
   how: 'queued' | 'promoted' | 'waiting' | 'running' | 'ended' | 'refused' | 'unknown';
-  /** Of the last attempt before; null when there is none to tell. */
+  /** Of the last attempt of the round before; null when there is none to tell. */
   outcome: Outcome | null;
   /** What went wrong beside that; left out: nothing. */
   remark?: string;

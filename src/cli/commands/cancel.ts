@@ -9,10 +9,11 @@ Examples:
   $ cellpool cancel fix-login --no-wait --json
 
 A task that waits is taken off the queue. One that runs is stopped by its worker: the session is aborted, its changes
-are reverted, and its outcome is "cancelled". One that has ended keeps its outcome.
+are reverted, and its outcome is "cancelled". One that has ended keeps its outcome; of one that waits for its landing the
+branch stays, and does not land.
 
-Ends with 0 when each of them is known and runs no more (with --no-wait: has been told), 1 when there is no such job
-or one still runs after the wait, 2 on bad input (nothing was cancelled), 3 when Redis is not there, 130 when
+Ends with 0 when each of them is known and runs no more (with --no-wait: has been told), 1 when there is no such job,
+one still runs after the wait or is just about to land, 2 on bad input (nothing was cancelled), 3 when Redis is not there, 130 when
 interrupted.`;
 
 export function addCancelCommand(program: Command, exit: (code: number) => void): void {
