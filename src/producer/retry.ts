@@ -24,7 +24,7 @@ export interface Retried {
    * cellpool. `unknown`: there is no such job.
    */
   how: 'queued' | 'promoted' | 'waiting' | 'running' | 'ended' | 'refused' | 'unknown';
-  /** Of the last attempt of the round before; null when there is none to tell. */
+  /** Of the last attempt before; null when there is none to tell. */
   outcome: Outcome | null;
   /** What went wrong beside that; left out: nothing. */
   remark?: string;
@@ -131,7 +131,8 @@ async function retryOne(redis: Redis, queue: TaskQueue, control: Control, taskId
   for (let look = 0; look < LOOKS; look += 1) {
     const stored = await readJob(queue, taskId);
     if (stored === null) return { taskId, how: 'unknown', outcome: null };
-    const outcome = stored.result?.outcome ?? null;
+    // Also of a round before: it is what the task is tried again for.
+    const outcome = (stored.result ?? stored.data?.results.at(-1))?.outcome ?? null;
     const moved: Moved | null = stored.data === null ? { how: 'refused' } : await moveOn(redis, queue, control, stored);
     if (moved !== null) return { taskId, ...moved, outcome };
   }
