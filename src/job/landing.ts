@@ -6,14 +6,12 @@ import { DEFAULTS, LAND, sayIssue } from '../config.ts';
 import { CellpoolError } from '../errors.ts';
 import { fateSchema } from './fate.ts';
 import { planSchema, type TaskJob } from './job.ts';
-import { taskIdFault } from './names.ts';
+import { LANDING_QUEUE, taskIdFault } from './names.ts';
 import type { AttemptResult } from './outcome.ts';
 import { type JobRetention, jobOptions } from './queue.ts';
 import { repositorySchema } from './repository.ts';
 import { faultsOf, isLanding, taskSchema } from './task.ts';
 
-/** The queue of finished branches that are to land. */
-export const LANDING_QUEUE = 'landing';
 /** The name of every job on it. */
 export const LANDING_JOB = 'landing';
 

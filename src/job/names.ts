@@ -49,3 +49,6 @@ export function jobIdOf(taskId: string): string {
 
 /** The queue all tasks stand on. */
 export const TASK_QUEUE = 'tasks';
+
+/** The queue of finished branches that are to land. */
+export const LANDING_QUEUE = 'landing';

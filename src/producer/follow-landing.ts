@@ -2,13 +2,15 @@
  * Follows finished branches on their way to their targets. A task that is to land is at its end when its landing has a
  * fate, and not before; one whose work comes back is worked anew, and its next commit has a landing of its own.
  */
+
 import { QueueEvents } from 'bullmq';
 import type { Redis } from 'ioredis';
 import type { TaskJob } from '../job/job.ts';
-import { LANDING_QUEUE, type LandingJob, type LandingQueue, landingIdOf } from '../job/landing.ts';
+import { type LandingJob, type LandingQueue, landingIdOf } from '../job/landing.ts';
+import { LANDING_QUEUE } from '../job/names.ts';
 import type { AttemptResult } from '../job/outcome.ts';
 import { landingOfResult } from '../job/stored-landing.ts';
-import { LandingTargets } from '../redis/landing-targets.ts';
+import { isNoteOf, LandingTargets } from '../redis/landing-targets.ts';
 
 /** What happens to a finished branch before its end. */
 export type LandingNews =
@@ -116,11 +118,11 @@ export class LandingFollower {
       this.#held = new Map();
       return;
     }
-    const notes = new Map((await this.#targets.list()).map(note => [markOf(note), note]));
+    const notes = await this.#targets.list();
     this.#held = new Map(
       [...this.#waiting].flatMap(([taskId, { landing }]) => {
         const mark = markOf(landing);
-        const { at, held } = notes.get(mark) ?? { at: null, held: null };
+        const { at, held } = notes.find(note => isNoteOf(note, landing)) ?? { at: null, held: null };
         // What was said before may have been put right since; a lander that lives says it again.
         if (!this.#spoke.has(mark)) this.#spoke.set(mark, at);
         const isNews = this.#spoke.get(mark) !== at;
@@ -147,4 +149,4 @@ export class LandingFollower {
 
 const NOT_YET = 'its turn has not come; it is on the queue, and the next worker lands it, or `cellpool land`.';
 
-const markOf = ({ repository, target }: { repository: string; target: string }) => `${repository} ${target}`;
+const markOf = ({ repository, target, land }: LandingJob) => `${repository} ${land} ${target}`;

@@ -5,20 +5,26 @@
  */
 import type { Redis } from 'ioredis';
 import { CellpoolError } from '../errors.ts';
+import { LANDING_QUEUE, TASK_QUEUE } from '../job/names.ts';
 import { checked, DEFAULT_PREFIX } from './keys.ts';
 import { Script } from './script.ts';
 
-/** KEYS: wait, active, meta, events. ARGV: what keys of jobs begin with, how many. Returns ids and data by turns. */
+/**
+ * KEYS: wait, active, events, meta of this queue and of the one of tasks. ARGV: what keys of jobs begin with, how many.
+ * Returns ids and data by turns.
+ */
 const LOOK = new Script(`
 for _, id in ipairs(redis.call('LRANGE', KEYS[2], 0, -1)) do
   if redis.call('EXISTS', ARGV[1] .. id .. ':lock') == 0 then
     redis.call('LREM', KEYS[2], 1, id)
     redis.call('RPUSH', KEYS[1], id)
-    redis.call('XADD', KEYS[4], 'MAXLEN', '~', 10000, '*', 'event', 'stalled', 'jobId', id)
+    redis.call('XADD', KEYS[3], 'MAXLEN', '~', 10000, '*', 'event', 'stalled', 'jobId', id)
   end
 end
 local found = {}
-if redis.call('HEXISTS', KEYS[3], 'paused') == 1 then return found end
+for _, meta in ipairs({KEYS[4], KEYS[5]}) do
+  if redis.call('HEXISTS', meta, 'paused') == 1 then return found end
+end
 local ids = redis.call('LRANGE', KEYS[1], -tonumber(ARGV[2]), -1)
 for at = #ids, 1, -1 do
   found[#found + 1] = ids[at]
@@ -77,16 +83,18 @@ export interface WaitingLanding {
 export class LandingLine {
   readonly #redis: Redis;
   readonly #base: string;
+  readonly #tasks: string;
 
-  /** `queue`: the name of the landing queue. The client stays the caller's. Throws `InvalidInput` for a bad prefix. */
-  constructor(redis: Redis, queue: string, { prefix = DEFAULT_PREFIX }: { prefix?: string } = {}) {
+  /** The client stays the caller's. Throws `InvalidInput` for a bad prefix. */
+  constructor(redis: Redis, { prefix = DEFAULT_PREFIX }: { prefix?: string } = {}) {
     this.#redis = redis;
-    this.#base = `${checked(prefix, 'prefix')}:${queue}:`;
+    this.#base = `${checked(prefix, 'prefix')}:${LANDING_QUEUE}:`;
+    this.#tasks = `${prefix}:${TASK_QUEUE}:`;
   }
 
-  /** Those that wait, in their order; none while the queue is paused. @throws the error of Redis */
+  /** Those that wait, in their order; none while the queue is paused, or the pool. @throws the error of Redis */
   async look(): Promise<WaitingLanding[]> {
-    const keys = this.#keys('wait', 'active', 'meta', 'events');
+    const keys = [...this.#keys('wait', 'active', 'events', 'meta'), `${this.#tasks}meta`];
     const found = (await LOOK.run(this.#redis, keys, [this.#base, LOOKED_AT])) as string[];
     return found.flatMap((id, at) => (at % 2 === 0 ? [{ id, data: parsed(found[at + 1]) }] : []));
   }

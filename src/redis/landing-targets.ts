@@ -4,6 +4,7 @@
  */
 import type { Redis } from 'ioredis';
 import { z } from 'zod';
+import { LAND } from '../config.ts';
 import { DEFAULT_PREFIX, landingKeys } from './keys.ts';
 
 /** A lander says every few seconds what it is at; what is older was left by one that died. */
@@ -12,6 +13,8 @@ const STALE_MS = 60_000;
 export const targetNoteSchema = z.object({
   repository: z.string(),
   target: z.string(),
+  /** Whether it is the branch in the repository or in a remote of it; left out where both are the same. */
+  land: z.enum(LAND).exclude(['none']).optional(),
   host: z.string(),
   worker: z.string(),
   /** Task ids of the candidates that are tried just now. */
@@ -31,6 +34,15 @@ export const targetNoteSchema = z.object({
   at: z.number(),
 });
 export type TargetNote = z.infer<typeof targetNoteSchema>;
+
+/** Whether the note is of the target that a landing has. */
+export function isNoteOf(
+  note: Pick<TargetNote, 'repository' | 'target' | 'land'>,
+  landing: { repository: string; target: string; land: TargetNote['land'] },
+): boolean {
+  if (note.repository !== landing.repository || note.target !== landing.target) return false;
+  return note.land === undefined || note.land === landing.land;
+}
 
 export class LandingTargets {
   readonly #redis: Redis;

@@ -2,7 +2,6 @@
 import type { Redis } from 'ioredis';
 import type { Registration } from '../cell/registration.ts';
 import type { Settings } from '../config.ts';
-import { LANDING_QUEUE } from '../job/landing.ts';
 import type { Logger } from '../observe/logger.ts';
 import type { Redactor } from '../observe/redact.ts';
 import { DiskWatch } from '../os/disk-watch.ts';
@@ -29,7 +28,7 @@ export function landerOf({ settings, redis, parts, ...rest }: LanderParts): Land
     ...{ ...rest, redis, home, host, labels, retention, tasks, queue, tally },
     batch: landing.batch,
     disks: new DiskWatch(),
-    line: new LandingLine(redis, LANDING_QUEUE, { prefix }),
+    line: new LandingLine(redis, { prefix }),
     leases: new LandingLeases(redis, { prefix }),
     targets: new LandingTargets(redis, { prefix }),
   });

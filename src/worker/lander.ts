@@ -6,6 +6,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { lackingLabels } from '../config.ts';
 import { asCellpoolError, CellpoolError, messageOf } from '../errors.ts';
+import { isUrl } from '../job/repository.ts';
 import type { LandingTargets } from '../redis/landing-targets.ts';
 import { type LandContext, landTarget } from './land-target.ts';
 import { groupsOf, type TargetGroup } from './landing-groups.ts';
@@ -133,13 +134,22 @@ export class Lander {
   }
 
   /** News for people; where it cannot be told nothing else changes. */
-  async #tell({ mark, repository, target }: TargetGroup, trying: string[]): Promise<void> {
+  async #tell({ mark, repository, target, land }: TargetGroup, trying: string[]): Promise<void> {
     const { targets, host, registration, redactor } = this.#options;
     const held = this.#holds.of(mark);
     if (held === null && trying.length === 0 && !this.#told.has(mark)) return;
     this.#told.add(mark);
     const shown = held === null ? null : { ...held, reason: redactor.text(held.reason) };
-    const note = { repository, target, host, worker: registration.worker.id, trying, held: shown, at: Date.now() };
+    const note = {
+      repository,
+      target,
+      ...(isUrl(repository) ? {} : { land }),
+      host,
+      worker: registration.worker.id,
+      trying,
+      held: shown,
+      at: Date.now(),
+    };
     await targets.write(mark, note).catch(() => undefined);
   }
 

@@ -1,18 +1,13 @@
 /** Landings put on the queue by hand, and a lander that merges nothing: it only gives candidates their fates. */
+
 import { type Job, UnrecoverableError, Worker } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { expect, vi } from 'vitest';
 import { addJobs } from '../../src/job/add-jobs.ts';
 import type { Fate } from '../../src/job/fate.ts';
 import type { TaskJob } from '../../src/job/job.ts';
-import {
-  LANDING_JOB,
-  LANDING_QUEUE,
-  type LandingJob,
-  type LandingQueue,
-  landingOf,
-  landingOptions,
-} from '../../src/job/landing.ts';
+import { LANDING_JOB, type LandingJob, type LandingQueue, landingOf, landingOptions } from '../../src/job/landing.ts';
+import { LANDING_QUEUE } from '../../src/job/names.ts';
 import type { AttemptResult } from '../../src/job/outcome.ts';
 import type { TaskQueue } from '../../src/job/queue.ts';
 import { readJob } from '../../src/job/stored-job.ts';

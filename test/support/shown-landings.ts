@@ -1,14 +1,10 @@
 /** Landing jobs put on their queue by hand, in any state, without a lander: there is something to look at. */
+
 import { UnrecoverableError, Worker } from 'bullmq';
 import type { Redis } from 'ioredis';
 import type { Fate } from '../../src/job/fate.ts';
-import {
-  LANDING_JOB,
-  LANDING_QUEUE,
-  type LandingJob,
-  type LandingQueue,
-  landingOptions,
-} from '../../src/job/landing.ts';
+import { LANDING_JOB, type LandingJob, type LandingQueue, landingOptions } from '../../src/job/landing.ts';
+import { LANDING_QUEUE } from '../../src/job/names.ts';
 import { LandingTargets, type TargetNote } from '../../src/redis/landing-targets.ts';
 import { jobOf } from './jobs.ts';
 

@@ -67,7 +67,7 @@ describe('what waits', () => {
     expect(at.firstParents()).toEqual(['Land one', 'first']);
   });
 
-  test('waits while the landing queue is paused', async () => {
+  test('waits while the landing queue is paused, or the whole pool', async () => {
     const at = await landerSetting(server);
     await at.finished('one', { 'one.txt': '1\n' });
     await at.landings.pause();
@@ -75,6 +75,10 @@ describe('what waits', () => {
     await lander.look();
     expect(at.firstParents()).toEqual(['first']);
     await at.landings.resume();
+    await at.tasks.pause();
+    await lander.look();
+    expect(at.firstParents()).toEqual(['first']);
+    await at.tasks.resume();
     await lander.look();
     expect(at.firstParents()).toEqual(['Land one', 'first']);
   });

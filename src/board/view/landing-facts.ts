@@ -2,10 +2,10 @@
  * The landings of a pool: those that are being tried, those in line by target, and the ended ones, latest first. Only
  * the jobs that are told of are read.
  */
-import { landingIdOf, taskOfLanding } from '../../job/landing.ts';
+import { type LandingJob, landingIdOf, taskOfLanding } from '../../job/landing.ts';
 import type { AttemptResult } from '../../job/outcome.ts';
 import { readLandings, type StoredLanding } from '../../job/stored-landing.ts';
-import { LandingTargets, type TargetNote } from '../../redis/landing-targets.ts';
+import { isNoteOf, LandingTargets, type TargetNote } from '../../redis/landing-targets.ts';
 import type { ViewContext } from './context.ts';
 import type { LandingFacts, LandingState, PoolLandings } from './facts.ts';
 import { type LandingPlace, landingPlaces } from './landing-places.ts';
@@ -120,8 +120,8 @@ function factsOf(stored: StoredLanding, found: LandingPlace['state'], targets: r
 }
 
 /** The same folder on several hosts may be several targets: one on which nothing lands is what to be told of. */
-function heldOf(targets: readonly TargetNote[], { repository, target }: { repository: string; target: string }) {
-  const notes = targets.filter(note => note.repository === repository && note.target === target);
+function heldOf(targets: readonly TargetNote[], landing: LandingJob) {
+  const notes = targets.filter(note => isNoteOf(note, landing));
   return notes.find(({ held }) => held !== null)?.held ?? null;
 }
 

@@ -2,8 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { QueueEvents } from 'bullmq';
 import type { Redis } from 'ioredis';
-import { LANDING_QUEUE } from '../../job/landing.ts';
-import { TASK_QUEUE } from '../../job/names.ts';
+import { LANDING_QUEUE, TASK_QUEUE } from '../../job/names.ts';
 
 /** Many jobs that begin or end together are one stir. */
 const TOGETHER_MS = 100;
