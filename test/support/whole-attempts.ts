@@ -26,6 +26,8 @@ export const WHOLE_ATTEMPTS: readonly string[] = [
   'test/cli/board.test.ts',
   'test/cli/ps.test.ts',
   'test/cli/landing.test.ts',
+  'test/cli/land.test.ts',
+  'test/cli/run-lands.test.ts',
   'test/cli/show.test.ts',
   'test/cli/budget.test.ts',
   'test/cli/folder.test.ts',
