@@ -3,12 +3,11 @@ import type { Redis } from 'ioredis';
 import { type LandingJob, type LandingQueue, landingIdOf, openLandingQueue } from '../job/landing.ts';
 import type { AttemptResult } from '../job/outcome.ts';
 import { landingOfResult } from '../job/stored-landing.ts';
-import { LandingTargets } from '../redis/landing-targets.ts';
 import { Script } from '../redis/script.ts';
 
 /**
- * KEYS: job, wait, paused, delayed, prioritized, events; ARGV: id. 1 when the landing waited and is gone now. BullMQ's
- * own `remove` would also take one that has its fate meanwhile.
+ * KEYS: job, wait, paused, delayed, prioritized, events; ARGV: id. 1 when the landing waited and is gone now. One that
+ * is being tried stands in none of these lists. BullMQ's own `remove` would also take one that has its fate meanwhile.
  */
 const REMOVE_LANDING = new Script(`
   local job, id = KEYS[1], ARGV[1]
@@ -33,7 +32,7 @@ export async function cancelLanding(
   try {
     const landing = await waiting(redis, queue, result);
     if (landing === null) return null;
-    if (!(await isTried({ redis, prefix }, landing)) && (await remove(redis, queue, landing))) return 'removed';
+    if (await remove(redis, queue, landing)) return 'removed';
     return (await waiting(redis, queue, result)) === null ? null : 'tried';
   } finally {
     // Closing releases nothing in Redis, so a failure to say goodbye costs nothing.
@@ -44,15 +43,6 @@ export async function cancelLanding(
 async function waiting(redis: Redis, queue: LandingQueue, result: AttemptResult): Promise<LandingJob | null> {
   const data = (await landingOfResult(redis, queue, result))?.data ?? null;
   return data?.fate === undefined ? data : null;
-}
-
-/** Landers say what they are at: what they move the target to is not stopped by taking it off the queue. */
-async function isTried({ redis, prefix }: { redis: Redis; prefix: string }, landing: LandingJob): Promise<boolean> {
-  const notes = await new LandingTargets(redis, { prefix }).list();
-  return notes.some(
-    ({ repository, target, trying }) =>
-      repository === landing.repository && target === landing.target && trying.includes(landing.taskId),
-  );
 }
 
 async function remove(redis: Redis, queue: LandingQueue, landing: LandingJob): Promise<boolean> {

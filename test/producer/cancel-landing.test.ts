@@ -4,7 +4,7 @@ import type { Fate } from '../../src/job/fate.ts';
 import { type LandingJob, type LandingQueue, landingIdOf, openLandingQueue } from '../../src/job/landing.ts';
 import { openQueue, type TaskQueue } from '../../src/job/queue.ts';
 import { cancelTasks } from '../../src/producer/cancel.ts';
-import { LandingTargets } from '../../src/redis/landing-targets.ts';
+import { LandingLine } from '../../src/redis/landing-line.ts';
 import { addJob, holdJobs, jobOf, untilState } from '../support/jobs.ts';
 import { addLanding, committedAs, LANDED } from '../support/landings.ts';
 import { type TestRedis, testRedis } from '../support/redis.ts';
@@ -53,16 +53,10 @@ test('a branch that waits for its landing is off the queue, and its task keeps i
 });
 
 test('one that a lander is at is left to it', async () => {
-  const note = { host: 'h', worker: 'w', trying: ['a'], held: null, at: Date.now() };
-  await new LandingTargets(redis, { prefix }).write('m', { repository: '/repo', target: 'main', ...note });
+  const [id, line] = [landingIdOf(landing), new LandingLine(redis, { prefix })];
+  expect(await line.take([id], 'token')).toEqual([id]);
   expect(await cancel()).toEqual({ taskId: 'a', how: 'landing', outcome: 'committed' });
-  expect(await landings.getJobCounts()).toMatchObject({ waiting: 1 });
-});
-
-test('so is one that has been taken off the line', async () => {
-  await redis.lrem(landings.toKey('wait'), 0, landingIdOf(landing));
-  expect(await cancel()).toMatchObject({ how: 'landing' });
-  expect(await redis.exists(landings.toKey(landingIdOf(landing)))).toBe(1);
+  expect(await landings.getJobState(id)).toBe('active');
 });
 
 test('one that has its fate keeps it', async () => {
