@@ -1,6 +1,8 @@
 /** Landing jobs as they lie in Redis, read without trusting them. */
+import { Job } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { pipelined } from '../redis/pipelined.ts';
+import type { Fate } from './fate.ts';
 import { type LandingJob, type LandingQueue, landingIdOf, understoodLanding } from './landing.ts';
 import type { AttemptResult } from './outcome.ts';
 
@@ -42,6 +44,17 @@ export async function landingOfResult(
 ): Promise<StoredLanding | null> {
   if (commit === null) return null;
   return (await readLandings(redis, queue, [landingIdOf({ taskId, commit })]))[0] ?? null;
+}
+
+/**
+ * Tells BullMQ what became of a landing whose fate is written into it, and which is locked by `token`.
+ * @throws BullMQ's error when it is not any more
+ */
+export async function endLanding(queue: LandingQueue, id: string, token: string, fate: Fate): Promise<void> {
+  const job = await Job.fromId(queue, id);
+  if (job === undefined) return;
+  if (fate.kind === 'refused') await job.moveToFailed(new Error(`${fate.why}: ${fate.message}`), token, false);
+  else await job.moveToCompleted(fate, token, false);
 }
 
 function understoodData(id: string, text: string | null) {

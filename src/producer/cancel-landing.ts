@@ -1,27 +1,14 @@
-/** Takes a finished branch off the queue of those that are to land. The branch stays. */
+/** Keeps a finished branch that waits to land from landing. The branch stays. */
+import { randomBytes } from 'node:crypto';
 import type { Redis } from 'ioredis';
+import type { Fate } from '../job/fate.ts';
 import { type LandingJob, type LandingQueue, landingIdOf, openLandingQueue } from '../job/landing.ts';
 import type { AttemptResult } from '../job/outcome.ts';
-import { landingOfResult } from '../job/stored-landing.ts';
-import { Script } from '../redis/script.ts';
+import { endLanding, landingOfResult } from '../job/stored-landing.ts';
+import { LandingLine } from '../redis/landing-line.ts';
 
 /**
- * KEYS: job, wait, paused, delayed, prioritized, events; ARGV: id. 1 when the landing waited and is gone now. One that
- * is being tried stands in none of these lists. BullMQ's own `remove` would also take one that has its fate meanwhile.
- */
-const REMOVE_LANDING = new Script(`
-  local job, id = KEYS[1], ARGV[1]
-  local found = redis.call('LREM', KEYS[2], 0, id) + redis.call('LREM', KEYS[3], 0, id)
-    + redis.call('ZREM', KEYS[4], id) + redis.call('ZREM', KEYS[5], id)
-  if found == 0 then return 0 end
-  redis.call('DEL', job, job .. ':logs', job .. ':dependencies', job .. ':processed', job .. ':failed',
-    job .. ':unsuccessful')
-  redis.call('XADD', KEYS[6], 'MAXLEN', '~', 10000, '*', 'event', 'removed', 'jobId', id, 'prev', 'waiting')
-  return 1
-`);
-
-/**
- * What became of the landing of a task that has ended so. `removed`: it waited, and is off the queue. `tried`: a lander
+ * What became of the landing of a task that has ended so. `removed`: it waited, and is refused now. `tried`: a lander
  * is at it just now. Null: it was not to land, or has its fate. @throws the error of Redis
  */
 export async function cancelLanding(
@@ -32,7 +19,7 @@ export async function cancelLanding(
   try {
     const landing = await waiting(redis, queue, result);
     if (landing === null) return null;
-    if (await remove(redis, queue, landing)) return 'removed';
+    if (await refuse(new LandingLine(redis, { prefix }), queue, landing)) return 'removed';
     return (await waiting(redis, queue, result)) === null ? null : 'tried';
   } finally {
     // Closing releases nothing in Redis, so a failure to say goodbye costs nothing.
@@ -45,8 +32,14 @@ async function waiting(redis: Redis, queue: LandingQueue, result: AttemptResult)
   return data?.fate === undefined ? data : null;
 }
 
-async function remove(redis: Redis, queue: LandingQueue, landing: LandingJob): Promise<boolean> {
-  const id = landingIdOf(landing);
-  const keys = [id, 'wait', 'paused', 'delayed', 'prioritized', 'events'].map(name => queue.toKey(name));
-  return (await REMOVE_LANDING.run(redis, keys, [id])) === 1;
+/** As a lander would; whoever dies in between leaves it to the next lander, which finds what was decided. */
+async function refuse(line: LandingLine, queue: LandingQueue, landing: LandingJob): Promise<boolean> {
+  const [id, token] = [landingIdOf(landing), randomBytes(12).toString('hex')];
+  if ((await line.take([id], token)).length === 0) return false;
+  const message = `a person has cancelled it; branch ${landing.branch} stays`;
+  const told = { kind: 'refused', why: 'cancelled', message } as const;
+  const fate: Fate = { ...told, commit: null, batch: [], flaky: false, at: Date.now() };
+  await line.write(id, token, { ...landing, fate });
+  await endLanding(queue, id, token, fate);
+  return true;
 }

@@ -13,7 +13,7 @@ const PATCH_MAX = 30_000;
 export interface Before {
   /** The last attempt, which did not end well. */
   last?: AttemptResult | undefined;
-  /** The work was committed and could not land; no attempt has ended since. */
+  /** The work was committed and could not land; what was done since has not ended well. */
   returned?: Returned | undefined;
 }
 

@@ -10,6 +10,7 @@ import { CellpoolError } from '../errors.ts';
 import { keepTip } from '../git/keep-tip.ts';
 import { refresh } from '../git/remote-cache.ts';
 import { backToLine } from '../job/back-to-line.ts';
+import { endLanding } from '../job/stored-landing.ts';
 import { destinationOf } from '../landing/destination.ts';
 import { landRound, type RoundResult } from '../landing/land-round.ts';
 import { removeTree } from '../os/remove-tree.ts';
@@ -17,7 +18,7 @@ import { LANDING } from '../redis/cell-record.ts';
 import type { LandingLease, LandingLeases } from '../redis/landing-lease.ts';
 import { keepLanding } from './keep-landing.ts';
 import { type Examined, examine } from './landing-candidates.ts';
-import { conclude, type FateContext, settleExcluded, settleLanded, settleUnfit } from './landing-fates.ts';
+import { type FateContext, settleExcluded, settleLanded, settleUnfit } from './landing-fates.ts';
 import { batchOf, type TargetGroup, type WaitingCandidate } from './landing-groups.ts';
 import { LANDINGS, nameOfOwn } from './owned-folders.ts';
 import type { SpawnerPool } from './spawner-pool.ts';
@@ -145,7 +146,7 @@ class Round {
     for (const { id, data } of [...mine.values()]) {
       if (data.fate === undefined) continue;
       this.#context.letGo(id);
-      await conclude(this.#context.queue, id, token, data.fate);
+      await endLanding(this.#context.queue, id, token, data.fate);
       this.#done(id);
     }
   }

@@ -2,7 +2,6 @@
  * What becomes of a candidate, for good: written into its job before BullMQ hears of it, so that whoever finds the job
  * after its lander died knows what was decided. A task that goes back to the pool does so before that is written.
  */
-import { Job } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { messageOf } from '../errors.ts';
 import { refresh } from '../git/remote-cache.ts';
@@ -12,6 +11,7 @@ import type { Fate } from '../job/fate.ts';
 import type { Returned } from '../job/job.ts';
 import { type LandingJob, type LandingQueue, returnsOf } from '../job/landing.ts';
 import type { JobRetention, TaskQueue } from '../job/queue.ts';
+import { endLanding } from '../job/stored-landing.ts';
 import type { Logger } from '../observe/logger.ts';
 import type { Redactor } from '../observe/redact.ts';
 import type { LandingLine } from '../redis/landing-line.ts';
@@ -49,7 +49,7 @@ export async function settle(
   const told = { ...fate, message: redactor.text(fate.message) };
   await line.write(id, token, { ...data, fate: told });
   letGo(id);
-  await conclude(queue, id, token, told);
+  await endLanding(queue, id, token, told);
   await tally.addLanding(told.kind, id).catch(error => {
     log.warn({ problem: messageOf(error) }, 'the landing could not be counted');
   });
@@ -60,14 +60,6 @@ export async function settle(
   );
   onFate?.({ ...data, fate: told }, told);
   return 'settled';
-}
-
-/** Tells BullMQ. @throws BullMQ's error when the job is not ours any more */
-export async function conclude(queue: LandingQueue, id: string, token: string, fate: Fate): Promise<void> {
-  const job = await Job.fromId(queue, id);
-  if (job === undefined) return;
-  if (fate.kind === 'refused') await job.moveToFailed(new Error(`${fate.why}: ${fate.message}`), token, false);
-  else await job.moveToCompleted(fate, token, false);
 }
 
 /** Its target has it. `batch`: those that came with it. */

@@ -4,7 +4,6 @@ import type { ProviderTrouble } from '../cell/provider-trouble.ts';
 import { runCell } from '../cell/run-cell.ts';
 import type { SpawnConfig } from '../cell/spawn-config.ts';
 import { messageOf } from '../errors.ts';
-import { lastOfRound } from '../job/job.ts';
 import { type AttemptResult, endedWell } from '../job/outcome.ts';
 import { redactedResult, redactedReturn } from '../job/redacted.ts';
 import { attemptPrompt, type Before } from './attempt-prompt.ts';
@@ -79,9 +78,7 @@ function beforeOf({ context: { redactor }, data }: Pick<HeldJob, 'context' | 'da
   return {
     // What ended well and is worked all the same is what came back: nothing went wrong in it.
     ...(last === undefined || endedWell(last.outcome) ? {} : { last: redactedResult(last, redactor) }),
-    ...(returned === undefined || lastOfRound(data) !== undefined
-      ? {}
-      : { returned: redactedReturn(returned, redactor) }),
+    ...(returned === undefined ? {} : { returned: redactedReturn(returned, redactor) }),
   };
 }
 

@@ -90,3 +90,17 @@ test('one whose landing waits for a person is not waited for: the command ends w
   expect(ended.stderr).not.toContain('still queued');
   expect(ended.exitCode).toBe(1);
 });
+
+test('a person who stops waiting for a landing is told that it has not come yet, and ends the command with 130', async () => {
+  await settled(null);
+  const landings = openLandingQueue(pool.redis, PREFIX);
+  // No lander takes anything up.
+  await landings.pause();
+  await landings.close();
+  const running = pool.cli.start(['run', ...flags, '--json']);
+  await running.says('a waits for landing on main');
+  running.signal('SIGINT');
+  const { exitCode, stdout } = await running.ended;
+  expect(jsonLines<AttemptResult>(stdout)).toMatchObject([{ outcome: 'committed', landing: { state: 'waiting' } }]);
+  expect(exitCode).toBe(130);
+});

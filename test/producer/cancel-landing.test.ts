@@ -44,10 +44,12 @@ afterEach(async () => {
 
 const cancel = async () => (await cancelTasks({ redis, prefix }, ['a'], { waitMs: 0 }))[0];
 
-test('a branch that waits for its landing is off the queue, and its task keeps its outcome', async () => {
+test('a branch that waits for its landing will not land, for a reason that is told, and its task keeps its outcome', async () => {
   expect(await cancel()).toEqual({ taskId: 'a', how: 'kept-back', outcome: 'committed' });
   expect(await landings.getJobCounts()).toMatchObject({ waiting: 0, active: 0 });
-  expect(await redis.exists(landings.toKey(landingIdOf(landing)))).toBe(0);
+  expect((await landings.getJob(landingIdOf(landing)))?.data).toMatchObject({
+    ...{ taskId: 'a', fate: { kind: 'refused', why: 'cancelled', message: expect.stringContaining('stays') } },
+  });
   expect(await queue.getJobState('a')).toBe('completed');
   expect(await cancel()).toEqual({ taskId: 'a', how: 'ended', outcome: 'committed' });
 });

@@ -12,6 +12,7 @@ const WHY = {
   superseded: 'its task was put on the queue anew',
   gone: 'its branch is not there any more, or was moved',
   secret: 'what it adds holds a secret',
+  cancelled: 'a person has cancelled it',
 } as const satisfies Record<NonNullable<Fate['why']>, string>;
 
 const UNTOLD = 'nobody wrote down why';
