@@ -7,10 +7,10 @@ import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { pino } from 'pino';
 import { DEFAULTS } from '../dist/config.js';
 import { LANDING_JOB, landingOptions, openLandingQueue } from '../dist/job/landing.js';
 import { openQueue } from '../dist/job/queue.js';
-import { silentLogger } from '../dist/observe/logger.js';
 import { Redactor } from '../dist/observe/redact.js';
 import { ownIdentity } from '../dist/os/identity.js';
 import { checkRedis, connectRedis } from '../dist/redis/connection.js';
@@ -71,8 +71,7 @@ async function land(batch, red) {
   const prefix = `bench-${number}`;
   const home = join(folder, `home-${number}`);
   const [tasks, landings] = [openQueue(redis, prefix), openLandingQueue(redis, prefix)];
-  const runs = join(folder, `runs-${number}`);
-  const test = `echo >>${runs}; sleep ${TEST_MS / 1_000}; [ ! -e red ]`;
+  const test = `sleep ${TEST_MS / 1_000}; [ ! -e red ]`;
   const author = { name: 'b', email: 'b@c' };
   const plan = { setupMs: MINUTE_MS, testMs: MINUTE_MS, author, opencode: {}, landing: { returns: 0 } };
   for (const taskId of ids) {
@@ -84,7 +83,11 @@ async function land(batch, red) {
   const worker = { id: 'bench', ...identity };
   const registration = { cells: new CellRegistry(redis, { prefix, host: 'bench', home }), worker };
   const ports = new PortLeases(redis, { prefix, host: 'bench', range: { from: 9_000, to: 9_010 } });
-  const [log, redactor] = [silentLogger, new Redactor()];
+  let tests = 0;
+  const write = line => {
+    tests += JSON.parse(line).testRuns ?? 0;
+  };
+  const [log, redactor] = [pino({ level: 'info' }, { write }), new Redactor()];
   let [landed, refused] = [0, 0];
   const lander = landerOf({
     settings: { ...DEFAULTS, home, host: 'bench', prefix, labels: [], landing: { ...DEFAULTS.landing, batch } },
@@ -102,7 +105,6 @@ async function land(batch, red) {
   await lander.stop();
   await Promise.all([tasks.close(), landings.close()]);
   if (landed !== BRANCHES - red || refused !== red) throw new Error(`${landed} landed and ${refused} did not`);
-  const tests = Number(execFileSync('wc', ['-l', runs], { encoding: 'utf8' }).trim().split(' ')[0]);
   return { ms: round(ms), tests, perMinute: round((landed * MINUTE_MS) / ms, 1) };
 }
 

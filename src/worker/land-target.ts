@@ -135,6 +135,11 @@ class Round {
       },
       fence: () => this.#context.leases.permit(this.#parts.lease),
     });
+    const { runs, flaky, landed } = result;
+    this.#context.log.info(
+      { target: group.target, tried: examined.length, testRuns: runs, flaky, landed },
+      'round over',
+    );
     for (const one of examined) await this.#settle(one, result, { source, destination });
     const red = result.redTip === null ? null : { tip: result.tip, tail: result.redTip };
     return { settled: this.#settled, red };
