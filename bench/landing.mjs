@@ -114,7 +114,7 @@ async function bothWays(red) {
     ways.oneByOne.push(await land(1, red));
     ways.batched.push(await land(BATCH, red));
   }
-  const [one, many] = [ways.oneByOne, ways.batched].map(all => median(all.map(({ perMinute }) => perMinute)));
+  const [one, many] = [ways.oneByOne, ways.batched].map(all => round(median(all.map(({ perMinute }) => perMinute)), 1));
   const ratio = round(many / one, 2);
   const line = (name, value, all) =>
     `  ${name.padEnd(22)} ${String(value).padStart(7)} a minute, ${all[0].tests} test runs\n`;

@@ -29,6 +29,7 @@ export {
   loopRepeats,
   PROFILES,
   PYTHON,
+  remoteName,
   type Settings,
   WORKSPACES,
 } from './config/schema.ts';

@@ -63,6 +63,12 @@ const text = z
 
 const ms = (fallback: number) => numeric(z.int().min(1).max(LIMITS.timeoutMs)).default(fallback);
 
+/** It is an argument of git commands, and an address is none: a repository's file may not say where its code goes. */
+export const remoteName = text.regex(
+  /^[A-Za-z0-9][A-Za-z0-9._/-]{0,199}$/,
+  'must be the name of a remote of the repository',
+);
+
 /** Twice is the least that can be called a repetition. */
 export const loopRepeats = z
   .int()
@@ -169,9 +175,7 @@ const fields = z.strictObject({
   landOn: text.optional(),
   landing: z.strictObject({
     /** Name of the remote that `push` goes to, where the repository is a folder. */
-    remote: text
-      .regex(/^[A-Za-z0-9][A-Za-z0-9._/-]{0,199}$/, 'must be the name of a remote of the repository')
-      .default(DEFAULTS.landing.remote),
+    remote: remoteName.default(DEFAULTS.landing.remote),
     /** Finished branches that are tested together. */
     batch: numeric(z.int().min(1).max(LIMITS.batch)).default(DEFAULTS.landing.batch),
     /** How often a task is worked anew because its branch could not land. */

@@ -9,9 +9,10 @@ export const FATES = ['landed', 'returned', 'refused'] as const;
 
 /**
  * Why a branch did not land: it contradicts its target; with it the tests fail; its task was put on the queue anew; it
- * was moved or removed since; what it adds holds a secret; a person has cancelled it.
+ * was moved or removed since; what it adds holds a secret; a person has cancelled it;
+ * it could not be tried, again and again.
  */
-export const WHYS = ['conflict', 'red', 'superseded', 'gone', 'secret', 'cancelled'] as const;
+export const WHYS = ['conflict', 'red', 'superseded', 'gone', 'secret', 'cancelled', 'failed'] as const;
 
 export const fateSchema = z.object({
   kind: z.enum(FATES),

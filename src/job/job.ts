@@ -1,6 +1,6 @@
 /** The job: a task as it stands on the queue, with all a worker needs to know that is not a setting of its own. */
 import { z } from 'zod';
-import { CACHES, hostsSchema, jsonObject, LIMITS, PYTHON } from '../config.ts';
+import { CACHES, hostsSchema, jsonObject, LIMITS, PYTHON, remoteName } from '../config.ts';
 import { hooksSchema } from './hooks.ts';
 import { attemptResultSchema } from './outcome.ts';
 import { repositorySchema } from './repository.ts';
@@ -25,7 +25,7 @@ export const planSchema = z.strictObject({
   caches: z.enum(CACHES).optional(),
   /** How its branches land; what is left out is as the defaults say. */
   landing: z
-    .strictObject({ remote: z.string(), returns: z.int().min(0).max(LIMITS.returns), removeBranch: z.boolean() })
+    .strictObject({ remote: remoteName, returns: z.int().min(0).max(LIMITS.returns), removeBranch: z.boolean() })
     .partial()
     .optional(),
   author: z.strictObject({ name: z.string().min(1), email: z.string().min(1) }),

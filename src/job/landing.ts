@@ -6,7 +6,7 @@ import { DEFAULTS, LAND, sayIssue } from '../config.ts';
 import { CellpoolError } from '../errors.ts';
 import { fateSchema } from './fate.ts';
 import { planSchema, type TaskJob } from './job.ts';
-import { LANDING_QUEUE, taskIdFault } from './names.ts';
+import { branchOf, LANDING_QUEUE, taskIdFault } from './names.ts';
 import type { AttemptResult } from './outcome.ts';
 import { type JobRetention, jobOptions } from './queue.ts';
 import { repositorySchema } from './repository.ts';
@@ -20,7 +20,7 @@ export type LandingQueue = Queue<unknown, unknown, typeof LANDING_JOB>;
 
 const commitId = z.string().regex(/^[0-9a-f]{40}(?:[0-9a-f]{24})?$/, 'must be the full id of a commit');
 
-export const landingJobSchema = z.strictObject({
+const landingKeys = z.strictObject({
   version: z.literal(1),
   taskId: taskSchema.shape.id,
   title: taskSchema.shape.title,
@@ -39,6 +39,10 @@ export const landingJobSchema = z.strictObject({
   returns: z.int().min(0),
   /** Left out as long as it is not known. */
   fate: fateSchema.optional(),
+});
+export const landingJobSchema = landingKeys.refine(({ taskId, branch }) => branch === branchOf(taskId), {
+  path: ['branch'],
+  message: 'must be the branch of the task',
 });
 export type LandingJob = z.infer<typeof landingJobSchema>;
 

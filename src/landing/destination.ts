@@ -1,7 +1,7 @@
 /** Where a target is: in the repository of the candidates, or in a remote of it. */
 import { resolve } from 'node:path';
 import { CellpoolError } from '../errors.ts';
-import { userGit } from '../git/git.ts';
+import { remoteGit } from '../git/git.ts';
 import { openRemote } from '../git/remote-cache.ts';
 import { nameOf, type Source } from '../git/source.ts';
 import type { LandingJob } from '../job/landing.ts';
@@ -26,7 +26,7 @@ export async function destinationOf(
 
 /** As the user's git pushes there. What it says is not repeated where it is refused: it may hold a password. */
 async function urlOf(source: Source, remote: string): Promise<string> {
-  const found = await userGit(['remote', 'get-url', '--push', remote], { gitDir: source.gitDir });
+  const found = await remoteGit(['remote', 'get-url', '--push', remote], { gitDir: source.gitDir, protocols: 'none' });
   const [line = ''] = found.stdout.split('\n');
   const refuse = (what: string) =>
     new CellpoolError('NO_SUCH_REMOTE', `remote ${remote} of ${nameOf(source)} ${what}`, {

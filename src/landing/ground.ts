@@ -27,6 +27,8 @@ export type State = { commit: string } | { conflicts: string[] };
 
 /** The first git that merges without a working copy. */
 const MINIMUM = [2, 38] as const;
+/** In place of the paths in conflict. */
+const UNRELATED = 'all of it: the two have no history in common';
 /** Ids in the first line of a message; trailers name them all. */
 const NAMED = 5;
 
@@ -58,13 +60,21 @@ export async function stackOn(ground: LandingGround, below: Stacked, candidate: 
   const { gitDir, author } = ground;
   const args = ['merge-tree', '--write-tree', '-z', '--name-only', '--no-messages', below.commit, candidate.commit];
   const merged = await ownGit(args, { gitDir });
-  if (merged.exitCode !== 0 && merged.exitCode !== 1) throw refused(merged, args, 'GIT_FAILED');
+  if (merged.exitCode !== 0 && merged.exitCode !== 1) {
+    if (await isUnrelated(ground, below, candidate)) return { conflicts: [UNRELATED] };
+    throw refused(merged, args, 'GIT_FAILED');
+  }
   const [tree = '', ...paths] = splitNul(merged.stdout);
   if (merged.exitCode === 1) return { conflicts: [...new Set(paths.filter(path => path !== ''))].sort() };
   const candidates = [...below.candidates, candidate];
   const parents = [below.tip, ...candidates.map(({ commit }) => commit)].flatMap(id => ['-p', id]);
   const call = { gitDir, input: messageOf(candidates), env: identityOf(author) };
   return { commit: (await ownGitOk(['commit-tree', tree, ...parents, '-F', '-'], call)).trim() };
+}
+
+/** Somebody has begun the target's history anew. */
+async function isUnrelated({ gitDir }: LandingGround, below: Stacked, { commit }: Candidate): Promise<boolean> {
+  return (await ownGit(['merge-base', below.commit, commit], { gitDir })).exitCode === 1;
 }
 
 /** Whether the target has it already: a lander may have died between moving the target and saying so. */

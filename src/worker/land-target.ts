@@ -17,7 +17,7 @@ import { removeTree } from '../os/remove-tree.ts';
 import { LANDING } from '../redis/cell-record.ts';
 import type { LandingLease, LandingLeases } from '../redis/landing-lease.ts';
 import { keepLanding } from './keep-landing.ts';
-import { type Examined, examine } from './landing-candidates.ts';
+import { type Examined, type Excluded, examine } from './landing-candidates.ts';
 import { type FateContext, settleExcluded, settleLanded, settleUnfit } from './landing-fates.ts';
 import { batchOf, type TargetGroup, type WaitingCandidate } from './landing-groups.ts';
 import { LANDINGS, nameOfOwn } from './owned-folders.ts';
@@ -30,6 +30,8 @@ export interface LandContext extends Omit<FateContext, 'letGo'>, Pick<CommitToTe
   leases: LandingLeases;
   /** Candidates that are tested together. */
   batch: number;
+  /** Why a candidate, by the id of its job, is not tried any more; null when it is. */
+  doubtsOf(id: string): string | null;
   /** Told of task ids that are about to be tried. */
   onTrying(taskIds: string[]): void;
 }
@@ -161,11 +163,16 @@ class Round {
     const examined: Examined[] = [];
     for (const one of [...mine.values()]) {
       signal.throwIfAborted();
-      const found = await examine(this.#context, { ...places, folder }, one);
-      if ('why' in found) {
+      const doubts = this.#context.doubtsOf(one.id);
+      const found: Examined | Excluded =
+        doubts === null
+          ? await examine(this.#context, { ...places, folder }, one)
+          : { kind: 'refused', why: 'failed', message: doubts };
+      if ('one' in found) examined.push(found);
+      else if (found.kind !== 'later') {
         await settleExcluded(this.#context, one, token, found);
         this.#done(one.id);
-      } else examined.push(found);
+      }
     }
     return examined;
   }

@@ -7,17 +7,25 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { lackingLabels } from '../config.ts';
 import { asCellpoolError, CellpoolError, messageOf } from '../errors.ts';
 import { isUrl } from '../job/repository.ts';
-import type { LandingTargets } from '../redis/landing-targets.ts';
+import { isNoteOf, type LandingTargets } from '../redis/landing-targets.ts';
 import { type LandContext, landTarget } from './land-target.ts';
+import { Doubts } from './landing-doubts.ts';
 import { groupsOf, type TargetGroup } from './landing-groups.ts';
 import { Holds } from './landing-holds.ts';
 
 /** A look that finds nothing costs one call of Redis. */
 const LOOK_MS = 1_000;
+/** Lacks of a host; another one may have what this one has not. */
+const HERE_ALONE: ReadonlySet<string> = new Set([
+  'NOT_A_REPOSITORY',
+  'OPENCODE_MISSING',
+  'STATE_FOLDER',
+  'GIT_MISSING',
+]);
 /** For the last words to Redis, once the tests are ended. */
 const END_MS = 8_000;
 
-export interface LanderOptions extends Omit<LandContext, 'onTrying'> {
+export interface LanderOptions extends Omit<LandContext, 'onTrying' | 'doubtsOf'> {
   targets: LandingTargets;
   host: string;
   /** What this worker has; candidates that ask for more are not tried by it. */
@@ -29,6 +37,7 @@ export interface LanderOptions extends Omit<LandContext, 'onTrying'> {
 export class Lander {
   readonly #options: LanderOptions;
   readonly #holds = new Holds();
+  readonly #doubts = new Doubts();
   readonly #over = new AbortController();
   /** Of targets of which the fleet was told something. */
   readonly #told = new Set<string>();
@@ -107,8 +116,14 @@ export class Lander {
     const lease = await leases.take(mark);
     if (lease === null) return 0;
     try {
-      const context = { ...this.#options, onTrying: (taskIds: string[]) => void this.#tell(group, taskIds) };
+      const context = {
+        ...this.#options,
+        batch: this.#doubts.batchOn(mark, this.#options.batch),
+        doubtsOf: (id: string) => this.#doubts.of(id),
+        onTrying: (taskIds: string[]) => void this.#tell(group, taskIds),
+      };
       const { settled, red } = await landTarget(context, group, lease, this.#over.signal);
+      this.#doubts.over(mark);
       if (red !== null) this.#hold(group, redTarget(group, red.tail));
       else if (this.#holds.lift(mark)) this.#options.onHeld?.(group, null);
       return settled;
@@ -116,6 +131,7 @@ export class Lander {
       if (this.#over.signal.aborted) return 0;
       const known = asCellpoolError(error);
       log.warn({ repository, target, code: known.code, problem: known.message }, 'nothing landed');
+      this.#doubts.failed(mark, group.waiting[0]?.id ?? '', known);
       this.#hold(group, known);
       return 0;
     } finally {
@@ -134,7 +150,8 @@ export class Lander {
   }
 
   /** News for people; where it cannot be told nothing else changes. */
-  async #tell({ mark, repository, target, land }: TargetGroup, trying: string[]): Promise<void> {
+  async #tell(group: TargetGroup, trying: string[]): Promise<void> {
+    const { mark, repository, target, land } = group;
     const { targets, host, registration, redactor } = this.#options;
     const held = this.#holds.of(mark);
     if (held === null && trying.length === 0 && !this.#told.has(mark)) return;
@@ -150,7 +167,15 @@ export class Lander {
       held: shown,
       at: Date.now(),
     };
+    // What this host lacks says nothing of the target, as long as another one is at it.
+    if (shown !== null && HERE_ALONE.has(shown.code) && (await this.#isElsewhere(group))) return;
     await targets.write(mark, note).catch(() => undefined);
+  }
+
+  async #isElsewhere(group: TargetGroup): Promise<boolean> {
+    const { targets, host } = this.#options;
+    const notes = await targets.list().catch(() => []);
+    return notes.some(note => note.host !== host && isNoteOf(note, group));
   }
 
   /** What was told of targets for which nothing waits any more. */

@@ -1,10 +1,11 @@
 /** Whether a finished branch may be tried at all: it is still what its task wants to land, and no secret is in it. */
-import { writeFile } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { addsSecret } from '../cell/work-secrets.ts';
-import { accept, ownGit } from '../git/git.ts';
+import { ownGit, ownGitOk } from '../git/git.ts';
 import { isAncestor, type Source, tipOf } from '../git/source.ts';
 import type { Fate } from '../job/fate.ts';
+import { hasEnded } from '../job/stored-job.ts';
 import { type FateContext, superseded } from './landing-fates.ts';
 import type { WaitingCandidate } from './landing-groups.ts';
 import { lookAtTask } from './return-task.ts';
@@ -22,11 +23,13 @@ export interface Examined {
   patch: string | null;
 }
 
-/** Characters. */
+/** Bytes. */
 const PATCH_MAX = 20_000;
 
-/** What is to be said of one that is not tried. */
-export type Excluded = Pick<Fate, 'message'> & { kind: 'refused' | 'returned'; why: NonNullable<Fate['why']> };
+/** What is to be said of one that is not tried; `later`: nothing yet. */
+export type Excluded =
+  | (Pick<Fate, 'message'> & { kind: 'refused' | 'returned'; why: NonNullable<Fate['why']> })
+  | { kind: 'later' };
 
 /** @throws the error of Redis; {CellpoolError} GIT_FAILED */
 export async function examine(
@@ -45,37 +48,38 @@ export async function examine(
   // Its lander died before it could say so.
   if (how === 'returned' && back !== undefined) return { kind: 'returned', why: back.why, message: back.message };
   if (how === 'superseded') return refused('superseded', superseded(taskId));
+  // Its worker says so any moment, and when it has died another one does: until then it could not be sent back.
+  if (stored?.data != null && !hasEnded(stored)) return { kind: 'later' };
   const tip = await tipOf(source, branch);
   if (tip !== commit || !(await hasCommit(source, commit))) {
     const where = tip === null ? 'is not there any more' : `was moved to ${tip}`;
     return refused('gone', `branch ${branch} ${where}, and nobody has tested that`);
   }
-  const patch = await patchOf(source, commit);
   const file = join(folder, 'candidate.diff');
-  await writeFile(file, patch, { encoding: 'latin1', mode: 0o600 });
+  await savePatch(source, commit, file);
   if (await addsSecret(file, redactor)) {
     return refused('secret', `what branch ${branch} adds holds a secret that this worker knows`);
   }
-  const text = Buffer.from(patch, 'latin1').toString('utf8');
-  return { one, patch: text.length <= PATCH_MAX ? text : null };
+  const { size } = await stat(file);
+  return { one, patch: size <= PATCH_MAX ? await readFile(file, 'utf8') : null };
 }
 
-const refused = (why: Excluded['why'], message: string): Excluded => ({ kind: 'refused', why, message });
+const refused = (why: NonNullable<Fate['why']>, message: string): Excluded => ({ kind: 'refused', why, message });
 
-/** Bytes as characters. Nobody's programs have a say in it. */
-async function patchOf({ gitDir }: Source, commit: string): Promise<string> {
-  const args = [
-    'show',
-    '--format=',
+/** To a file, since it may be of any size. Nobody's programs have a say in it. */
+async function savePatch({ gitDir }: Source, commit: string, file: string): Promise<void> {
+  const shape = [
+    '-r',
     '-p',
-    '--first-parent',
+    '--root',
+    '--no-commit-id',
+    '--no-renames',
+    '--no-color',
     '--no-ext-diff',
     '--no-textconv',
-    '--no-color',
-    commit,
-    '--',
   ];
-  return accept(await ownGit(args, { gitDir, bytes: true }), args);
+  const merges = '--diff-merges=first-parent';
+  await ownGitOk(['diff-tree', ...shape, merges, `--output=${file}`, commit, '--'], { gitDir });
 }
 
 async function hasCommit({ gitDir }: Source, commit: string): Promise<boolean> {

@@ -13,6 +13,7 @@ const WHY = {
   gone: 'its branch is not there any more, or was moved',
   secret: 'what it adds holds a secret',
   cancelled: 'a person has cancelled it',
+  failed: 'it could not be tried',
 } as const satisfies Record<NonNullable<Fate['why']>, string>;
 
 const UNTOLD = 'nobody wrote down why';
