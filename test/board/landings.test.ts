@@ -71,7 +71,7 @@ describe('the live page', () => {
   test('shows as text what was made to break out', async () => {
     const board = await openBoard(server);
     const evil = `"'></td></table><script>alert(1)</script><img src=x onerror=alert(1)>`;
-    const texts = { title: evil, repository: `/${evil}`, branch: evil };
+    const texts = { title: evil, repository: `/${evil}` };
     const fate = fateOf('refused', { message: evil, batch: [evil], commit: evil });
     await committed(board, 'evil', '/repo', 'merge');
     await end(board, landingJobOf('evil', { ...texts, fate }));
