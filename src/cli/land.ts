@@ -59,6 +59,7 @@ async function landWith(call: LandCall): Promise<number> {
     redis: await connected.connection('worker'),
     log: createLogger(settings.logLevel ?? 'warn', redactor),
     redactor,
+    eager: flags.watch !== true,
     onFate(landing, fate) {
       if (fate.kind !== 'landed') unlanded += 1;
       tellFate(landing, fate, json);

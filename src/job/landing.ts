@@ -9,7 +9,7 @@ import { planSchema, type TaskJob } from './job.ts';
 import { branchOf, LANDING_QUEUE, taskIdFault } from './names.ts';
 import type { AttemptResult } from './outcome.ts';
 import { type JobRetention, jobOptions } from './queue.ts';
-import { repositorySchema } from './repository.ts';
+import { isUrl, repositorySchema } from './repository.ts';
 import { faultsOf, isLanding, taskSchema } from './task.ts';
 
 /** The name of every job on it. */
@@ -27,6 +27,8 @@ const landingKeys = z.strictObject({
   /** When the task's own job was put on the queue, epoch ms: tells this enqueuing of the task from later ones. */
   enqueuedAt: z.number(),
   repository: repositorySchema,
+  /** The host that has its branch, of a repository that is a folder: on others that may be another one of the same path. */
+  host: z.string().optional(),
   branch: z.string(),
   /** What is to land: the tip of `branch` as its tests let it through. */
   commit: commitId,
@@ -34,6 +36,8 @@ const landingKeys = z.strictObject({
   land: z.enum(LAND).exclude(['none']),
   test: taskSchema.shape.test.unwrap(),
   labels: taskSchema.shape.labels,
+  /** Tasks on whose work it may build. */
+  dependsOn: taskSchema.shape.dependsOn,
   plan: planSchema,
   /** How often the task has come back already. */
   returns: z.int().min(0),
@@ -68,14 +72,19 @@ export function openLandingQueue(redis: Redis, prefix: string): LandingQueue {
 /** What is to land of a task whose attempt has ended; null when nothing is. `enqueuedAt`: of the task's job. */
 export function landingOf(
   { task, repository, plan, returned }: Omit<TaskJob, 'results'>,
-  { outcome, branch, commit }: Pick<AttemptResult, 'outcome' | 'branch' | 'commit'>,
+  { outcome, branch, commit, host }: Pick<AttemptResult, 'outcome' | 'branch' | 'commit' | 'host'>,
   enqueuedAt: number,
 ): LandingJob | null {
-  const { id, title, base, land = 'none', landOn = base, test, labels } = task;
+  const { id, title, base, land = 'none', landOn = base, test, labels, dependsOn } = task;
   if (!isLanding(task) || land === 'none' || test === undefined) return null;
   if (outcome !== 'committed' || branch === null || commit === null) return null;
   const of = { taskId: id, enqueuedAt, repository, branch, commit, target: landOn, land, test, plan };
-  const optional = { ...(title === undefined ? {} : { title }), ...(labels === undefined ? {} : { labels }) };
+  const optional = {
+    ...(title === undefined ? {} : { title }),
+    ...(labels === undefined ? {} : { labels }),
+    ...(dependsOn === undefined ? {} : { dependsOn }),
+    ...(host === undefined || isUrl(repository) ? {} : { host }),
+  };
   return { version: 1, ...of, ...optional, returns: returned?.times ?? 0 };
 }
 

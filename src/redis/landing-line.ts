@@ -10,27 +10,45 @@ import { checked, DEFAULT_PREFIX } from './keys.ts';
 import { Script } from './script.ts';
 
 /**
- * KEYS: wait, active, events, meta of this queue and of the one of tasks. ARGV: what keys of jobs begin with, how many.
- * Returns ids and data by turns.
+ * KEYS: wait, active, events, meta of this queue and of the one of tasks. ARGV: what keys of jobs begin with, how many, and
+ * after how many at the head. Returns ids and data by turns; false while one of the queues is paused.
  */
 const LOOK = new Script(`
-for _, id in ipairs(redis.call('LRANGE', KEYS[2], 0, -1)) do
-  if redis.call('EXISTS', ARGV[1] .. id .. ':lock') == 0 then
-    redis.call('LREM', KEYS[2], 1, id)
-    redis.call('RPUSH', KEYS[1], id)
-    redis.call('XADD', KEYS[3], 'MAXLEN', '~', 10000, '*', 'event', 'stalled', 'jobId', id)
+local from = tonumber(ARGV[3])
+if from == 0 then
+  for _, id in ipairs(redis.call('LRANGE', KEYS[2], 0, -1)) do
+    if redis.call('EXISTS', ARGV[1] .. id .. ':lock') == 0 then
+      redis.call('LREM', KEYS[2], 1, id)
+      redis.call('RPUSH', KEYS[1], id)
+      redis.call('XADD', KEYS[3], 'MAXLEN', '~', 10000, '*', 'event', 'stalled', 'jobId', id)
+    end
   end
 end
-local found = {}
 for _, meta in ipairs({KEYS[4], KEYS[5]}) do
-  if redis.call('HEXISTS', meta, 'paused') == 1 then return found end
+  if redis.call('HEXISTS', meta, 'paused') == 1 then return false end
 end
-local ids = redis.call('LRANGE', KEYS[1], -tonumber(ARGV[2]), -1)
+local found = {}
+local ids = redis.call('LRANGE', KEYS[1], -(from + tonumber(ARGV[2])), -(from + 1))
 for at = #ids, 1, -1 do
+  local data = redis.pcall('HGET', ARGV[1] .. ids[at], 'data')
   found[#found + 1] = ids[at]
-  found[#found + 1] = redis.call('HGET', ARGV[1] .. ids[at], 'data') or ''
+  found[#found + 1] = type(data) == 'string' and data or ''
 end
 return found
+`);
+
+/**
+ * KEYS: wait, failed, events. ARGV: beginning, id, epoch ms, reason. As BullMQ fails a job, for one that it could not read.
+ */
+const DROP = new Script(`
+if redis.call('LREM', KEYS[1], 0, ARGV[2]) == 0 then return 0 end
+local job = ARGV[1] .. ARGV[2]
+if redis.call('TYPE', job).ok ~= 'hash' then return 1 end
+redis.call('HSET', job, 'failedReason', ARGV[4], 'finishedOn', ARGV[3])
+redis.call('ZADD', KEYS[2], ARGV[3], ARGV[2])
+redis.call('XADD', KEYS[3], 'MAXLEN', '~', 10000, '*', 'event', 'failed', 'jobId', ARGV[2],
+  'failedReason', ARGV[4], 'prev', 'waiting')
+return 1
 `);
 
 /** KEYS: wait, active, events. ARGV: beginning, token, ms, epoch ms, ids. Returns those that are taken. */
@@ -39,7 +57,7 @@ local taken = {}
 for at = 5, #ARGV do
   local id = ARGV[at]
   local job = ARGV[1] .. id
-  if redis.call('EXISTS', job) == 1 and redis.call('LREM', KEYS[1], 1, id) == 1 then
+  if redis.call('TYPE', job).ok == 'hash' and redis.call('LREM', KEYS[1], 1, id) == 1 then
     redis.call('LPUSH', KEYS[2], id)
     redis.call('SET', job .. ':lock', ARGV[2], 'PX', ARGV[3])
     redis.call('HSET', job, 'processedOn', ARGV[4])
@@ -72,7 +90,7 @@ return 1
 /** As of a task's job: others look every second, and a lander that is cut off for that long has lost them. */
 export const LANDING_LOCK_MS = 9_000;
 /** Waiting ones that are looked at together. */
-const LOOKED_AT = 500;
+export const PAGE = 200;
 
 export interface WaitingLanding {
   id: string;
@@ -92,11 +110,21 @@ export class LandingLine {
     this.#tasks = `${prefix}:${TASK_QUEUE}:`;
   }
 
-  /** Those that wait, in their order; none while the queue is paused, or the pool. @throws the error of Redis */
-  async look(): Promise<WaitingLanding[]> {
+  /**
+   * Those that wait, in their order, at most `PAGE` of them behind the first `from`; null while the queue is paused, or
+   * the pool. @throws the error of Redis
+   */
+  async look(from = 0): Promise<WaitingLanding[] | null> {
     const keys = [...this.#keys('wait', 'active', 'events', 'meta'), `${this.#tasks}meta`];
-    const found = (await LOOK.run(this.#redis, keys, [this.#base, LOOKED_AT])) as string[];
-    return found.flatMap((id, at) => (at % 2 === 0 ? [{ id, data: parsed(found[at + 1]) }] : []));
+    const found = await LOOK.run(this.#redis, keys, [this.#base, PAGE, from]);
+    if (!Array.isArray(found)) return null;
+    return found.flatMap((id: string, at) => (at % 2 === 0 ? [{ id, data: parsed(found[at + 1]) }] : []));
+  }
+
+  /** Fails one that waits and is nothing of ours. False when it does not wait any more. @throws the error of Redis */
+  async drop(id: string, reason: string): Promise<boolean> {
+    const args = [this.#base, id, Date.now(), reason];
+    return (await DROP.run(this.#redis, this.#keys('wait', 'failed', 'events'), args)) === 1;
   }
 
   /** Takes those of `ids` that wait still, in the name of `token`. @throws the error of Redis */

@@ -54,17 +54,25 @@ export class LandingTargets {
     this.#key = landingKeys(prefix).targets;
   }
 
-  /** `mark` names repository and target. @throws the error of Redis */
+  /** `mark` names repository and target; each lander has a note of its own. @throws the error of Redis */
   async write(mark: string, note: TargetNote): Promise<void> {
-    await this.#redis.hset(this.#key, mark, JSON.stringify(note));
+    await this.#redis.hset(this.#key, `${mark} ${note.worker}`, JSON.stringify(note));
   }
 
-  /** Nothing waits there any more. @throws the error of Redis */
-  async clear(mark: string): Promise<void> {
-    await this.#redis.hdel(this.#key, mark);
+  /** This lander has nothing more to say of the target. @throws the error of Redis */
+  async clear(mark: string, worker: string): Promise<void> {
+    await this.#redis.hdel(this.#key, `${mark} ${worker}`);
   }
 
-  /** Those that a living lander has said something of. @throws the error of Redis */
+  /** Takes away what landers have left that died. @throws the error of Redis */
+  async prune(): Promise<void> {
+    const all = await this.#redis.hgetall(this.#key);
+    const isOld = (text: string) => Date.now() - (understood(text)?.at ?? 0) >= STALE_MS;
+    const old = Object.entries(all).flatMap(([field, text]) => (isOld(text) ? [field] : []));
+    if (old.length > 0) await this.#redis.hdel(this.#key, ...old);
+  }
+
+  /** What living landers say, a note for each of them and each target. @throws the error of Redis */
   async list(): Promise<TargetNote[]> {
     const all = await this.#redis.hvals(this.#key);
     const notes = all.flatMap(text => understood(text) ?? []);
@@ -72,7 +80,7 @@ export class LandingTargets {
   }
 }
 
-const nameOf = ({ repository, target }: TargetNote) => `${repository} ${target}`;
+const nameOf = ({ repository, target, worker }: TargetNote) => `${repository} ${target} ${worker}`;
 
 function understood(text: string): TargetNote | null {
   try {

@@ -10,7 +10,6 @@ import { CellpoolError } from '../errors.ts';
 import { keepTip } from '../git/keep-tip.ts';
 import { refresh } from '../git/remote-cache.ts';
 import { backToLine } from '../job/back-to-line.ts';
-import { endLanding } from '../job/stored-landing.ts';
 import { destinationOf } from '../landing/destination.ts';
 import { landRound, type RoundResult } from '../landing/land-round.ts';
 import { removeTree } from '../os/remove-tree.ts';
@@ -18,14 +17,16 @@ import { LANDING } from '../redis/cell-record.ts';
 import type { LandingLease, LandingLeases } from '../redis/landing-lease.ts';
 import { keepLanding } from './keep-landing.ts';
 import { type Examined, type Excluded, examine } from './landing-candidates.ts';
-import { type FateContext, settleExcluded, settleLanded, settleUnfit } from './landing-fates.ts';
+import { type FateContext, finish, settleExcluded, settleLanded, settleUnfit } from './landing-fates.ts';
 import { batchOf, type TargetGroup, type WaitingCandidate } from './landing-groups.ts';
+import type { Left } from './own-candidates.ts';
 import { LANDINGS, nameOfOwn } from './owned-folders.ts';
 import type { SpawnerPool } from './spawner-pool.ts';
 
 export interface LandContext extends Omit<FateContext, 'letGo'>, Pick<CommitToTest, 'disks' | 'registration'> {
-  /** The state folder. */
+  /** The state folder, and this machine's name. */
   home: string;
+  host: string;
   spawners: Pick<SpawnerPool, 'of'>;
   leases: LandingLeases;
   /** Candidates that are tested together. */
@@ -41,6 +42,8 @@ export interface RoundEnd {
   settled: number;
   /** The target's tests fail without any candidate: where it is, and what they printed. */
   red: { tip: string; tail: string } | null;
+  /** Candidates that are not to be tried here, or not yet. */
+  left: { id: string; why: Left }[];
 }
 
 /**
@@ -107,6 +110,7 @@ class Round {
   readonly #context: LandContext & FateContext;
   readonly #parts: RoundParts;
   #settled = 0;
+  readonly #left: RoundEnd['left'] = [];
 
   constructor(context: LandContext & FateContext, parts: RoundParts) {
     this.#context = context;
@@ -118,13 +122,13 @@ class Round {
     const { group, mine, folder, signal } = this.#parts;
     await this.#finishKnown();
     const [head] = mine.values();
-    if (head === undefined) return { settled: this.#settled, red: null };
+    if (head === undefined) return this.#end(null);
     const { site } = await spawners.of(group.repository, signal);
     const { source } = site;
     const destination = await destinationOf(source, { ...head.data, land: group.land }, { home, signal });
     await Promise.all([...new Set([source, destination])].map(one => refresh(one, signal)));
     const examined = await this.#examine({ source, destination });
-    if (examined.length === 0) return { settled: this.#settled, red: null };
+    if (examined.length === 0) return this.#end(null);
     this.#context.onTrying(examined.map(({ one }) => one.data.taskId));
     const result = await landRound({
       ...{ source, destination, target: group.target, folder: join(folder, 'round'), signal },
@@ -143,18 +147,21 @@ class Round {
       'round over',
     );
     for (const one of examined) await this.#settle(one, result, { source, destination });
-    const red = result.redTip === null ? null : { tip: result.tip, tail: result.redTip };
-    return { settled: this.#settled, red };
+    return this.#end(result.redTip === null ? null : { tip: result.tip, tail: result.redTip });
+  }
+
+  #end(red: RoundEnd['red']): RoundEnd {
+    return { settled: this.#settled, red, left: this.#left };
   }
 
   /** Their lander died between writing the fate and telling BullMQ. */
   async #finishKnown(): Promise<void> {
     const { mine, token } = this.#parts;
-    for (const { id, data } of [...mine.values()]) {
-      if (data.fate === undefined) continue;
-      this.#context.letGo(id);
-      await endLanding(this.#context.queue, id, token, data.fate);
-      this.#done(id);
+    for (const one of [...mine.values()]) {
+      const { fate } = one.data;
+      if (fate === undefined) continue;
+      await finish(this.#context, one, token, fate);
+      this.#done(one.id);
     }
   }
 
@@ -166,10 +173,11 @@ class Round {
       const doubts = this.#context.doubtsOf(one.id);
       const found: Examined | Excluded =
         doubts === null
-          ? await examine(this.#context, { ...places, folder }, one)
+          ? await examine(this.#context, { ...places, folder, host: this.#context.host }, one)
           : { kind: 'refused', why: 'failed', message: doubts };
       if ('one' in found) examined.push(found);
-      else if (found.kind !== 'later') {
+      else if ('left' in found) this.#left.push({ id: one.id, why: found.left });
+      else {
         await settleExcluded(this.#context, one, token, found);
         this.#done(one.id);
       }

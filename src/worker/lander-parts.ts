@@ -11,7 +11,7 @@ import { LandingTargets } from '../redis/landing-targets.ts';
 import { Lander, type LanderOptions } from './lander.ts';
 import type { RedisParts } from './redis-parts.ts';
 
-export interface LanderParts extends Pick<LanderOptions, 'spawners' | 'onFate' | 'onHeld'> {
+export interface LanderParts extends Pick<LanderOptions, 'spawners' | 'eager' | 'onFate' | 'onHeld'> {
   settings: Pick<Settings, 'home' | 'host' | 'prefix' | 'labels' | 'landing' | 'retention'>;
   redis: Redis;
   parts: Pick<RedisParts, 'queue' | 'landings' | 'tally'>;

@@ -16,7 +16,7 @@ import { REMOVE_MS, Removals } from './removals.ts';
 import { SpawnerPool, siteOptionsOf } from './spawner-pool.ts';
 import { Upkeep } from './upkeep.ts';
 
-export interface LanderProcessOptions extends Pick<LanderOptions, 'onFate' | 'onHeld'> {
+export interface LanderProcessOptions extends Pick<LanderOptions, 'eager' | 'onFate' | 'onHeld'> {
   settings: Settings;
   /** A connection of the worker role; it stays the caller's. */
   redis: Redis;

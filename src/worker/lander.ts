@@ -4,32 +4,27 @@
  * landing less often.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { lackingLabels } from '../config.ts';
 import { asCellpoolError, CellpoolError, messageOf } from '../errors.ts';
-import { isUrl } from '../job/repository.ts';
-import { isNoteOf, type LandingTargets } from '../redis/landing-targets.ts';
+import { PAGE, type WaitingLanding } from '../redis/landing-line.ts';
+import type { LandingTargets } from '../redis/landing-targets.ts';
 import { type LandContext, landTarget } from './land-target.ts';
 import { Doubts } from './landing-doubts.ts';
 import { groupsOf, type TargetGroup } from './landing-groups.ts';
 import { Holds } from './landing-holds.ts';
+import { LandingNews } from './landing-news.ts';
+import { OwnCandidates } from './own-candidates.ts';
 
 /** A look that finds nothing costs one call of Redis. */
 const LOOK_MS = 1_000;
-/** Lacks of a host; another one may have what this one has not. */
-const HERE_ALONE: ReadonlySet<string> = new Set([
-  'NOT_A_REPOSITORY',
-  'OPENCODE_MISSING',
-  'STATE_FOLDER',
-  'GIT_MISSING',
-]);
 /** For the last words to Redis, once the tests are ended. */
 const END_MS = 8_000;
 
 export interface LanderOptions extends Omit<LandContext, 'onTrying' | 'doubtsOf'> {
   targets: LandingTargets;
-  host: string;
   /** What this worker has; candidates that ask for more are not tried by it. */
   labels: readonly string[];
+  /** Looks at once at a target that another lander has found red; left out: leaves it alone as long as that one does. */
+  eager?: boolean;
   /** Told why nothing lands on a target for now, and with null that something may again. */
   onHeld?: ((group: TargetGroup, reason: string | null) => void) | undefined;
 }
@@ -38,16 +33,20 @@ export class Lander {
   readonly #options: LanderOptions;
   readonly #holds = new Holds();
   readonly #doubts = new Doubts();
+  readonly #news: LandingNews;
+  readonly #own: OwnCandidates;
   readonly #over = new AbortController();
-  /** Of targets of which the fleet was told something. */
-  readonly #told = new Set<string>();
   #draining = false;
   #onlyHeld = false;
+  #paused = false;
   #timer: NodeJS.Timeout | null = null;
   #looking: Promise<boolean> | null = null;
 
   constructor(options: LanderOptions) {
+    const { targets, host, redactor, labels } = options;
     this.#options = options;
+    this.#news = new LandingNews({ targets, host, redactor, worker: options.registration.worker.id });
+    this.#own = new OwnCandidates(labels);
   }
 
   /** Lands what comes, until the end. */
@@ -71,9 +70,14 @@ export class Lander {
     return this.#looking;
   }
 
-  /** Whether all that waited at the last look is held up, or asks for labels that are not here. */
+  /** Whether all that waited at the last look is held up, or is not for this lander to try. */
   get onlyHeld(): boolean {
     return this.#onlyHeld;
+  }
+
+  /** Whether nothing was to be landed at the last look. */
+  get isPaused(): boolean {
+    return this.#paused;
   }
 
   /** Begins no further round, and resolves when the one at work is over. */
@@ -81,6 +85,7 @@ export class Lander {
     this.#draining = true;
     if (this.#timer !== null) clearInterval(this.#timer);
     await this.#looking;
+    await this.#news.end();
   }
 
   /** The same, with the round at work cut short; a Redis that says nothing is not waited for. */
@@ -91,39 +96,68 @@ export class Lander {
 
   async #lookOnce(): Promise<boolean> {
     for (;;) {
-      const { groups, nonsense } = groupsOf(await this.#options.line.look());
-      for (const one of nonsense) await this.#drop(one);
-      await this.#forget(groups);
       let settled = 0;
-      for (const group of groups) {
-        if (this.#draining) return true;
-        settled += await this.#land(group);
+      const seen: TargetGroup[] = [];
+      // Those behind a page on which nothing moves may be of other targets.
+      for (let from = 0; settled === 0; from += PAGE) {
+        const page = await this.#options.line.look(from);
+        this.#paused = page === null;
+        if (page === null) return false;
+        const groups = await this.#groupsOf(page, seen);
+        seen.push(...groups);
+        for (const group of groups) {
+          if (this.#draining) return true;
+          settled += await this.#land(group);
+        }
+        if (page.length < PAGE) break;
       }
+      if (settled > 0 && !this.#draining) continue;
+      await this.#forgetOthers(seen);
       this.#onlyHeld =
-        groups.length > 0 && groups.every(group => this.#lacks(group) || this.#holds.of(group.mark) !== null);
-      if (settled === 0 || this.#draining) return groups.length > 0;
+        seen.length > 0 && seen.every(({ mark, waiting }) => waiting.length === 0 || this.#holds.of(mark));
+      return seen.length > 0;
     }
   }
 
+  /** Targets that were not seen on a page before. What is no job of ours is failed. */
+  async #groupsOf(page: readonly WaitingLanding[], seen: readonly TargetGroup[]): Promise<TargetGroup[]> {
+    const { groups, nonsense } = groupsOf(page);
+    for (const { id, fault } of nonsense) {
+      // Whoever can write to Redis can write a job.
+      const reason = `this is no landing job of cellpool: ${fault}`;
+      if (await this.#options.line.drop(id, reason)) this.#options.log.warn({ landing: id, fault }, 'dropped');
+    }
+    const known = new Set(seen.map(({ mark }) => mark));
+    return groups.filter(({ mark }) => !known.has(mark)).map(group => this.#own.among(group));
+  }
+
   async #land(group: TargetGroup): Promise<number> {
-    const { leases, log } = this.#options;
-    const { mark, target, repository } = group;
-    if (this.#lacks(group)) return 0;
-    if (this.#holds.isHeld(mark)) {
-      await this.#tell(group, []);
+    const { leases, log, eager = false } = this.#options;
+    const { mark, target, repository, waiting } = group;
+    if (waiting.length === 0) {
+      await this.#news.say(group, [], this.#own.whyNone(mark));
       return 0;
     }
+    if (this.#holds.isHeld(mark)) return 0;
+    // One that has found it red itself is the one to look again.
+    const isLeft = !eager && this.#holds.of(mark) === null && (await this.#news.isRedToOthers(group));
+    if (isLeft) return 0;
     const lease = await leases.take(mark);
     if (lease === null) return 0;
     try {
-      const context = {
-        ...this.#options,
-        batch: this.#doubts.batchOn(mark, this.#options.batch),
-        doubtsOf: (id: string) => this.#doubts.of(id),
-        onTrying: (taskIds: string[]) => void this.#tell(group, taskIds),
-      };
-      const { settled, red } = await landTarget(context, group, lease, this.#over.signal);
+      const { settled, red, left } = await landTarget(
+        {
+          ...this.#options,
+          batch: this.#doubts.batchOn(mark, this.#options.batch),
+          doubtsOf: id => this.#doubts.of(id),
+          onTrying: ids => void this.#news.say(group, ids, this.#holds.of(mark)),
+        },
+        group,
+        lease,
+        this.#over.signal,
+      );
       this.#doubts.over(mark);
+      for (const { id, why } of left) this.#own.leave(id, why);
       if (red !== null) this.#hold(group, redTarget(group, red.tail));
       else if (this.#holds.lift(mark)) this.#options.onHeld?.(group, null);
       return settled;
@@ -131,17 +165,13 @@ export class Lander {
       if (this.#over.signal.aborted) return 0;
       const known = asCellpoolError(error);
       log.warn({ repository, target, code: known.code, problem: known.message }, 'nothing landed');
-      this.#doubts.failed(mark, group.waiting[0]?.id ?? '', known);
+      this.#doubts.failed(mark, waiting[0]?.id ?? '', known);
       this.#hold(group, known);
       return 0;
     } finally {
-      await this.#tell(group, []);
+      await this.#news.say(group, [], this.#holds.of(mark));
       await leases.release(lease).catch(() => undefined);
     }
-  }
-
-  #lacks({ waiting }: TargetGroup): boolean {
-    return lackingLabels(waiting[0]?.data.labels, this.#options.labels).length > 0;
   }
 
   #hold(group: TargetGroup, error: CellpoolError): void {
@@ -149,54 +179,13 @@ export class Lander {
     if (reason !== null) this.#options.onHeld?.(group, reason);
   }
 
-  /** News for people; where it cannot be told nothing else changes. */
-  async #tell(group: TargetGroup, trying: string[]): Promise<void> {
-    const { mark, repository, target, land } = group;
-    const { targets, host, registration, redactor } = this.#options;
-    const held = this.#holds.of(mark);
-    if (held === null && trying.length === 0 && !this.#told.has(mark)) return;
-    this.#told.add(mark);
-    const shown = held === null ? null : { ...held, reason: redactor.text(held.reason) };
-    const note = {
-      repository,
-      target,
-      ...(isUrl(repository) ? {} : { land }),
-      host,
-      worker: registration.worker.id,
-      trying,
-      held: shown,
-      at: Date.now(),
-    };
-    // What this host lacks says nothing of the target, as long as another one is at it.
-    if (shown !== null && HERE_ALONE.has(shown.code) && (await this.#isElsewhere(group))) return;
-    await targets.write(mark, note).catch(() => undefined);
-  }
-
-  async #isElsewhere(group: TargetGroup): Promise<boolean> {
-    const { targets, host } = this.#options;
-    const notes = await targets.list().catch(() => []);
-    return notes.some(note => note.host !== host && isNoteOf(note, group));
-  }
-
-  /** What was told of targets for which nothing waits any more. */
-  async #forget(groups: readonly TargetGroup[]): Promise<void> {
-    const waiting = new Set(groups.map(({ mark }) => mark));
-    for (const mark of this.#told) {
-      if (waiting.has(mark)) continue;
-      await this.#options.targets.clear(mark);
-      this.#told.delete(mark);
+  /** Nothing waits for the others any more. */
+  async #forgetOthers(seen: readonly TargetGroup[]): Promise<void> {
+    const waiting = new Set(seen.map(({ mark }) => mark));
+    for (const mark of this.#news.marks.filter(one => !waiting.has(one))) {
+      await this.#news.forget(mark);
       this.#holds.lift(mark);
     }
-  }
-
-  /** Whoever can write to Redis can write a job. */
-  async #drop({ id, fault }: { id: string; fault: string }): Promise<void> {
-    const { line, queue, log } = this.#options;
-    const token = `nonsense-${id}`;
-    if ((await line.take([id], token)).length === 0) return;
-    log.warn({ landing: id, fault }, 'this is no landing job of cellpool');
-    const job = await queue.getJob(id);
-    await job?.moveToFailed(new Error(`this is no landing job of cellpool: ${fault}`), token, false);
   }
 }
 

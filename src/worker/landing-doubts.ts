@@ -6,9 +6,14 @@
 import type { CellpoolError, ErrorCode } from '../errors.ts';
 
 /** May be the fault of what is tried, whatever they say. */
-const UNFORESEEN: ReadonlySet<ErrorCode> = new Set(['GIT_FAILED', 'COMMIT_FAILED', 'INTERNAL']);
+const UNFORESEEN: ReadonlySet<ErrorCode> = new Set(['GIT_FAILED', 'INTERNAL']);
 /** Of one that is tried alone; a target that others move all the time is no such fault, so it is not the first. */
 const FAILURES = 5;
+
+/** The repository of the target does not take what is to land; that it does not move the branch is another matter. */
+function isOfObjects({ code, facts: { args } }: CellpoolError): boolean {
+  return code === 'COMMIT_FAILED' && Array.isArray(args) && args[0] === 'fetch';
+}
 
 export class Doubts {
   /** Marks of targets. */
@@ -23,8 +28,8 @@ export class Doubts {
   }
 
   /** A round on the target has failed, which began with this candidate. */
-  failed(mark: string, first: string, { code, message }: CellpoolError): void {
-    if (!UNFORESEEN.has(code)) return;
+  failed(mark: string, first: string, error: CellpoolError): void {
+    if (!UNFORESEEN.has(error.code) && !isOfObjects(error)) return;
     if (!this.#alone.has(mark)) {
       this.#alone.add(mark);
       return;
@@ -32,7 +37,7 @@ export class Doubts {
     const times = (this.#failures.get(first) ?? 0) + 1;
     this.#failures.set(first, times);
     if (times >= FAILURES)
-      this.#hopeless.set(first, `it was tried ${times} times by itself, and each time: ${message}`);
+      this.#hopeless.set(first, `it was tried ${times} times by itself, and each time: ${error.message}`);
   }
 
   /** Why a candidate is not tried any more; null when it is. */

@@ -39,27 +39,38 @@ export type Settled = 'settled' | 'later';
 
 const NOTHING = { commit: null, batch: [], flaky: false };
 
+/** Bytes of it go to Redis, into pages and into a prompt; tests print their verdict last. */
+const MESSAGE_MAX = 8_000;
+
 /** @throws {CellpoolError} FENCED when the job is not ours any more; the error of Redis */
 export async function settle(
-  { line, queue, tally, log, redactor, letGo, onFate }: FateContext,
+  context: FateContext,
   { id, data }: WaitingCandidate,
   token: string,
   fate: Fate,
 ): Promise<Settled> {
-  const told = { ...fate, message: redactor.text(fate.message) };
-  await line.write(id, token, { ...data, fate: told });
+  const told = { ...fate, message: context.redactor.text(fate.message).slice(-MESSAGE_MAX) };
+  await context.line.write(id, token, { ...data, fate: told });
+  await finish(context, { id, data }, token, told);
+  return 'settled';
+}
+
+/** Tells BullMQ and everybody else of a fate that is written down. @throws BullMQ's error when the job is not ours */
+export async function finish(
+  { queue, tally, log, letGo, onFate }: FateContext,
+  { id, data }: WaitingCandidate,
+  token: string,
+  fate: Fate,
+): Promise<void> {
   letGo(id);
-  await endLanding(queue, id, token, told);
-  await tally.addLanding(told.kind, id).catch(error => {
+  await endLanding(queue, id, token, fate);
+  await tally.addLanding(fate.kind, id).catch(error => {
     log.warn({ problem: messageOf(error) }, 'the landing could not be counted');
   });
-  const { kind, why, commit, message } = told;
-  log.info(
-    { task: data.taskId, target: data.target, fate: kind, why, commit, message: message.slice(-500) },
-    'landing ended',
-  );
-  onFate?.({ ...data, fate: told }, told);
-  return 'settled';
+  const { kind, why, commit, message } = fate;
+  const facts = { task: data.taskId, target: data.target, fate: kind, why, commit };
+  log.info({ ...facts, message: message.slice(-500) }, 'landing ended');
+  onFate?.({ ...data, fate }, fate);
 }
 
 /** Its target has it. `batch`: those that came with it. */

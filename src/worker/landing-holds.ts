@@ -14,7 +14,13 @@ const FOR_PERSON: ReadonlySet<ErrorCode> = new Set([
 ]);
 
 /** Somebody else moved the target, or has its lease: there is nothing to wait for. */
-const AT_ONCE: ReadonlySet<ErrorCode> = new Set(['COMMIT_FAILED', 'BRANCH_TAKEN', 'FENCED']);
+function isLuck({ code, facts }: CellpoolError): boolean {
+  if (code === 'BRANCH_TAKEN' || code === 'FENCED') return true;
+  return code === 'COMMIT_FAILED' && 'found' in facts && facts.found !== facts.expected;
+}
+
+/** What has lasted for so many looks, some minutes, hardly goes away by itself. */
+const LASTING = 4;
 /** In a row; then it is something else than bad luck. */
 const LUCK = 3;
 
@@ -36,8 +42,9 @@ export class Holds {
   readonly #unlucky = new Map<string, number>();
 
   /** @returns the reason in words, when it is not the one that was there already */
-  hold(mark: string, { code, message, hint }: CellpoolError, now = Date.now()): string | null {
-    if (AT_ONCE.has(code)) {
+  hold(mark: string, error: CellpoolError, now = Date.now()): string | null {
+    const { code, message, hint } = error;
+    if (isLuck(error)) {
       const times = (this.#unlucky.get(mark) ?? 0) + 1;
       this.#unlucky.set(mark, times);
       if (times < LUCK) return null;
@@ -46,9 +53,14 @@ export class Holds {
     const reason = hint === undefined ? message : `${message}. ${hint}`;
     const isSame = before?.told.code === code;
     const times = isSame ? before.times + 1 : 1;
-    const waitMs =
-      code === 'BRANCH_CHECKED_OUT' || AT_ONCE.has(code) ? CHEAP_MS : Math.min(CAP_MS, DEAR_MS * 2 ** (times - 1));
-    const told = { code, reason, forPerson: FOR_PERSON.has(code), since: isSame ? before.told.since : now };
+    const isCheap = code === 'BRANCH_CHECKED_OUT' || isLuck(error);
+    const waitMs = isCheap ? CHEAP_MS : Math.min(CAP_MS, DEAR_MS * 2 ** (times - 1));
+    const told = {
+      code,
+      reason,
+      forPerson: FOR_PERSON.has(code) || (!isCheap && times >= LASTING),
+      since: isSame ? before.told.since : now,
+    };
     this.#holds.set(mark, { told, times, until: now + waitMs });
     return isSame ? null : reason;
   }

@@ -2,10 +2,13 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { type LandingJob, landingIdOf } from '../../src/job/landing.ts';
 import { Redactor } from '../../src/observe/redact.ts';
+import { cancelLanding } from '../../src/producer/cancel-landing.ts';
 import { landingKeys } from '../../src/redis/keys.ts';
 import { type TestRedis, testRedis } from '../support/redis.ts';
 import { git, pictureOf, refsOf, writeFiles } from '../support/repository.ts';
+import { landingJobOf } from '../support/shown-landings.ts';
 import { landerSetting } from './lander-setting.ts';
 
 let server: TestRedis;
@@ -58,6 +61,68 @@ describe('what waits', () => {
     expect(refsOf(at.top)).not.toContain('cellpool/one');
   });
 
+  test('lands after tests that failed once, and is told to be flaky', async () => {
+    const at = await landerSetting(server, { files: { 'test.sh': '[ -e "$MARK" ] || { touch "$MARK"; exit 1; }\n' } });
+    const test = `MARK=${at.folder}/ran sh test.sh`;
+    const one = await at.finished('one', { 'one.txt': '1\n' }, { test });
+    await (await at.lander()).look();
+    expect(await at.fate('one', one)).toMatchObject({ kind: 'landed', flaky: true });
+  });
+
+  test('does not stand in the way of others that this lander may try, and what it lacks is told', async () => {
+    const at = await landerSetting(server);
+    const gpu = await at.finished('gpu', { 'gpu.txt': '1\n' }, { labels: ['gpu'] });
+    await at.finished('two', { 'two.txt': '2\n' });
+    const lander = await at.lander();
+    await lander.look();
+    expect(at.firstParents()).toEqual(['Land two', 'first']);
+    expect(await at.fate('gpu', gpu)).toBeNull();
+    expect(await at.targets.list()).toMatchObject([
+      { held: { code: 'NO_LABELS', reason: expect.stringContaining('gpu') } },
+    ]);
+    expect(lander.onlyHeld).toBe(true);
+  });
+
+  test('is found behind hundreds of another target on which nothing can land', async () => {
+    const at = await landerSetting(server);
+    git(at.top, 'branch', 'release', 'main');
+    const nowhere = { repository: `${at.folder}/nowhere` };
+    const many = Array.from({ length: 401 }, (_, index) => landingJobOf(`m${index}`, nowhere));
+    const jobs = many.map(data => ({ name: 'landing' as const, data, opts: { jobId: landingIdOf(data) } }));
+    await at.landings.addBulk(jobs);
+    const commit = git(at.top, 'commit-tree', 'main^{tree}', '-p', 'main', '-m', 'one');
+    await at.finishedElsewhere('one', commit, at.top, { landOn: 'release' });
+    git(at.top, 'branch', 'cellpool/one', commit);
+    await (await at.lander()).look();
+    expect(at.firstParents('release')).toEqual(['Land one', 'first']);
+    expect(await at.landings.getWaitingCount()).toBe(401);
+  });
+
+  test('is not tried as long as its task has not ended: it could not go back', async () => {
+    const at = await landerSetting(server);
+    const one = await at.finished('one', { 'one.txt': '1\n' });
+    await at.redis.zrem(at.tasks.toKey('completed'), 'one');
+    await at.redis.hdel(at.tasks.toKey('one'), 'finishedOn');
+    await at.redis.lpush(at.tasks.toKey('active'), 'one');
+    await (await at.lander()).look();
+    expect(await at.fate('one', one)).toBeNull();
+    expect(at.logs.filter(({ msg }) => msg === 'round over')).toEqual([]);
+    expect(await at.landings.getWaitingCount()).toBe(1);
+  });
+
+  test('is left to the host that has its branch, where that is not this one', async () => {
+    const at = await landerSetting(server);
+    const one = await at.finished('one', { 'one.txt': '1\n' });
+    const job = await at.landings.getJob(landingIdOf({ taskId: 'one', commit: one }));
+    await job?.updateData({ ...(job.data as LandingJob), host: 'another' });
+    git(at.top, 'branch', '-D', 'cellpool/one');
+    await (await at.lander()).look();
+    expect(await at.fate('one', one)).toBeNull();
+    await job?.updateData({ ...(job.data as LandingJob), host: 'test' });
+    await (await at.lander({ id: 'v' })).look();
+    expect(await at.fate('one', one)).toMatchObject({ kind: 'refused', why: 'gone' });
+  });
+
   test('is not tried by a lander that lacks the labels of its task', async () => {
     const at = await landerSetting(server);
     await at.finished('one', { 'one.txt': '1\n' }, { labels: ['gpu'] });
@@ -86,10 +151,17 @@ describe('what waits', () => {
   test('that is no landing job of ours fails, and keeps nobody else from landing', async () => {
     const at = await landerSetting(server);
     await at.landings.add('landing', { version: 1, target: '--force' }, { jobId: 'strange' });
+    for (let number = 1; number <= 20; number += 1) {
+      await at.landings.add('landing', {}, { jobId: `broken-${number}` });
+      await at.redis.hset(at.landings.toKey(`broken-${number}`), 'data', 'no JSON');
+    }
+    await at.redis.lpush(at.landings.toKey('wait'), 'of-another-type');
+    await at.redis.set(at.landings.toKey('of-another-type'), 'x');
     await at.finished('one', { 'one.txt': '1\n' });
     await (await at.lander()).look();
     expect(at.firstParents()).toEqual(['Land one', 'first']);
     expect(await at.landings.getJobState('strange')).toBe('failed');
+    expect(await at.landings.getJobCounts('wait', 'failed')).toEqual({ wait: 0, failed: 21 });
   });
 });
 
@@ -171,6 +243,58 @@ describe('what cannot land', () => {
   });
 });
 
+describe('a secret, or what a person has cancelled', () => {
+  test('does not land by a branch that builds on it, nor by one that has taken it away again', async () => {
+    const at = await landerSetting(server);
+    const secret = 'sk-very-secret-4711-and-more';
+    at.commitBranch('one', { 'key.txt': `${secret}\n` });
+    at.commitBranch('two', { 'key.txt': 'none\n' }, 'cellpool/one');
+    const two = git(at.top, 'rev-parse', 'cellpool/two');
+    await at.finishedElsewhere('two', two, at.top, { base: 'cellpool/one', landOn: 'main' });
+    await (await at.lander({ redactor: new Redactor([secret]) })).look();
+    expect(await at.fate('two', two)).toMatchObject({ kind: 'refused', why: 'secret' });
+    expect(at.firstParents()).toEqual(['first']);
+  });
+
+  test('keeps the work that builds on it from landing, too', async () => {
+    const at = await landerSetting(server);
+    await at.finished('one', { 'one.txt': '1\n' });
+    const result = (await at.task('one'))?.result ?? expect.fail('one has no result');
+    expect(await cancelLanding(at, result)).toBe('removed');
+    const two = at.commitBranch('two', { 'two.txt': '2\n' }, 'cellpool/one');
+    await at.finishedElsewhere('two', two, at.top, { dependsOn: ['one'], base: 'cellpool/one', landOn: 'main' });
+    await (await at.lander()).look();
+    expect(await at.fate('two', two)).toMatchObject({ why: 'cancelled', message: expect.stringContaining('one') });
+    expect(at.firstParents()).toEqual(['first']);
+  });
+});
+
+describe('one that is strange', () => {
+  test('has no history in common with its target: it is told to be in conflict, and the others land', async () => {
+    const at = await landerSetting(server);
+    const tree = git(at.top, 'rev-parse', 'main^{tree}');
+    const orphan = git(at.top, 'commit-tree', tree, '-m', 'orphan');
+    git(at.top, 'branch', 'cellpool/odd', orphan);
+    await at.finishedElsewhere('odd', orphan, at.top, {});
+    await at.finished('two', { 'two.txt': '2\n' });
+    await (await at.lander()).look();
+    expect(await at.fate('odd', orphan)).toMatchObject({
+      why: 'conflict',
+      message: expect.stringContaining('history'),
+    });
+    expect(at.firstParents()).toEqual(['Land two', 'first']);
+  });
+
+  test('is larger than anything that is read at once, and lands with the others', async () => {
+    const at = await landerSetting(server);
+    const big = await at.finished('big', { 'big.txt': `${'x'.repeat(999)}\n`.repeat(70_000) });
+    await at.finished('two', { 'two.txt': '2\n' });
+    await (await at.lander()).look();
+    expect(await at.fate('big', big)).toMatchObject({ kind: 'landed' });
+    expect(at.firstParents()).toEqual(['Land big, two', 'first']);
+  });
+});
+
 describe('a target on which nothing can land', () => {
   test('is left alone while somebody works on it, edits and all, and the reason is told', async () => {
     const at = await landerSetting(server);
@@ -178,7 +302,9 @@ describe('a target on which nothing can land', () => {
     git(at.top, 'switch', '--quiet', 'main');
     writeFiles(at.top, { 'a.txt': 'edited\n' });
     const before = { files: pictureOf(at.top), refs: refsOf(at.top) };
-    expect(await (await at.lander()).look()).toBe(true);
+    const first = await at.lander();
+    expect(await first.look()).toBe(true);
+    expect(first.onlyHeld).toBe(true);
     expect({ files: pictureOf(at.top), refs: refsOf(at.top) }).toEqual(before);
     expect(await at.targets.list()).toMatchObject([
       { target: 'main', trying: [], held: { code: 'BRANCH_CHECKED_OUT', forPerson: true } },
@@ -187,6 +313,7 @@ describe('a target on which nothing can land', () => {
     // Another one knows of no reason to wait.
     expect(await (await at.lander({ id: 'v' })).look()).toBe(false);
     expect(at.firstParents()).toEqual(['Land one', 'first']);
+    expect(await first.look()).toBe(false);
     expect(await at.targets.list()).toEqual([]);
   });
 

@@ -3,7 +3,9 @@ import { describe, expect, test } from 'vitest';
 import { CellpoolError, type ErrorCode } from '../../src/errors.ts';
 import { Holds } from '../../src/worker/landing-holds.ts';
 
-const error = (code: ErrorCode) => new CellpoolError(code, `${code} it is`, { hint: 'Do something.' });
+const error = (code: ErrorCode, facts = {}) =>
+  new CellpoolError(code, `${code} it is`, { hint: 'Do something.', facts });
+const moved = error('COMMIT_FAILED', { expected: 'a', found: 'b' });
 
 describe('a target', () => {
   test('is looked at again soon where a person may switch a branch, and the reason is told once', () => {
@@ -28,8 +30,8 @@ describe('a target', () => {
 
   test('that somebody else has moved is tried again at once, and only the third time in a row later', () => {
     const holds = new Holds();
-    for (const code of ['COMMIT_FAILED', 'BRANCH_TAKEN'] as const) {
-      expect(holds.hold('m', error(code), 0)).toBeNull();
+    for (const luck of [moved, error('BRANCH_TAKEN')]) {
+      expect(holds.hold('m', luck, 0)).toBeNull();
       expect(holds.isHeld('m', 0)).toBe(false);
     }
     expect(holds.hold('m', error('FENCED'), 0)).toContain('FENCED');
@@ -39,11 +41,22 @@ describe('a target', () => {
 
   test('is free once something went well there, whatever was before', () => {
     const holds = new Holds();
-    holds.hold('m', error('COMMIT_FAILED'), 0);
+    holds.hold('m', moved, 0);
     holds.hold('m', error('TARGET_RED'), 0);
     expect(holds.lift('m')).toBe(true);
     expect(holds.lift('m')).toBe(false);
     expect([holds.of('m'), holds.isHeld('m', 0)]).toEqual([null, false]);
-    expect(holds.hold('m', error('COMMIT_FAILED'), 0)).toBeNull();
+    expect(holds.hold('m', moved, 0)).toBeNull();
+  });
+
+  test('that git does not move although nobody else has is no bad luck, and a matter for a person when that lasts', () => {
+    const holds = new Holds();
+    const locked = error('COMMIT_FAILED', { args: ['update-ref'] });
+    expect(holds.hold('m', locked, 0)).toContain('COMMIT_FAILED');
+    expect([holds.isHeld('m', 29_999), holds.isHeld('m', 30_000)]).toEqual([true, false]);
+    for (let times = 2; times < 4; times += 1) holds.hold('m', locked, 0);
+    expect(holds.of('m')?.forPerson).toBe(false);
+    holds.hold('m', locked, 0);
+    expect(holds.of('m')?.forPerson).toBe(true);
   });
 });
