@@ -1,4 +1,6 @@
 /** Removing a branch whose work is elsewhere by now: only from where it is known to stand, and under nobody's feet. */
+import { CellpoolError } from '../errors.ts';
+import { BRANCH_ROOT } from '../job/names.ts';
 import { ownGit } from './git.ts';
 import { askRemote, otherSide, remoteFault } from './remote.ts';
 import { checkedOutAt, enclosedIn, type Source, tipOf } from './source.ts';
@@ -8,7 +10,9 @@ const PUSH_MS = 60_000;
 
 /**
  * False when it stays: it was moved meanwhile, is gone already, or somebody has it checked out. In a remote it is removed
- * there; its cache hears of that with the next fetch. @throws {CellpoolError} GIT_FAILED, and as `publish` for a remote
+ * there; its cache hears of that with the next fetch.
+ * @throws {CellpoolError} INTERNAL for a branch that no task of ours can have: whatever a job in Redis says, no branch of
+ * a person goes. GIT_FAILED, and as `publish` for a remote
  */
 export async function removeBranch(
   source: Source,
@@ -16,6 +20,9 @@ export async function removeBranch(
   commit: string,
   signal?: AbortSignal,
 ): Promise<boolean> {
+  if (!branch.startsWith(`${BRANCH_ROOT}/`)) {
+    throw new CellpoolError('INTERNAL', `branch ${branch} is not below ${BRANCH_ROOT}/, so it is never removed`);
+  }
   if ((await tipOf(source, branch)) !== commit) return false;
   if (source.remote !== undefined) return removeFromRemote(source, source.remote, { branch, commit, signal });
   if ((await checkedOutAt(source, branch)) !== null) return false;

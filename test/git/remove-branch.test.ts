@@ -37,6 +37,26 @@ describe('in a folder', () => {
   });
 });
 
+test('a branch that is no task of ours stays, here and in a remote', async () => {
+  const folder = tempFolder('remove-foreign');
+  const remote = makeRemote(folder);
+  const cache = await openRemote(join(folder, 'home'), remote.url);
+  await refresh(cache);
+  for (const [where, top] of [
+    [source, source.path],
+    [cache, remote.bare],
+  ] as const) {
+    const begin = git(top, 'rev-parse', 'main');
+    for (const name of ['release', 'cellpoolish/a']) git(top, 'branch', name, begin);
+    if (where === cache) await refresh(cache);
+    const before = refsOf(top);
+    for (const name of ['main', 'release', 'cellpoolish/a', '../heads/cellpool/a', 'cellpool']) {
+      await expect(removeBranch(where, name, begin)).rejects.toMatchObject({ code: 'INTERNAL' });
+    }
+    expect(refsOf(top)).toBe(before);
+  }
+});
+
 describe('in a remote', () => {
   test('it goes there, unless somebody has moved it since it was fetched', async () => {
     const folder = tempFolder('remove-remote');
