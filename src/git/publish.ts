@@ -20,6 +20,11 @@ export interface BranchMove {
   expectedOld: string | null;
   /** The task's id: first part of the name under which a commit that the branch loses is kept. */
   keepAs: string;
+  /**
+   * It is merged anew from what waits when it does not get there: so nothing of it is kept for later, also when its lander
+   * is killed meanwhile.
+   */
+  isLanding?: boolean;
   /** Asked last, just before the branch moves; when it throws, nothing moves. */
   fence?: (() => Promise<void>) | undefined;
   /** Ends the waiting for a remote. */
@@ -32,20 +37,36 @@ const PUSH_MS = 5 * 60_000;
 const TRIES = 3;
 const PAUSE_MS = 500;
 
+/** What to do next about a push that was refused: by a rule of the server, or because the branch is elsewhere. */
+const HINTS = {
+  task: {
+    rule: 'Change that rule of the server, or who pushes; then cellpool retry publishes what is kept.',
+    taken:
+      'Somebody else made or moved it; nothing was overwritten. Rename or remove it, then cellpool retry the task.',
+  },
+  landing: {
+    rule: 'Change that rule of the server, or who pushes: what waits is tried again.',
+    taken: 'Somebody else moved it meanwhile; nothing was overwritten, and what waits is tried again from there.',
+  },
+};
+
+const hintsFor = ({ isLanding = false }: Pick<BranchMove, 'isLanding'>) => HINTS[isLanding ? 'landing' : 'task'];
+
 /** Where a commit stays that a branch no longer leads to. */
 export const replacedRef = (taskId: string, old: string): string =>
   `refs/cellpool/replaced/${taskId}/${old.slice(0, 12)}`;
 
 /**
  * Moves `branch` of the remote at `url` to a commit that its cache `source` has. What the branch pointed to, and the
- * new commit does not build on, stays in the cache; the new one stays there, too, until the remote has it.
+ * new commit does not build on, stays in the cache; the new one stays there, too, until the remote has it, unless it is a
+ * landing.
  * @returns the ref that keeps the old one; null when nothing was replaced.
  * @throws {CellpoolError} BRANCH_TAKEN when the branch is elsewhere; PUSH_REFUSED, REMOTE_UNREACHABLE, REMOTE_REFUSED,
  * NO_SUCH_REMOTE, NOT_A_REPOSITORY; COMMIT_FAILED. The signal's reason on abort, what `fence` throws.
  */
 export async function publish(source: Source, url: string, move: BranchMove): Promise<string | null> {
-  const { keepAs, commit, expectedOld } = move;
-  const kept = await keepUnpublished(source, keepAs, commit);
+  const { keepAs, commit, expectedOld, isLanding = false } = move;
+  const kept = isLanding ? null : await keepUnpublished(source, keepAs, commit);
   let replaced: string | null = null;
   if (expectedOld !== null && !(await isAncestor(source, expectedOld, commit))) {
     replaced = replacedRef(keepAs, expectedOld);
@@ -59,11 +80,11 @@ export async function publish(source: Source, url: string, move: BranchMove): Pr
       break;
     } catch (error) {
       const again = error instanceof CellpoolError && error.code === 'REMOTE_UNREACHABLE' && tries < TRIES;
-      if (!again) throw naming(error, source, kept);
+      if (!again) throw kept === null ? error : naming(error, source, kept);
       await pause(PAUSE_MS * 4 ** (tries - 1), move.signal);
     }
   }
-  await forgetUnpublished(source, keepAs, commit);
+  if (kept !== null) await forgetUnpublished(source, keepAs, commit);
   return replaced;
 }
 
@@ -94,10 +115,11 @@ async function push({ gitDir }: Source, url: string, move: BranchMove): Promise<
       facts: { url },
     });
   }
+  const hints = hintsFor(move);
   if (found !== expectedOld)
-    throw taken(url, branch, `expected to be ${expectedOld ?? 'absent'}, but is ${found ?? 'absent'}`);
+    throw taken(url, branch, `expected to be ${expectedOld ?? 'absent'}, but is ${found ?? 'absent'}`, hints);
   throw new CellpoolError('PUSH_REFUSED', `${url} refused branch ${branch}: ${why}`, {
-    hint: 'Change that rule of the server, or who pushes; then cellpool retry publishes what is kept.',
+    hint: hints.rule,
     facts: { url, branch },
   });
 }
@@ -114,9 +136,9 @@ function whyRejected({ stdout, stderr }: RunResult): string {
   return saidOf([line, ...remarks.map(one => one.slice('remote: '.length))].join('\n'));
 }
 
-function taken(url: string, branch: string, how: string): CellpoolError {
+function taken(url: string, branch: string, how: string, { taken: hint } = HINTS.task): CellpoolError {
   return new CellpoolError('BRANCH_TAKEN', `branch ${branch} of ${url} was ${how}`, {
-    hint: 'Somebody else made or moved it; nothing was overwritten. Rename or remove it, then cellpool retry the task.',
+    hint,
     facts: { url, branch },
   });
 }

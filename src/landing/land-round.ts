@@ -67,7 +67,7 @@ export async function landRound(round: Round): Promise<RoundResult> {
     if (landing === null) return { ...trial, tip, landed: null, before, gone };
     await setRef(gitDir, LANDING, landing.commit);
     const move = { from: gitDir, ref: LANDING, commit: landing.commit, branch: target, expectedOld: tip };
-    await bringHome(destination, { ...move, keepAs: KEEP_AS, author, fence, signal });
+    await bringHome(destination, { ...move, keepAs: KEEP_AS, isLanding: true, author, fence, signal });
     return { ...trial, tip, landed: landing.commit, before, gone };
   } finally {
     await removeTree(folder);

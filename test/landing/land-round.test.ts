@@ -3,6 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, test } from 'vitest';
+import { openRemote, refresh } from '../../src/git/remote-cache.ts';
 import { openSource, type Source } from '../../src/git/source.ts';
 import { landRound, type Round } from '../../src/landing/land-round.ts';
 import type { Candidate } from '../../src/landing/try-batch.ts';
@@ -140,5 +141,52 @@ describe('a round', () => {
     await expect(land([one], { target: 'nowhere' })).rejects.toMatchObject({ code: 'UNKNOWN_BASE' });
     expect((await land([one])).fates.get('one')).toEqual({ kind: 'lands' });
     expect(firstParents()).toEqual(['Land one', 'by-hand', 'first']);
+  });
+});
+
+describe('a round onto a remote', () => {
+  let bare: string;
+  let destination: Source;
+  const inCache = () => git(destination.gitDir, 'for-each-ref', '--format=%(refname)');
+  beforeEach(async () => {
+    bare = join(folder, 'app.git');
+    git(folder, 'clone', '--quiet', '--bare', '--template=', top, bare);
+    destination = await openRemote(join(folder, 'home'), `file://${bare}`);
+    await refresh(destination);
+  });
+
+  test('keeps nothing of what a rule of the server refuses, and says that what waits is tried again', async () => {
+    const one = branch('one', { 'one.txt': '1\n' });
+    git(bare, 'config', 'receive.hideRefs', 'refs/heads/main');
+    for (let times = 1; times <= 2; times++) {
+      const error = await land([one], { destination }).catch(thrown => thrown);
+      expect(error).toMatchObject({ code: 'PUSH_REFUSED', hint: expect.stringContaining('what waits is tried again') });
+      expect(`${error.message} ${error.hint}`).not.toMatch(/retry|is kept/);
+      expect(inCache()).toBe('refs/heads/main');
+    }
+    git(bare, 'config', '--unset', 'receive.hideRefs');
+    const { landed } = await land([one], { destination });
+    expect(git(bare, 'rev-parse', 'main')).toBe(landed);
+    expect(inCache()).toBe('refs/heads/main');
+  });
+
+  test('keeps nothing of what came too late either, nor of what the fence refuses or what dies on its way there', async () => {
+    const one = branch('one', { 'one.txt': '1\n' });
+    const moved = branch('by-hand', { 'hand.txt': 'x\n' }).commit;
+    const whileTesting: Round['judge'] = async (commit, gitDir) => {
+      git(top, 'push', '--quiet', bare, `${moved}:refs/heads/main`);
+      return judge(commit, gitDir);
+    };
+    const late = await land([one], { destination, judge: whileTesting }).catch(thrown => thrown);
+    expect(late).toMatchObject({ code: 'BRANCH_TAKEN', hint: expect.stringContaining('tried again from there') });
+    expect(`${late.message} ${late.hint}`).not.toMatch(/retry|is kept/);
+    await refresh(destination);
+    // At this moment a lander that is killed leaves what is there.
+    const fence = async () => {
+      throw new Error(`another lander has the lease, and here is ${inCache()}`);
+    };
+    await expect(land([one], { destination, fence })).rejects.toThrow('here is refs/heads/main');
+    expect(inCache()).toBe('refs/heads/main');
+    expect(git(bare, 'rev-parse', 'main')).toBe(moved);
   });
 });
