@@ -77,9 +77,30 @@ async function isUnrelated({ gitDir }: LandingGround, below: Stacked, { commit }
   return (await ownGit(['merge-base', below.commit, commit], { gitDir })).exitCode === 1;
 }
 
-/** Whether the target has it already: a lander may have died between moving the target and saying so. */
-export function hasLanded(ground: Pick<LandingGround, 'gitDir'>, tip: string, { commit }: Candidate): Promise<boolean> {
-  return isAncestor(ground, commit, tip);
+/**
+ * The commit by which the target has it already, null when it has not: a lander may have died between moving the target
+ * and saying so. It is the oldest one of the target's own line, which first parents make; that may be the candidate.
+ * @throws {CellpoolError} GIT_FAILED
+ */
+export async function landedBy(
+  { gitDir }: Pick<LandingGround, 'gitDir'>,
+  tip: string,
+  { commit }: Candidate,
+): Promise<string | null> {
+  if (!(await isAncestor({ gitDir }, commit, tip))) return null;
+  // Not with `--first-parent`: git would follow only these, and not find what came in by a branch of several commits.
+  const found = await ownGitOk(['rev-list', '--ancestry-path', '--parents', `${commit}..${tip}`], { gitDir });
+  const firstParents = new Map(
+    found
+      .split('\n')
+      .map(line => line.split(' '))
+      .map(([id, first]) => [id, first]),
+  );
+  for (let at = tip; ; ) {
+    const next = firstParents.get(at);
+    if (next === undefined || (next !== commit && !firstParents.has(next))) return at;
+    at = next;
+  }
 }
 
 function messageOf(candidates: readonly Candidate[]): string {

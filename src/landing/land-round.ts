@@ -8,7 +8,7 @@ import { bringHome, refuseCheckedOut } from '../git/home.ts';
 import { setRef } from '../git/ref-files.ts';
 import { nameOf, type Source, tipOf } from '../git/source.ts';
 import { removeTree } from '../os/remove-tree.ts';
-import { hasCommit, hasLanded, type LandingGround, openGround, stackOn } from './ground.ts';
+import { hasCommit, type LandingGround, landedBy, openGround, stackOn } from './ground.ts';
 import { type Candidate, type Judgement, type Stacked, type Trial, tryBatch } from './try-batch.ts';
 
 export interface Round {
@@ -34,8 +34,8 @@ export interface RoundResult extends Omit<Trial, 'landing'> {
   tip: string;
   /** Where it stands now, and was moved to by this; null: it was not moved. */
   landed: string | null;
-  /** Task ids of those that the target had already. */
-  before: string[];
+  /** Of those that the target had already: by task id the commit by which it has them. */
+  before: Map<string, string>;
   /** Task ids of those whose commits are not there any more. */
   gone: string[];
 }
@@ -75,12 +75,14 @@ export async function landRound(round: Round): Promise<RoundResult> {
 }
 
 async function sorted(ground: LandingGround, tip: string, all: readonly Candidate[]) {
-  const [before, gone]: [string[], string[]] = [[], []];
+  const before = new Map<string, string>();
+  const gone: string[] = [];
   const candidates: Candidate[] = [];
   for (const one of all) {
-    if (!(await hasCommit(ground, one))) gone.push(one.taskId);
-    else if (await hasLanded(ground, tip, one)) before.push(one.taskId);
-    else candidates.push(one);
+    const by = (await hasCommit(ground, one)) ? await landedBy(ground, tip, one) : undefined;
+    if (by === undefined) gone.push(one.taskId);
+    else if (by === null) candidates.push(one);
+    else before.set(one.taskId, by);
   }
   return { before, gone, candidates };
 }

@@ -196,9 +196,10 @@ class Round {
     const wasFlaky = flaky.includes(taskId);
     const batch = [...fates].flatMap(([id, { kind }]) => (kind === 'lands' ? [id] : []));
     const end = async () => {
-      if (before.includes(taskId)) {
+      const by = before.get(taskId);
+      if (by !== undefined) {
         const message = `${group.target} has it already`;
-        return settleLanded(this.#context, one, token, { source, commit: tip, batch: [taskId], flaky: false, message });
+        return settleLanded(this.#context, one, token, { source, commit: by, batch: [taskId], flaky: false, message });
       }
       if (gone.includes(taskId)) {
         const message = `commit ${one.data.commit} is not there any more`;

@@ -107,8 +107,35 @@ describe('a round', () => {
     const one = branch('one', { 'one.txt': '1\n' });
     const { landed } = await land([one]);
     const again = await land([one]);
-    expect(again).toMatchObject({ before: ['one'], landed: null, tip: landed });
+    expect(again).toMatchObject({ before: new Map([['one', landed]]), landed: null, tip: landed });
     expect(git(top, 'rev-parse', 'main')).toBe(landed);
+  });
+
+  test('tells by which commit the target has what it has already, whatever came onto it since and by whichever way', async () => {
+    const base = git(top, 'rev-parse', 'main');
+    const [one, two] = [branch('one', { 'one.txt': '1\n' }), branch('two', { 'two.txt': '2\n' })];
+    const { landed } = await land([one, two]);
+    // Somebody goes on from a finished branch and merges that.
+    const built = branch('built-on', { 'built.txt': '1\n' });
+    git(top, 'commit', '--quiet', '--allow-empty', '-m', 'more');
+    const onTop = git(top, 'rev-parse', 'HEAD');
+    git(top, 'switch', '--quiet', 'main');
+    git(top, 'merge', '--quiet', '--no-ff', '-m', 'by hand', onTop);
+    const byHand = git(top, 'rev-parse', 'main');
+    // And puts another one onto the target as it is.
+    const plain = branch('plain', { 'plain.txt': '1\n' }, 'main');
+    git(top, 'branch', '--force', 'main', plain.commit);
+    const { landed: last } = await land([branch('last', { 'last.txt': '1\n' })]);
+    const all = [one, two, built, plain, { taskId: 'base', commit: base }, { taskId: 'tip', commit: last ?? '' }];
+    const { before } = await land(all);
+    expect([...before]).toEqual([
+      ['one', landed],
+      ['two', landed],
+      ['built-on', byHand],
+      ['plain', plain.commit],
+      ['base', base],
+      ['tip', last],
+    ]);
   });
 
   test('touches no working copy: a target on which somebody works stays, and so do their edits', async () => {
