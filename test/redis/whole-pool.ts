@@ -4,9 +4,10 @@ import { vi } from 'vitest';
 import { metricsText } from '../../src/board/metrics.ts';
 import { readPool } from '../../src/board/view/pool-facts.ts';
 import { readTask } from '../../src/board/view/task-facts.ts';
-import { openLandingQueue } from '../../src/job/landing.ts';
+import { type LandingQueue, landingIdOf, openLandingQueue } from '../../src/job/landing.ts';
 import { openQueue } from '../../src/job/queue.ts';
 import { readJob } from '../../src/job/stored-job.ts';
+import { endLanding } from '../../src/job/stored-landing.ts';
 import { cancelTasks } from '../../src/producer/cancel.ts';
 import { Producer } from '../../src/producer/producer.ts';
 import { retryTasks } from '../../src/producer/retry.ts';
@@ -19,6 +20,9 @@ import { Cooldowns } from '../../src/redis/cooldown.ts';
 import { DiskUses } from '../../src/redis/disk-use.ts';
 import { FairShare, repositoryMark } from '../../src/redis/fair-share.ts';
 import { Fence } from '../../src/redis/fence.ts';
+import { LandingLeases } from '../../src/redis/landing-lease.ts';
+import { LandingLine } from '../../src/redis/landing-line.ts';
+import { LandingTargets } from '../../src/redis/landing-targets.ts';
 import { PortLeases } from '../../src/redis/port-lease.ts';
 import { CellRegistry } from '../../src/redis/registry.ts';
 import { SetAside } from '../../src/redis/set-aside.ts';
@@ -27,6 +31,7 @@ import { Tally } from '../../src/redis/tally.ts';
 import { WorkerList } from '../../src/redis/worker-list.ts';
 import { holdJobs, jobOf, resultOf, untilState } from '../support/jobs.ts';
 import { cellRecord } from '../support/pool.ts';
+import { addLanding, fateOf, landingJobOf } from '../support/shown-landings.ts';
 
 export interface Pool {
   readonly url: string;
@@ -51,6 +56,37 @@ export async function withConnections<T>(
   } finally {
     for (const client of clients) client.disconnect();
   }
+}
+
+/** Queues two landings, takes one, settles it as a lander does, and drops the other one. */
+async function useLanding(redis: Redis, prefix: string, queue: LandingQueue): Promise<unknown> {
+  const [good, bad] = [landingJobOf('lands'), landingJobOf('broken')];
+  for (const job of [good, bad]) await addLanding(queue, job);
+  const [line, leases, targets] = [
+    new LandingLine(redis, { prefix }),
+    new LandingLeases(redis, { prefix }),
+    new LandingTargets(redis, { prefix }),
+  ];
+  const seen = (await line.look())?.length;
+  const lease = await leases.take('mark');
+  if (lease === null) throw new Error('somebody has the lease');
+  const id = landingIdOf(good);
+  const note = { repository: '/repo', target: 'main', host: 'one', worker: 'w', trying: ['lands'], held: null };
+  await targets.write('mark', { ...note, at: Date.now() });
+  const taken = await line.take([id], 'token');
+  const renewed = (await line.renew([id], 'token')) && (await leases.renew(lease));
+  await leases.permit(lease);
+  const fate = fateOf('landed');
+  await line.write(id, 'token', { ...good, fate });
+  await endLanding(queue, id, 'token', fate);
+  await new Tally(redis, { prefix }).addLanding('landed', id);
+  const dropped = await line.drop(landingIdOf(bad), 'on purpose');
+  const told = (await targets.list()).length;
+  await targets.prune();
+  await targets.clear('mark', 'w');
+  await leases.release(lease);
+  const counts = await queue.getJobCounts('completed', 'failed');
+  return { seen, taken: taken.length, renewed, dropped, told, counts };
 }
 
 /** Leases, fences, registers, tells, enqueues, works, retries and cancels. What it returns must be as in `WHOLE`. */
@@ -119,6 +155,7 @@ export function useWholePool({ url, prefix, home }: Pool): Promise<unknown> {
       const disk = new DiskUses(redis, { prefix });
       const turn = await disk.takeTurn('one', home, 10_000);
       await disk.write('one', { artifactsBytes: 1, mirrorsBytes: 2, cellsBytes: 3, at: Date.now() });
+      const landing = await useLanding(redis, prefix, view.landing);
       const { text } = await metricsText(view);
       await registry.erase('works.00000001');
       return {
@@ -138,6 +175,7 @@ export function useWholePool({ url, prefix, home }: Pool): Promise<unknown> {
         called,
         outcome: (await readJob(queue, 'works'))?.result?.outcome,
         turn,
+        landing,
         metrics: text
           .split('\n')
           .filter(line => /^cellpool_(attempts_total.*committed|cell_memory|disk_bytes)/.test(line)),
@@ -169,6 +207,7 @@ export const WHOLE = {
   called: 0,
   outcome: 'committed',
   turn: true,
+  landing: { seen: 2, taken: 1, renewed: true, dropped: true, told: 1, counts: { completed: 1, failed: 1 } },
   metrics: [
     'cellpool_cell_memory_bytes{host="one"} 77',
     'cellpool_disk_bytes{host="one",kind="artifacts"} 1',

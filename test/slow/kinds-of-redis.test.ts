@@ -10,6 +10,7 @@ import { openRedis } from '../../src/redis/open-redis.ts';
 import { makeCertificates, Servers } from '../redis/servers.ts';
 import { useWholePool, WHOLE, withConnections } from '../redis/whole-pool.ts';
 import { CliHome, scripted } from '../support/cli.ts';
+import { git } from '../support/repository.ts';
 
 const cli = new CliHome();
 afterAll(() => cli.remove());
@@ -104,12 +105,13 @@ test('a Cluster of three does, with all keys of a pool in one slot', async () =>
   const model = await startScriptedModel();
   try {
     const repository = cli.repository();
+    git(repository, 'switch', '--quiet', '--detach');
     const file = cli.tasksFile('tasks.jsonl', [
-      scripted('greet', [{ write: { 'greeting.txt': 'hello\n' } }], { test: 'test -s greeting.txt' }),
+      scripted('greet', [{ write: { 'greeting.txt': 'hello\n' } }], { test: 'test -s greeting.txt', land: 'merge' }),
     ]);
     const args = ['run', file, '--repo', repository, ...cli.modelFlags(model), '--json'];
     const { exitCode, stdout } = await cli.run(args, { env: { REDIS_URL: url } });
-    expect(JSON.parse(stdout)).toMatchObject({ taskId: 'greet', outcome: 'committed' });
+    expect(JSON.parse(stdout)).toMatchObject({ taskId: 'greet', outcome: 'committed', landing: { state: 'landed' } });
     expect(exitCode).toBe(0);
   } finally {
     await model.close();
