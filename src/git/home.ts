@@ -80,7 +80,9 @@ export async function refuseCheckedOut(source: Source, branch: string): Promise<
 function refuseFolder(branch: string, folder: string | null): void {
   if (folder === null) return;
   throw new CellpoolError('BRANCH_CHECKED_OUT', `branch ${branch} is checked out in ${folder}`, {
-    hint: 'Switch that working copy to another branch; moving a branch under it would make its files look edited.',
+    hint:
+      'Switch that working copy to another branch, and end a rebase or bisect of this one there; moving a branch under ' +
+      'it would make its files look edited.',
     facts: { branch, folder },
   });
 }

@@ -6,6 +6,7 @@ import type { Argv } from '../os/leash.ts';
 import type { RunResult } from '../os/run.ts';
 import { parseWorktrees, splitNul } from './commands.ts';
 import { accept, type GitCall, ownGit, ownGitOk, refused, userGit } from './git.ts';
+import { underWayAt } from './under-way.ts';
 
 export interface Source {
   /** Top folder of the working copy, or the bare repository itself; absolute, without symbolic links. */
@@ -135,7 +136,10 @@ async function withoutFilters(source: Source): Promise<Record<string, string> | 
   ]);
 }
 
-/** The folder of the working copy, main or linked, that has `branch` checked out; null when none has. */
+/**
+ * The folder of the working copy, main or linked, that has `branch` checked out, or in which it is being rebased or
+ * bisected; null when none has.
+ */
 export async function checkedOutAt(source: Source, branch: string): Promise<string | null> {
   const args = ['worktree', 'list', '--porcelain'];
   const exact = await listed(source, [...args, '-z']);
@@ -144,7 +148,11 @@ export async function checkedOutAt(source: Source, branch: string): Promise<stri
     exact.exitCode === 129
       ? parseWorktrees(accept(await listed(source, args), args), '\n')
       : parseWorktrees(accept(exact, args), '\0');
-  return all.find(one => one.branch === branch && !one.prunable)?.path ?? null;
+  const there = all.find(one => one.branch === branch && !one.prunable);
+  if (there !== undefined) return there.path;
+  // The first one is the main one.
+  const underWay = (await underWayAt(source, branch)).map(path => path ?? all[0]?.path ?? source.path);
+  return underWay.find(path => all.find(one => one.path === path)?.prunable !== true) ?? null;
 }
 
 /** For a moment git cannot read a worktree that is just being made. */

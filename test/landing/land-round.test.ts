@@ -151,6 +151,28 @@ describe('a round', () => {
     expect(existsSync(join(folder, 'round'))).toBe(false);
   });
 
+  test('leaves a target alone that somebody is rebasing, so that the rebase can be ended', async () => {
+    const one = branch('one', { 'one.txt': '1\n' });
+    git(top, 'switch', '--quiet', 'main');
+    writeFiles(top, { 'a.txt': 'theirs\n' });
+    const theirs = commitAll(top, 'theirs');
+    git(top, 'switch', '--quiet', '-c', 'beside', 'main~1');
+    writeFiles(top, { 'a.txt': 'beside\n' });
+    commitAll(top, 'beside');
+    expect(() => git(top, 'rebase', 'beside', 'main')).toThrow(/CONFLICT|conflict/);
+    await expect(land([one])).rejects.toMatchObject({
+      code: 'BRANCH_CHECKED_OUT',
+      hint: expect.stringContaining('rebase'),
+    });
+    expect(git(top, 'rev-parse', 'main')).toBe(theirs);
+    writeFiles(top, { 'a.txt': 'both\n' });
+    git(top, 'add', 'a.txt');
+    git(top, '-c', 'core.editor=true', 'rebase', '--continue');
+    git(top, 'switch', '--quiet', '--detach');
+    await land([one]);
+    expect(firstParents()).toEqual(['Land one', 'theirs', 'beside', 'first']);
+  });
+
   test('moves nothing when the target was moved meanwhile, or the fence refuses', async () => {
     const one = branch('one', { 'one.txt': '1\n' });
     const moved = branch('by-hand', { 'hand.txt': 'x\n' }).commit;
