@@ -6,7 +6,7 @@ import { DEFAULTS, LAND, sayIssue } from '../config.ts';
 import { CellpoolError } from '../errors.ts';
 import { fateSchema } from './fate.ts';
 import { planSchema, type TaskJob } from './job.ts';
-import { branchOf, LANDING_QUEUE, taskIdFault } from './names.ts';
+import { branchOf, isTaskBranch, LANDING_QUEUE, taskIdFault } from './names.ts';
 import type { AttemptResult } from './outcome.ts';
 import { type JobRetention, jobOptions } from './queue.ts';
 import { isUrl, repositorySchema } from './repository.ts';
@@ -32,7 +32,7 @@ const landingKeys = z.strictObject({
   branch: z.string(),
   /** What is to land: the tip of `branch` as its tests let it through. */
   commit: commitId,
-  target: taskSchema.shape.base,
+  target: taskSchema.shape.base.refine(name => !isTaskBranch(name), 'is the branch of a task, on which nothing lands'),
   land: z.enum(LAND).exclude(['none']),
   test: taskSchema.shape.test.unwrap(),
   labels: taskSchema.shape.labels,

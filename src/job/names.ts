@@ -42,6 +42,11 @@ export function branchOf(taskId: string): string {
   return `${BRANCH_ROOT}/${taskId}`;
 }
 
+/** Whether it is the branch of some task: on such a one nothing lands. */
+export function isTaskBranch(branch: string): boolean {
+  return branch.startsWith(`${BRANCH_ROOT}/`);
+}
+
 /** The job id of a task: the id itself, so that adding a task twice is one job. */
 export function jobIdOf(taskId: string): string {
   return taskId;

@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { DEFAULTS, isRecord, jsonObject, LAND, LIMITS, labelList, loopRepeats, sayIssue } from '../config.ts';
 import type { Fault } from '../errors.ts';
-import { BRANCH_ROOT, taskIdFault } from './names.ts';
+import { isTaskBranch, taskIdFault } from './names.ts';
 
 export const TASK_DEFAULTS = {
   base: 'main',
@@ -109,7 +109,7 @@ export const taskSchema = taskKeys.superRefine((task, context) => {
   const refuse = (message: string) => context.addIssue({ code: 'custom', path: ['land'], message });
   if (task.test === undefined) refuse('asks for a test command: what lands is what its tests let through');
   const target = task.landOn ?? task.base;
-  if (!target.startsWith(`${BRANCH_ROOT}/`)) return;
+  if (!isTaskBranch(target)) return;
   refuse(`asks for "landOn": ${JSON.stringify(target)} is the branch of a task, on which nothing lands`);
 });
 

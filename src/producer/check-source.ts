@@ -1,6 +1,6 @@
 /** What only the repository can tell of tasks: whether their base branches are there, and their own can be made. */
 import { type Fault, InvalidInput } from '../errors.ts';
-import { BRANCH_ROOT, branchOf } from '../job/names.ts';
+import { BRANCH_ROOT, branchOf, isTaskBranch } from '../job/names.ts';
 import type { Task } from '../job/task.ts';
 import type { PlacedTask } from './tasks-file.ts';
 
@@ -52,7 +52,7 @@ function blockedFault(where: string): Fault {
 function sayMissing({ task, baseGiven }: PlacedTask, source: SourceFacts): string {
   const current = source.currentBranch ?? null;
   const hint = current === null ? '' : `; the current branch is "${current}"`;
-  if (baseGiven === true && task.base.startsWith(`${BRANCH_ROOT}/`)) {
+  if (baseGiven === true && isTaskBranch(task.base)) {
     return `base branch "${task.base}" is not in ${source.name}: a task that is to make it belongs in "dependsOn"`;
   }
   if (baseGiven === true) return `base branch "${task.base}" is not in ${source.name}${hint}`;

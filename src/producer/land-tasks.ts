@@ -12,7 +12,7 @@ import {
   landingOptions,
   openLandingQueue,
 } from '../job/landing.ts';
-import { jobIdOf } from '../job/names.ts';
+import { isTaskBranch, jobIdOf } from '../job/names.ts';
 import { type JobRetention, openQueue, type TaskQueue } from '../job/queue.ts';
 import { hasEnded, readJob } from '../job/stored-job.ts';
 import type { Task } from '../job/task.ts';
@@ -84,6 +84,10 @@ async function landingFor(
     land: task.land === undefined || task.land === 'none' ? land : task.land,
     ...(landOn === undefined ? {} : { landOn }),
   };
+  const target = landOn ?? task.landOn ?? task.base;
+  if (isTaskBranch(target)) {
+    return `${target} is the branch of a task, on which nothing lands: say with --land-on where it is to go`;
+  }
   if (task.test === undefined) return 'it has no test command, and what lands is what its tests let through';
   const landing = landingOf({ ...stored.data, task: { ...task, ...said } }, stored.result, Number(timestamp));
   return landing ?? 'it has committed nothing';

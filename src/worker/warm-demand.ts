@@ -5,7 +5,7 @@ import { type CellKind, checkAgentKind } from '../cell/spawn-config.ts';
 import { lackingLabels } from '../config.ts';
 import type { TaskJob } from '../job/job.ts';
 import { taskJobSchema } from '../job/job.ts';
-import { BRANCH_ROOT } from '../job/names.ts';
+import { isTaskBranch } from '../job/names.ts';
 import type { TaskQueue } from '../job/queue.ts';
 
 /** A cell of this kind, on this repository. */
@@ -24,7 +24,7 @@ export const keyWith = (repository: string, mark: string): string => `${reposito
  * one's branch, which may not even be there yet.
  */
 export function demandOf(data: Pick<TaskJob, 'repository' | 'task' | 'plan'>, base = data.task.base): Demand | null {
-  if (base.startsWith(`${BRANCH_ROOT}/`)) return null;
+  if (isTaskBranch(base)) return null;
   const { model } = data.task;
   const { opencode, allow, python, caches } = data.plan;
   return {

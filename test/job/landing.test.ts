@@ -85,6 +85,9 @@ describe('what is read', () => {
       fault: '"commit" must be the full id of a commit',
     });
     expect(understoodLanding({ ...job, target: '--force' }).fault).toContain('"target"');
+    expect(understoodLanding({ ...job, target: 'cellpool/other' }).fault).toBe(
+      '"target" is the branch of a task, on which nothing lands',
+    );
   });
 
   test('never throws, whatever somebody has put there', () => {

@@ -1,0 +1,58 @@
+/** What a person may put on the landing queue, of tasks that have ended in every way. */
+import type { Redis } from 'ioredis';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
+import { DEFAULTS } from '../../src/config.ts';
+import type { TaskJob } from '../../src/job/job.ts';
+import { type LandingQueue, openLandingQueue } from '../../src/job/landing.ts';
+import type { AttemptResult } from '../../src/job/outcome.ts';
+import { openQueue, type TaskQueue } from '../../src/job/queue.ts';
+import { landTasks } from '../../src/producer/land-tasks.ts';
+import { addJob, holdJobs, jobOf, untilState } from '../support/jobs.ts';
+import { committedAs } from '../support/landings.ts';
+import { type TestRedis, testRedis } from '../support/redis.ts';
+
+let server: TestRedis;
+let prefix: string;
+let redis: Redis;
+let queue: TaskQueue;
+let landings: LandingQueue;
+
+beforeAll(async () => {
+  server = await testRedis();
+});
+afterAll(() => server.close());
+
+beforeEach(async () => {
+  prefix = server.prefix();
+  redis = await server.connect('producer');
+  queue = openQueue(redis, prefix);
+  landings = openLandingQueue(redis, prefix);
+});
+
+afterEach(async () => {
+  await Promise.all([queue.close(), landings.close()]);
+  redis.disconnect();
+});
+
+async function ended(data: TaskJob, result: AttemptResult): Promise<void> {
+  const { id } = data.task;
+  await addJob(queue, data);
+  const worker = holdJobs(await server.connect('worker'), prefix, async job => {
+    await job.updateData({ ...data, results: [...data.results, result] });
+    return result;
+  });
+  await untilState(queue, id, 'completed');
+  await worker.close();
+}
+
+const land = async (id: string, wanted: Parameters<typeof landTasks>[2] = {}) =>
+  (await landTasks({ redis, prefix, retention: DEFAULTS.retention }, [id], wanted))[0];
+
+test('nothing lands on the branch of a task, and who asks for it is told what to say instead', async () => {
+  await ended(jobOf('b', { base: 'cellpool/a', dependsOn: ['a'], test: 'true' }), committedAs('1', 'b'));
+  const reason = 'cellpool/a is the branch of a task, on which nothing lands: say with --land-on where it is to go';
+  expect(await land('b')).toEqual({ taskId: 'b', how: 'refused', reason });
+  expect(await land('b', { landOn: 'cellpool/c' })).toMatchObject({ how: 'refused' });
+  expect(await landings.getJobCounts()).toMatchObject({ waiting: 0 });
+  expect(await land('b', { landOn: 'main' })).toEqual({ taskId: 'b', how: 'queued' });
+});
