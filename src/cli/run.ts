@@ -4,8 +4,10 @@ import { InvalidInput } from '../errors.ts';
 import { hasUncommittedEdits } from '../git/source.ts';
 import { openLandingQueue } from '../job/landing.ts';
 import { type AttemptResult, endedWell } from '../job/outcome.ts';
+import { openQueue } from '../job/queue.ts';
+import { readJob } from '../job/stored-job.ts';
 import { chooseIsolation } from '../os/isolation.ts';
-import { landingStand } from '../producer/follow-landing.ts';
+import { landingStand } from '../producer/landing-stand.ts';
 import { type Enqueued, Producer } from '../producer/producer.ts';
 import { retryTasks } from '../producer/retry.ts';
 import { type Connected, withRedis } from './connected.ts';
@@ -136,18 +138,20 @@ async function endedBefore(
   enqueued: readonly Enqueued[],
 ): Promise<[taskId: string, result: AttemptResult][]> {
   const redis = await connected.connection('producer');
-  const landings = openLandingQueue(redis, prefix);
+  const [landings, queue] = [openLandingQueue(redis, prefix), openQueue(redis, prefix)];
   try {
     const ended: [string, AttemptResult][] = [];
     for (const { taskId, how, result } of enqueued) {
       if (how !== 'known' || result === null) continue;
-      const stand = await landingStand(redis, landings, result);
+      // Whether it changed nothing, or nothing more since its work came back.
+      const stored = result.outcome === 'committed' ? null : await readJob(queue, taskId);
+      const stand = await landingStand(redis, landings, result, stored?.data?.returned);
       if ('told' in stand) ended.push([taskId, stand.told]);
     }
     return ended;
   } finally {
     // Closing releases nothing in Redis, so a failure to say goodbye costs nothing.
-    await landings.close().catch(() => undefined);
+    await Promise.all([landings.close(), queue.close()]).catch(() => undefined);
   }
 }
 

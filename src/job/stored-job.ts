@@ -2,7 +2,7 @@
 import type { Job, JobState } from 'bullmq';
 import { isRecord, sayIssue } from '../config.ts';
 import { messageOf } from '../errors.ts';
-import { lastOfRound, type TaskJob, taskJobSchema } from './job.ts';
+import { lastOfRound, type Returned, type TaskJob, taskJobSchema } from './job.ts';
 import { jobIdOf } from './names.ts';
 import { type AttemptResult, attemptResultSchema, endedWell } from './outcome.ts';
 import type { TASK_JOB, TaskQueue } from './queue.ts';
@@ -30,6 +30,17 @@ export function hasEnded(stored: StoredJob): boolean {
 /** Whether the job's task is done: it has ended, and its last attempt committed or found nothing to change. */
 export function hasEndedWell(stored: StoredJob): boolean {
   return hasEnded(stored) && stored.result !== null && endedWell(stored.result.outcome);
+}
+
+/**
+ * What stands on the branch of a task that has ended: what its last round has committed, or else the work that came back
+ * before that. Null: nothing that could land.
+ */
+export function standingCommit(
+  result: Pick<AttemptResult, 'outcome' | 'commit'>,
+  returned: Pick<Returned, 'commit'> | undefined,
+): string | null {
+  return result.outcome === 'committed' ? result.commit : (returned?.commit ?? null);
 }
 
 /**

@@ -5,40 +5,23 @@
 
 import { QueueEvents } from 'bullmq';
 import type { Redis } from 'ioredis';
-import type { TaskJob } from '../job/job.ts';
+import type { Returned, TaskJob } from '../job/job.ts';
 import { type LandingJob, type LandingQueue, landingIdOf } from '../job/landing.ts';
 import { LANDING_QUEUE } from '../job/names.ts';
 import type { AttemptResult } from '../job/outcome.ts';
-import { landingOfResult } from '../job/stored-landing.ts';
 import { isNoteOf, LandingTargets } from '../redis/landing-targets.ts';
+import { cameBack, fruitless, type LandingStand, landingStand, lost } from './landing-stand.ts';
 
 /** What happens to a finished branch before its end. */
 export type LandingNews =
   | { kind: 'waits'; target: string }
   | { kind: 'returned'; target: string; why: 'conflict' | 'red'; message: string };
 
-/** How a committed task stands: at its end, with its landing if it has one, or with a branch that is still to land. */
-export type LandingStand = { told: AttemptResult } | { waits: LandingJob } | { returned: true };
-
-/**
- * Where the landing of a result stands. One that was never to land is at its end; so is one whose landing is not there
- * any more, of which nobody can tell. @throws the error of Redis when it is away
- */
-export async function landingStand(redis: Redis, queue: LandingQueue, result: AttemptResult): Promise<LandingStand> {
-  if (result.outcome !== 'committed') return { told: result };
-  const landing = (await landingOfResult(redis, queue, result))?.data ?? null;
-  if (landing === null) return { told: result };
-  const { fate, target } = landing;
-  if (fate === undefined) return { waits: landing };
-  const { kind: state, commit, message } = fate;
-  // Its task is on the queue anew, or will be in a moment.
-  if (state === 'returned') return { returned: true };
-  return { told: { ...result, landing: { target, state, commit, message } } };
-}
-
+/** A task that waits for its landing, as its job said when it was there. */
 interface Waiting {
   landing: LandingJob;
   result: AttemptResult;
+  returned: Returned | undefined;
 }
 
 interface Parts {
@@ -53,8 +36,8 @@ export class LandingFollower {
   readonly #targets: LandingTargets;
   readonly #events: QueueEvents;
   readonly #waiting = new Map<string, Waiting>();
-  /** How often each task has come back, as far as that was told. */
-  readonly #returns = new Map<string, number>();
+  /** How each task has come back last, as far as that was told. */
+  readonly #returned = new Map<string, Returned>();
   /** Of each target on which something waits: when its lander had spoken last before we looked. */
   readonly #spoke = new Map<string, number | null>();
   /** Why nothing lands for those tasks that only a person can send on. */
@@ -83,26 +66,52 @@ export class LandingFollower {
     for (const name of ['completed', 'failed', 'removed'] as const) this.#events.on(name, find);
   }
 
-  /** The task's result when it is at its end; null while it waits for its landing. @throws the error of Redis */
-  async ended(taskId: string, result: AttemptResult): Promise<AttemptResult | null> {
-    const stand = await landingStand(this.#parts.redis, this.#parts.queue, result);
-    if ('waits' in stand) this.#waits(taskId, stand.waits, result);
-    else this.#waiting.delete(taskId);
-    return 'told' in stand ? stand.told : null;
+  /**
+   * The task's result when it is at its end; null while it waits for its landing. `returned`: of its job.
+   * @throws the error of Redis
+   */
+  async ended(taskId: string, result: AttemptResult, returned?: Returned | undefined): Promise<AttemptResult | null> {
+    const { redis, queue } = this.#parts;
+    return this.#settle(taskId, { result, returned }, await landingStand(redis, queue, result, returned));
   }
 
-  #waits(taskId: string, landing: LandingJob, result: AttemptResult): void {
+  /**
+   * The same of a task whose job is not there any more: it was cancelled, or it had ended and is forgotten while its
+   * landing waits. `cancelled`: what is told of it in the first case.
+   */
+  async gone(taskId: string, cancelled: AttemptResult): Promise<AttemptResult | null> {
+    const { redis, queue } = this.#parts;
     const before = this.#waiting.get(taskId);
-    this.#waiting.set(taskId, { landing, result });
-    if (before?.landing.commit === landing.commit) return;
-    this.#parts.onNews(taskId, { kind: 'waits', target: landing.target });
+    if (before === undefined) {
+      const returned = this.#returned.get(taskId);
+      return returned === undefined ? cancelled : fruitless(cancelled, cameBack(returned));
+    }
+    const stand = await landingStand(redis, queue, before.result, before.returned);
+    return 'returned' in stand ? fruitless(cancelled, stand.returned) : this.#settle(taskId, before, stand);
+  }
+
+  #settle(taskId: string, of: Omit<Waiting, 'landing'>, stand: LandingStand): AttemptResult | null {
+    const before = this.#waiting.get(taskId);
+    if ('waits' in stand) this.#waits(taskId, { ...of, landing: stand.waits });
+    else this.#waiting.delete(taskId);
+    if (!('told' in stand)) return null;
+    const { told } = stand;
+    const isLost = told.landing === undefined && before !== undefined && before.landing.commit === told.commit;
+    return isLost ? lost(told, before.landing) : told;
+  }
+
+  #waits(taskId: string, waiting: Waiting): void {
+    const before = this.#waiting.get(taskId);
+    this.#waiting.set(taskId, waiting);
+    if (before?.landing.commit === waiting.landing.commit) return;
+    this.#parts.onNews(taskId, { kind: 'waits', target: waiting.landing.target });
   }
 
   /** The task is on the queue: perhaps as its work came back. */
   goesOn(taskId: string, { returned }: Pick<TaskJob, 'returned'>): void {
     this.#waiting.delete(taskId);
-    if (returned === undefined || (this.#returns.get(taskId) ?? 0) >= returned.times) return;
-    this.#returns.set(taskId, returned.times);
+    if (returned === undefined || (this.#returned.get(taskId)?.times ?? 0) >= returned.times) return;
+    this.#returned.set(taskId, returned);
     const { target, why, message } = returned;
     this.#parts.onNews(taskId, { kind: 'returned', target, why, message });
   }

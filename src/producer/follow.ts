@@ -119,9 +119,16 @@ export class TaskFollower {
     const stored = await readJob(this.#queue, id).catch(() => undefined);
     if (stored === undefined || !this.#pending.has(id)) return;
     if (stored !== null && !hasEnded(stored)) return this.#landings?.goesOn(id, stored.data ?? {});
-    const result = stored === null ? goneResult(id) : endResult(stored);
-    const ended = this.#landings === null ? result : await this.#landings.ended(id, result).catch(() => null);
+    const ended = await this.#endOf(id, stored).catch(() => null);
     if (ended !== null) this.#tellOutcome(id, ended);
+  }
+
+  /** Null while the task waits for its landing. @throws the error of Redis */
+  async #endOf(id: string, stored: StoredJob | null): Promise<AttemptResult | null> {
+    const landings = this.#landings;
+    if (stored === null) return landings === null ? goneResult(id) : landings.gone(id, goneResult(id));
+    const result = endResult(stored);
+    return landings === null ? result : landings.ended(id, result, stored.data?.returned);
   }
 
   #tellOutcome(id: string, result: AttemptResult): void {

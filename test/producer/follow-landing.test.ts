@@ -6,10 +6,11 @@ import type { TaskJob } from '../../src/job/job.ts';
 import { type LandingJob, type LandingQueue, landingIdOf, openLandingQueue } from '../../src/job/landing.ts';
 import type { AttemptResult } from '../../src/job/outcome.ts';
 import { openQueue, type TaskQueue } from '../../src/job/queue.ts';
+import { cancelTasks } from '../../src/producer/cancel.ts';
 import { TaskFollower } from '../../src/producer/follow.ts';
 import type { LandingNews } from '../../src/producer/follow-landing.ts';
 import { LandingTargets } from '../../src/redis/landing-targets.ts';
-import { addJob, holdJobs, jobOf } from '../support/jobs.ts';
+import { addJob, holdJobs, jobOf, resultOf, untilState } from '../support/jobs.ts';
 import { addLanding, committedAs, LANDED, landWith, REFUSED, RETURNED, type Verdict } from '../support/landings.ts';
 import { type TestRedis, testRedis } from '../support/redis.ts';
 
@@ -121,20 +122,99 @@ test('that work came back is told with the reason, once', async () => {
   expect(following.pending).toEqual(['a']);
 });
 
-test('a task that is not to land, or whose landing is forgotten, is at its end when it has committed', async () => {
-  await addJob(queue, jobOf('a'));
-  await addJob(queue, toLand('b'));
-  await commitAll();
-  await land(() => new Promise(() => undefined));
-  const following = await follow('a', 'b');
-  await vi.waitUntil(async () => (await landings.getActiveCount()) === 1, { timeout: 30_000 });
-  await following.lookOnce();
-  await redis.del(landings.toKey(landingIdOf({ taskId: 'b', commit: '1'.repeat(40) })));
-  await following.untilAllEnded(never);
-  expect(told.filter(([what]) => what === 'end')).toEqual([
+test('a task that is not to land, or whose landing was forgotten before, is at its end when it has committed', async () => {
+  for (const data of [jobOf('a'), toLand('b')]) await addJob(queue, data);
+  workers.push(holdJobs(await server.connect('worker'), prefix, async job => committedAs('1', job.data.task.id)));
+  await (await follow('a', 'b')).untilAllEnded(never);
+  expect(told.sort(([, a], [, b]) => a.localeCompare(b))).toEqual([
     ['end', 'a', committedAs('1', 'a')],
     ['end', 'b', committedAs('1', 'b')],
   ]);
+});
+
+/** Task `a` has committed, and that is waited for. */
+async function waitsForLanding(): Promise<TaskFollower> {
+  await addJob(queue, toLand('a'));
+  const following = await follow('a');
+  await commitAll();
+  await untilState(queue, 'a', 'completed');
+  await following.lookOnce();
+  expect(kinds()).toEqual(['a waits']);
+  return following;
+}
+
+const forget = (id: string) => redis.del(queue.toKey(id));
+
+test('a landing that was waited for and is not there any more is told as one that has not landed', async () => {
+  const following = await waitsForLanding();
+  await redis.del(landings.toKey(landingIdOf({ taskId: 'a', commit: '1'.repeat(40) })));
+  await following.lookOnce();
+  const landing = {
+    target: 'main',
+    state: 'waiting',
+    commit: null,
+    message: expect.stringContaining('not on the queue'),
+  };
+  expect(told.at(-1)).toEqual(['end', 'a', { ...committedAs('1', 'a'), landing }]);
+});
+
+test('a task that is forgotten while its landing waits is waited for all the same, and told as it has landed', async () => {
+  const following = await waitsForLanding();
+  await forget('a');
+  await following.lookOnce();
+  expect(following.pending).toEqual(['a']);
+  const done = following.untilAllEnded(never);
+  await land(() => LANDED);
+  await done;
+  const landing = { target: 'main', state: 'landed', commit: 'f'.repeat(40), message: 'landed' };
+  expect(told.slice(1)).toEqual([['end', 'a', { ...committedAs('1', 'a'), landing }]]);
+});
+
+test('when the landing is forgotten with its task, nobody is told of a success', async () => {
+  const following = await waitsForLanding();
+  await forget('a');
+  await redis.del(landings.toKey(landingIdOf({ taskId: 'a', commit: '1'.repeat(40) })));
+  await following.lookOnce();
+  expect(told.at(-1)).toMatchObject(['end', 'a', { outcome: 'committed', landing: { state: 'waiting' } }]);
+});
+
+test('a landing that a person cancels while it is waited for is told as refused', async () => {
+  const done = (await waitsForLanding()).untilAllEnded(never);
+  expect(await cancelTasks({ redis, prefix }, ['a'], { waitMs: 0 })).toMatchObject([{ how: 'kept-back' }]);
+  await done;
+  const message = 'a person has cancelled it; branch cellpool/a stays';
+  const landing = { target: 'main', state: 'refused', commit: null, message };
+  expect(told.at(-1)).toEqual(['end', 'a', { ...committedAs('1', 'a'), landing }]);
+});
+
+/** Task `a` on the queue as its first commit could not land. */
+async function cameBack(): Promise<TaskFollower> {
+  const returned = { times: 1, commit: '1'.repeat(40), tip: 'e'.repeat(40), target: 'main' };
+  const back = { ...toLand('a'), results: [committedAs('1', 'a')], kept: 1 };
+  await addJob(queue, { ...back, returned: { ...returned, why: 'conflict', message: 'a.txt\nb.txt' } });
+  const following = await follow('a');
+  await following.lookOnce();
+  return following;
+}
+
+const where = 'branch cellpool/a still holds that work at 111111111111.';
+const stays = (outcome: string) => ({
+  ...{ target: 'main', state: 'refused', commit: null },
+  message: `it contradicts main in a.txt, b.txt\nWorked anew, it ended ${outcome}; ${where}`,
+});
+
+test('work that came back, and is worked anew without a commit, is told as one that did not land', async () => {
+  const done = (await cameBack()).untilAllEnded(never);
+  workers.push(holdJobs(await server.connect('worker'), prefix, async () => resultOf('a', 'no-changes')));
+  await done;
+  expect(told.at(-1)).toEqual(['end', 'a', { ...resultOf('a', 'no-changes'), landing: stays('no-changes') }]);
+});
+
+test('the same when that is cancelled before it has begun', async () => {
+  const following = await cameBack();
+  expect(await cancelTasks({ redis, prefix }, ['a'], { waitMs: 0 })).toMatchObject([{ how: 'removed' }]);
+  await following.lookOnce();
+  expect(told.at(-1)).toMatchObject(['end', 'a', { outcome: 'cancelled', landing: stays('cancelled') }]);
 });
 
 test('without a queue of landings a commit is the end', async () => {
