@@ -7,7 +7,7 @@ import type { AttemptResult } from '../../src/job/outcome.ts';
 import { LandingTargets } from '../../src/redis/landing-targets.ts';
 import { jsonLines } from '../support/cli.ts';
 import { type CliQueue, openCliQueue, PREFIX } from '../support/cli-queue.ts';
-import { untilState } from '../support/jobs.ts';
+import { resultOf, untilState } from '../support/jobs.ts';
 import { addLanding, committedAs, LANDED, REFUSED, type Verdict } from '../support/landings.ts';
 import { commitAll, git, writeFiles } from '../support/repository.ts';
 
@@ -103,4 +103,34 @@ test('a person who stops waiting for a landing is told that it has not come yet,
   const { exitCode, stdout } = await running.ended;
   expect(jsonLines<AttemptResult>(stdout)).toMatchObject([{ outcome: 'committed', landing: { state: 'waiting' } }]);
   expect(exitCode).toBe(130);
+});
+
+test('one that a person cancels meanwhile is told as refused, and ends the command with 1', async () => {
+  await settled(null);
+  const landings = openLandingQueue(pool.redis, PREFIX);
+  // No lander takes anything up.
+  await landings.pause();
+  await landings.close();
+  const running = pool.cli.start(['run', ...flags, '--json']);
+  await running.says('a waits for landing on main');
+  expect(await pool.cli.run(['cancel', 'a'])).toMatchObject({ exitCode: 0 });
+  const { exitCode, stdout } = await running.ended;
+  const landing = { state: 'refused', message: 'a person has cancelled it; branch cellpool/a stays' };
+  expect(jsonLines<AttemptResult>(stdout)).toMatchObject([{ outcome: 'committed', landing }]);
+  expect(exitCode).toBe(1);
+});
+
+test('one that came back and changed nothing then has not gone well: its work is on no target', async () => {
+  await pool.cli.run(['enqueue', ...flags]);
+  await pool.work(async job => {
+    const returned = { times: 1, commit: '1'.repeat(40), tip: '2'.repeat(40), target: 'main', why: 'conflict' };
+    const results = [committedAs('1', 'a'), resultOf('a', 'no-changes')];
+    await job.updateData({ ...job.data, results, kept: 1, returned: { ...returned, message: 'a.txt' } });
+    return results[1];
+  });
+  await untilState(pool.queue, 'a', 'completed');
+  const { exitCode, stdout } = await pool.cli.run(['run', ...flags]);
+  expect(stdout).toMatch(/^a +no-changes .* refused$/m);
+  expect(stdout).toContain('branch cellpool/a still holds that work at 111111111111');
+  expect(exitCode).toBe(1);
 });
