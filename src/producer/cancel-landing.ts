@@ -8,27 +8,31 @@ import { endLanding, landingOfResult } from '../job/stored-landing.ts';
 import { LandingLine } from '../redis/landing-line.ts';
 
 /**
- * What became of the landing of a task that has ended so. `removed`: it waited, and is refused now. `tried`: a lander
+ * What became of the landing of what stands on the branch of a task that has ended. `removed`: it waited, and is refused now. `tried`: a lander
  * is at it just now. Null: it was not to land, or has its fate. @throws the error of Redis
  */
 export async function cancelLanding(
   { redis, prefix }: { redis: Redis; prefix: string },
-  result: AttemptResult,
+  work: Pick<AttemptResult, 'taskId' | 'commit'>,
 ): Promise<'removed' | 'tried' | null> {
   const queue = openLandingQueue(redis, prefix);
   try {
-    const landing = await waiting(redis, queue, result);
+    const landing = await waiting(redis, queue, work);
     if (landing === null) return null;
     if (await refuse(new LandingLine(redis, { prefix }), queue, landing)) return 'removed';
-    return (await waiting(redis, queue, result)) === null ? null : 'tried';
+    return (await waiting(redis, queue, work)) === null ? null : 'tried';
   } finally {
     // Closing releases nothing in Redis, so a failure to say goodbye costs nothing.
     await queue.close().catch(() => undefined);
   }
 }
 
-async function waiting(redis: Redis, queue: LandingQueue, result: AttemptResult): Promise<LandingJob | null> {
-  const data = (await landingOfResult(redis, queue, result))?.data ?? null;
+async function waiting(
+  redis: Redis,
+  queue: LandingQueue,
+  work: Pick<AttemptResult, 'taskId' | 'commit'>,
+): Promise<LandingJob | null> {
+  const data = (await landingOfResult(redis, queue, work))?.data ?? null;
   return data?.fate === undefined ? data : null;
 }
 

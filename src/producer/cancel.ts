@@ -8,7 +8,7 @@ import type { Redis } from 'ioredis';
 import { InvalidInput } from '../errors.ts';
 import type { Outcome } from '../job/outcome.ts';
 import { openQueue, type TaskQueue } from '../job/queue.ts';
-import { hasEnded, readJob } from '../job/stored-job.ts';
+import { hasEnded, readJob, standingCommit } from '../job/stored-job.ts';
 import { checkRedis } from '../redis/connection.ts';
 import { Control } from '../redis/control.ts';
 import { Dependencies } from '../redis/dependencies.ts';
@@ -131,7 +131,8 @@ async function cancelOne(context: Context, taskId: string, enough: AbortSignal):
         await dependencies.release(queue, taskId);
         return { taskId, how: 'removed', outcome };
       }
-      const landing = stored.result === null ? null : await cancelLanding(context, stored.result);
+      const commit = stored.result === null ? null : standingCommit(stored.result, stored.data?.returned);
+      const landing = await cancelLanding(context, { taskId, commit });
       if (landing !== null) return { taskId, how: landing === 'removed' ? 'kept-back' : 'landing', outcome };
       return { taskId, how: asked && outcome === 'cancelled' ? 'cancelled' : 'ended', outcome };
     }

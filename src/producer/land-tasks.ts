@@ -12,9 +12,9 @@ import {
   landingOptions,
   openLandingQueue,
 } from '../job/landing.ts';
-import { isTaskBranch, jobIdOf } from '../job/names.ts';
+import { branchOf, isTaskBranch, jobIdOf } from '../job/names.ts';
 import { type JobRetention, openQueue, type TaskQueue } from '../job/queue.ts';
-import { hasEnded, readJob } from '../job/stored-job.ts';
+import { hasEnded, readJob, standingCommit } from '../job/stored-job.ts';
 import type { Task } from '../job/task.ts';
 import { checkRedis } from '../redis/connection.ts';
 import { unavailable } from '../redis/redis-away.ts';
@@ -78,7 +78,8 @@ async function landingFor(
   if (stored === null) return 'there is no such task';
   if (stored.data === null) return stored.fault;
   if (!hasEnded(stored) || stored.result === null) return 'it has not ended yet';
-  if (stored.result.outcome !== 'committed') return `it ended ${stored.result.outcome}: there is no branch to land`;
+  const commit = standingCommit(stored.result, stored.data.returned);
+  if (commit === null) return `it ended ${stored.result.outcome}: there is no branch to land`;
   const { task } = stored.data;
   const said: Pick<Task, 'land' | 'landOn'> = {
     land: task.land === undefined || task.land === 'none' ? land : task.land,
@@ -89,7 +90,8 @@ async function landingFor(
     return `${target} is the branch of a task, on which nothing lands: say with --land-on where it is to go`;
   }
   if (task.test === undefined) return 'it has no test command, and what lands is what its tests let through';
-  const landing = landingOf({ ...stored.data, task: { ...task, ...said } }, stored.result, Number(timestamp));
+  const work = { outcome: 'committed', branch: branchOf(taskId), commit } as const;
+  const landing = landingOf({ ...stored.data, task: { ...task, ...said } }, work, Number(timestamp));
   return landing ?? 'it has committed nothing';
 }
 

@@ -3,11 +3,12 @@ import type { Redis } from 'ioredis';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
 import { DEFAULTS } from '../../src/config.ts';
 import type { TaskJob } from '../../src/job/job.ts';
-import { type LandingQueue, openLandingQueue } from '../../src/job/landing.ts';
+import { type LandingQueue, landingIdOf, openLandingQueue } from '../../src/job/landing.ts';
 import type { AttemptResult } from '../../src/job/outcome.ts';
 import { openQueue, type TaskQueue } from '../../src/job/queue.ts';
+import { cancelTasks } from '../../src/producer/cancel.ts';
 import { landTasks } from '../../src/producer/land-tasks.ts';
-import { addJob, holdJobs, jobOf, untilState } from '../support/jobs.ts';
+import { addJob, holdJobs, jobOf, resultOf, untilState } from '../support/jobs.ts';
 import { committedAs } from '../support/landings.ts';
 import { type TestRedis, testRedis } from '../support/redis.ts';
 
@@ -55,4 +56,27 @@ test('nothing lands on the branch of a task, and who asks for it is told what to
   expect(await land('b', { landOn: 'cellpool/c' })).toMatchObject({ how: 'refused' });
   expect(await landings.getJobCounts()).toMatchObject({ waiting: 0 });
   expect(await land('b', { landOn: 'main' })).toEqual({ taskId: 'b', how: 'queued' });
+});
+
+const returned = {
+  ...{ times: 1, commit: '1'.repeat(40), tip: 'e'.repeat(40), target: 'main' },
+  ...{ why: 'conflict' as const, message: 'a.txt' },
+};
+
+test('work that came back and was not done anew can be landed as it is, and be kept from it again', async () => {
+  const data = { ...jobOf('a', { land: 'merge', test: 'true' }), results: [committedAs('1', 'a')], kept: 1, returned };
+  await ended(data, resultOf('a', 'no-changes'));
+  expect(await land('a')).toEqual({ taskId: 'a', how: 'queued' });
+  const commit = '1'.repeat(40);
+  const landing = await landings.getJob(landingIdOf({ taskId: 'a', commit }));
+  expect(landing?.data).toMatchObject({ branch: 'cellpool/a', commit, target: 'main', returns: 1 });
+  expect(await land('a')).toEqual({ taskId: 'a', how: 'waiting' });
+  const [cancelled] = await cancelTasks({ redis, prefix }, ['a'], { waitMs: 0 });
+  expect(cancelled).toEqual({ taskId: 'a', how: 'kept-back', outcome: 'no-changes' });
+  expect(await land('a')).toEqual({ taskId: 'a', how: 'queued' });
+});
+
+test('a task that never committed has no branch to land', async () => {
+  await ended(jobOf('a', { test: 'true' }), resultOf('a', 'no-changes'));
+  expect(await land('a')).toMatchObject({ how: 'refused', reason: expect.stringContaining('no branch to land') });
 });
