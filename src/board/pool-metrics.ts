@@ -8,6 +8,7 @@ import { STAGES_WITHOUT_TASK } from '../redis/cell-record.ts';
 import { BUCKETS_MS, MEASURED, type Totals } from '../redis/tally.ts';
 import type { PoolReading } from './pool-reading.ts';
 import type { PoolFacts } from './view/facts.ts';
+import { heldTargets } from './view/landing-facts.ts';
 
 const SECOND_MS = 1_000;
 /** Anybody may write hosts into a shared Redis; those beyond are told as one. */
@@ -51,7 +52,7 @@ function gaugesOf({ pool, ports, disk, fleet, roundTripMs }: PoolReading): Told[
     ),
   );
   const paused = queues.map(({ name, paused }): Sample => [{ queue: name }, paused ? 1 : 0]);
-  const held = landings.targets.filter(target => target.held !== null).length;
+  const held = heldTargets(landings.targets).length;
   const kinds = (['busy', 'refused'] as const).map((kind): Sample => {
     return [{ kind }, cooldowns.filter(one => one.kind === kind).length];
   });

@@ -7,7 +7,7 @@ import type {
   QueueFacts,
   WorkerFacts,
 } from '../board/view/facts.ts';
-import { isInUse } from '../board/view/landing-facts.ts';
+import { heldTargets, isInUse } from '../board/view/landing-facts.ts';
 import { heldInWords } from '../board/view/landing-words.ts';
 import { age, counted, duration, printable, shorten, size, table } from './words.ts';
 
@@ -79,7 +79,7 @@ export function landingsInWords(landings: PoolLandings): string[] {
   if (!isInUse(landings)) return [];
   const { paused, waiting, delayed, running, completed, failed } = landings.queue;
   const counts = `${waiting + delayed} in line, ${running} being tried; ${completed} landed or returned, ${failed} refused`;
-  const held = landings.targets.flatMap(target => heldInWords(target) ?? []);
+  const held = heldTargets(landings.targets).flatMap(target => heldInWords(target) ?? []);
   return [`Landing: ${counts}.${paused ? ' It is paused.' : ''}`, ...held.map(text => shorten(text, 300))];
 }
 

@@ -9,7 +9,7 @@ import type { Returned, TaskJob } from '../job/job.ts';
 import { type LandingJob, type LandingQueue, landingIdOf } from '../job/landing.ts';
 import { LANDING_QUEUE } from '../job/names.ts';
 import type { AttemptResult } from '../job/outcome.ts';
-import { isNoteOf, LandingTargets } from '../redis/landing-targets.ts';
+import { isNoteOf, LandingTargets, type TargetNote } from '../redis/landing-targets.ts';
 import { cameBack, fruitless, type LandingStand, landingStand, lost } from './landing-stand.ts';
 
 /** What happens to a finished branch before its end. */
@@ -38,8 +38,10 @@ export class LandingFollower {
   readonly #waiting = new Map<string, Waiting>();
   /** How each task has come back last, as far as that was told. */
   readonly #returned = new Map<string, Returned>();
-  /** Of each target on which something waits: when its lander had spoken last before we looked. */
-  readonly #spoke = new Map<string, number | null>();
+  /** Of each target on which something waits: when each of its landers had spoken last before we looked. */
+  readonly #spoke = new Map<string, ReadonlyMap<string, number>>();
+  /** Tasks whose landing was held at the last look. */
+  #seenHeld: ReadonlySet<string> = new Set();
   /** Why nothing lands for those tasks that only a person can send on. */
   #held: ReadonlyMap<string, string> = new Map();
 
@@ -116,28 +118,36 @@ export class LandingFollower {
     this.#parts.onNews(taskId, { kind: 'returned', target, why, message });
   }
 
-  /** Those that wait for a landing which a person has to let through, as was seen by the last look. */
+  /** Those that wait for a landing which a person has to let through, as was seen by the last two looks. */
   get held(): ReadonlySet<string> {
     return new Set(this.#held.keys());
   }
 
-  /** Looks which landings are held until a person does something. @throws the error of Redis when it is away */
+  /**
+   * Looks which landings are held until a person does something. One look is not enough to say so: a lander that lacks
+   * nothing may be about to try it. @throws the error of Redis when it is away
+   */
   async look(): Promise<void> {
-    if (this.#waiting.size === 0) {
-      this.#held = new Map();
-      return;
+    const notes = this.#waiting.size === 0 ? [] : await this.#targets.list();
+    const seen = new Map<string, string>();
+    for (const [taskId, { landing }] of this.#waiting) {
+      const ofTarget = notes.filter(note => isNoteOf(note, landing));
+      const reason = this.#reasonOf(markOf(landing), ofTarget);
+      if (reason !== null) seen.set(taskId, reason);
     }
-    const notes = await this.#targets.list();
-    this.#held = new Map(
-      [...this.#waiting].flatMap(([taskId, { landing }]) => {
-        const mark = markOf(landing);
-        const { at, held } = notes.find(note => isNoteOf(note, landing)) ?? { at: null, held: null };
-        // What was said before may have been put right since; a lander that lives says it again.
-        if (!this.#spoke.has(mark)) this.#spoke.set(mark, at);
-        const isNews = this.#spoke.get(mark) !== at;
-        return isNews && held?.forPerson === true ? [[taskId, held.reason] as const] : [];
-      }),
-    );
+    this.#held = new Map([...seen].filter(([taskId]) => this.#seenHeld.has(taskId)));
+    this.#seenHeld = new Set(seen.keys());
+  }
+
+  /** Why nothing lands on a target whichever lander tries it, as the first of them says; null: it may land by itself. */
+  #reasonOf(mark: string, notes: readonly TargetNote[]): string | null {
+    const spoke = this.#spoke.get(mark);
+    if (spoke === undefined) this.#spoke.set(mark, new Map(notes.map(({ worker, at }) => [worker, at])));
+    // A lander that is at work says nothing for as long as its tests take.
+    if (spoke === undefined || notes.some(({ held, trying }) => held === null || trying.length > 0)) return null;
+    // What was said before may have been put right since; a lander that lives says it again.
+    const holds = notes.flatMap(({ worker, at, held }) => (held === null || spoke.get(worker) === at ? [] : [held]));
+    return holds.every(({ forPerson }) => forPerson) ? (holds[0]?.reason ?? null) : null;
   }
 
   /** The results of all that wait, as they are told by who waits no longer. */

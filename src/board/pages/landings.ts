@@ -1,6 +1,6 @@
 /** Finished branches on their way onto their targets, and what became of them. */
 import type { LandingFacts, LandingState, PoolFacts, TaskDetail } from '../view/facts.ts';
-import { isInUse } from '../view/landing-facts.ts';
+import { heldTargets, isInUse } from '../view/landing-facts.ts';
 import { heldInWords, landingInWords, whyInWords } from '../view/landing-words.ts';
 import { type Now, pastMoment, whole } from './figures.ts';
 import { type Html, html } from './html.ts';
@@ -25,7 +25,7 @@ export function landingSection({ landings }: PoolFacts, now: Now): Html {
   if (!isInUse(landings)) return html``;
   const { queue, targets, underWay, ended } = landings;
   const inLine = queue.waiting + queue.delayed;
-  const held = targets.flatMap(target => heldInWords(target) ?? []);
+  const held = heldTargets(targets).flatMap(target => heldInWords(target) ?? []);
   return html`<section aria-labelledby="landing-title"><h2 id="landing-title">Landing</h2>
 <p>Finished branches: ${whole(inLine)} in line, ${whole(queue.running)} being tried.${queue.paused && html` ${badge('paused', 'paused')}`}</p>
 ${held.map(text => html`<p class="notice trouble">${text}</p>`)}

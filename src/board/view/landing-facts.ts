@@ -119,10 +119,22 @@ function factsOf(stored: StoredLanding, found: LandingPlace['state'], targets: r
   };
 }
 
-/** The same folder on several hosts may be several targets: one on which nothing lands is what to be told of. */
+/**
+ * The same folder on several hosts may be several targets, and a lander may lack what others have: that nothing lands is
+ * told as long as none of them is at it.
+ */
 function heldOf(targets: readonly TargetNote[], landing: LandingJob) {
   const notes = targets.filter(note => isNoteOf(note, landing));
+  if (notes.some(({ trying }) => trying.length > 0)) return null;
   return notes.find(({ held }) => held !== null)?.held ?? null;
+}
+
+/** The targets on which nothing lands, each with what the first of its landers says; none that another one is at. */
+export function heldTargets(targets: readonly TargetNote[]): TargetNote[] {
+  const markOf = ({ repository, target, land }: TargetNote) => JSON.stringify([repository, target, land]);
+  const tried = new Set(targets.flatMap(note => (note.trying.length > 0 ? [markOf(note)] : [])));
+  const held = targets.filter(note => note.held !== null && !tried.has(markOf(note)));
+  return [...new Map(held.map(note => [markOf(note), note] as const).reverse()).values()].reverse();
 }
 
 const RANKS: Readonly<Partial<Record<LandingState, number>>> = { trying: 0, waiting: 1 };

@@ -1,9 +1,10 @@
 /** What is told of landings, on jobs that were put on their queue by hand. */
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
 import type { LandingFacts } from '../../../src/board/view/facts.ts';
-import { listLandings, readPoolLandings } from '../../../src/board/view/landing-facts.ts';
+import { heldTargets, listLandings, readPoolLandings } from '../../../src/board/view/landing-facts.ts';
 import { readTask } from '../../../src/board/view/task-facts.ts';
 import type { LandingJob } from '../../../src/job/landing.ts';
+import type { TargetNote } from '../../../src/redis/landing-targets.ts';
 import { resultOf } from '../../support/jobs.ts';
 import { type TestRedis, testRedis } from '../../support/redis.ts';
 import {
@@ -96,6 +97,17 @@ describe('a list of landings', () => {
         ['done', null],
       ],
     ]);
+  });
+
+  test('tells of nothing that holds one lander up while another one is at the target', async () => {
+    const pool = await makePool(redis);
+    await addLanding(pool.landing, landingJobOf('fix'));
+    await noteTarget(pool.redis, pool.prefix, { worker: 'a', held: held('there is no git 2.38') });
+    await noteTarget(pool.redis, pool.prefix, { worker: 'b', trying: ['other'] });
+    const of = async () => (await listLandings(pool, ALL)).landings.map(one => one.held?.reason ?? null);
+    expect(await of()).toEqual([null]);
+    await noteTarget(pool.redis, pool.prefix, { worker: 'b' });
+    expect(await of()).toEqual(['there is no git 2.38']);
   });
 
   test('is of the tasks that are asked for alone, with each of their commits', async () => {
@@ -194,4 +206,21 @@ describe('a task', () => {
       { commit: commitOf('a'), state: 'waiting', held: { reason: 'not now' } },
     ]);
   });
+});
+
+test('a target that is held is named once, however many landers say so, and not while another one is at it', () => {
+  const note = { repository: '/repo', target: 'main', host: 'h', worker: 'a', trying: [], held: null, at: 1 };
+  const [first, second] = [held('first'), held('second')];
+  const targets: TargetNote[] = [
+    { ...note, held: first },
+    { ...note, worker: 'b', held: second },
+    { ...note, target: 'dev', held: first },
+    { ...note, target: 'dev', worker: 'b', trying: ['fix'] },
+    { ...note, target: 'free' },
+    { ...note, target: 'old', held: second },
+  ];
+  expect(heldTargets(targets).map(({ target, held: why }) => [target, why?.reason])).toEqual([
+    ['main', 'first'],
+    ['old', 'second'],
+  ]);
 });
