@@ -90,7 +90,9 @@ async function landingFor(
     return `${target} is the branch of a task, on which nothing lands: say with --land-on where it is to go`;
   }
   if (task.test === undefined) return 'it has no test command, and what lands is what its tests let through';
-  const work = { outcome: 'committed', branch: branchOf(taskId), commit } as const;
+  // Its host is where the branch is.
+  const by = stored.data.results.findLast(one => one.commit === commit);
+  const work = { ...by, outcome: 'committed', branch: branchOf(taskId), commit } as const;
   const landing = landingOf({ ...stored.data, task: { ...task, ...said } }, work, Number(timestamp));
   return landing ?? 'it has committed nothing';
 }

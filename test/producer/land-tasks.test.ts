@@ -64,12 +64,13 @@ const returned = {
 };
 
 test('work that came back and was not done anew can be landed as it is, and be kept from it again', async () => {
-  const data = { ...jobOf('a', { land: 'merge', test: 'true' }), results: [committedAs('1', 'a')], kept: 1, returned };
+  const results = [{ ...committedAs('1', 'a'), host: 'there' }];
+  const data = { ...jobOf('a', { land: 'merge', test: 'true' }), results, kept: 1, returned };
   await ended(data, resultOf('a', 'no-changes'));
   expect(await land('a')).toEqual({ taskId: 'a', how: 'queued' });
   const commit = '1'.repeat(40);
   const landing = await landings.getJob(landingIdOf({ taskId: 'a', commit }));
-  expect(landing?.data).toMatchObject({ branch: 'cellpool/a', commit, target: 'main', returns: 1 });
+  expect(landing?.data).toMatchObject({ branch: 'cellpool/a', commit, target: 'main', returns: 1, host: 'there' });
   expect(await land('a')).toEqual({ taskId: 'a', how: 'waiting' });
   const [cancelled] = await cancelTasks({ redis, prefix }, ['a'], { waitMs: 0 });
   expect(cancelled).toEqual({ taskId: 'a', how: 'kept-back', outcome: 'no-changes' });
