@@ -10,11 +10,12 @@ export interface BranchCommands {
 }
 
 /**
- * Whether it is a person's to take the branch; nobody's where it has landed, or may yet, or is worked anew, or would
+ * Whether it is a person's to take the branch; nobody's where it has landed, or may yet, or is being worked anew, or would
  * bring a secret with it.
  */
 export function isForPeople(landing: LandingFacts | undefined): boolean {
   if (landing === undefined || landing.state === 'unknown') return true;
+  if (landing.state === 'returned') return landing.isFruitless === true;
   return landing.state === 'refused' && landing.fate?.why !== 'secret';
 }
 

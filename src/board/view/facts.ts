@@ -110,6 +110,8 @@ export interface LandingFacts {
   held: TargetNote['held'];
   /** null as long as it has none. */
   fate: Fate | null;
+  /** Of work that came back: its task has ended since without a commit. Told with the task; left out: it has not. */
+  isFruitless?: boolean;
   /** What its job is instead of one of ours; the other fields say little then. */
   fault: string | null;
 }

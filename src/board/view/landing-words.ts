@@ -33,12 +33,16 @@ export function landingInWords(landing: LandingFacts): string {
       return `landed on ${target}${fate?.commit == null ? '' : ` by ${fate.commit.slice(0, 10)}`}${withOthers(others)}${flaky}`;
     }
     case 'returned':
-      return `could not land on ${target} and is worked anew: ${whyInWords(landing) || UNTOLD}`;
+      return `could not land on ${target} and ${anewInWords(landing)}: ${whyInWords(landing) || UNTOLD}`;
     case 'refused':
       return `could not land on ${target} and stays on its branch: ${whyInWords(landing) || UNTOLD}`;
     case 'unknown':
       return `has come to an end that nobody wrote down: see whether ${target} has it`;
   }
+}
+
+function anewInWords({ isFruitless = false }: LandingFacts): string {
+  return isFruitless ? 'was worked anew, without a result, so its branch stays' : 'is worked anew';
 }
 
 /** Without what was printed; empty for one that has landed or is under way. */

@@ -4,10 +4,10 @@ import type { Task } from '../../job/task.ts';
 import { pipelined } from '../../redis/pipelined.ts';
 import { modelOf, readCells } from './cell-facts.ts';
 import type { ViewContext } from './context.ts';
-import type { TaskDetail, TaskState } from './facts.ts';
+import type { LandingFacts, TaskDetail, TaskState } from './facts.ts';
 import { readTaskLandings } from './landing-facts.ts';
 import { listedTask } from './listed-task.ts';
-import { viewJobs } from './viewed-job.ts';
+import { type ViewedJob, viewJobs } from './viewed-job.ts';
 
 export { type ListOptions, listTasks, type TaskPage } from './task-list.ts';
 
@@ -24,6 +24,7 @@ export async function readTask(context: ViewContext, taskId: string): Promise<Ta
   if (job === null) return null;
   const { data } = job;
   const results = data?.results ?? [];
+  const hasEnded = state === 'completed' || state === 'failed';
   // What a dead worker left of the task may still be there.
   const own = cells.filter(({ abandoned }) => !abandoned).sort((a, b) => a.startedAt - b.startedAt);
   const cell = own.at(-1) ?? null;
@@ -38,12 +39,20 @@ export async function readTask(context: ViewContext, taskId: string): Promise<Ta
     tokenBudget: data?.task.tokenBudget ?? 0,
     dependsOn: data?.task.dependsOn ?? [],
     lands: data === null ? null : landsOf(data.task),
-    landings: await readTaskLandings(context, results),
+    landings: (await readTaskLandings(context, results)).map(one => ({
+      ...one,
+      ...(hasEnded && isFruitless(one, job) ? { isFruitless: true } : {}),
+    })),
     tokensUsed: (data?.spent?.tokens ?? 0) + (cell?.tokensUsed ?? 0),
     cell,
     results,
     log,
   };
+}
+
+/** Whether it came back and nothing was committed since. */
+function isFruitless({ state, commit }: LandingFacts, { data, result }: ViewedJob): boolean {
+  return state === 'returned' && commit === data?.returned?.commit && result?.outcome !== 'committed';
 }
 
 function landsOf({ land = 'none', landOn, base }: Task): TaskDetail['lands'] {

@@ -1,7 +1,9 @@
 /** What is told of landings, on jobs that were put on their queue by hand. */
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
+import { isForPeople } from '../../../src/board/view/branch-commands.ts';
 import type { LandingFacts } from '../../../src/board/view/facts.ts';
 import { heldTargets, listLandings, readPoolLandings } from '../../../src/board/view/landing-facts.ts';
+import { landingInWords } from '../../../src/board/view/landing-words.ts';
 import { readTask } from '../../../src/board/view/task-facts.ts';
 import type { LandingJob } from '../../../src/job/landing.ts';
 import type { TargetNote } from '../../../src/redis/landing-targets.ts';
@@ -206,6 +208,28 @@ describe('a task', () => {
       { commit: commitOf('a'), state: 'waiting', held: { reason: 'not now' } },
     ]);
   });
+});
+
+test('of a task that was worked anew without a commit it is said that the branch stays, and how to take it', async () => {
+  const pool = await makePool(redis);
+  const back = landingJobOf('fix', { fate: fateOf('returned') });
+  const returned = { times: 1, commit: commitOf('a'), target: 'main', tip: commitOf('e'), why: 'red', message: 'no' };
+  const before = { ...resultOf('fix', 'committed'), branch: 'cellpool/fix', commit: commitOf('a') };
+  await pool.end(['fix'], 'no-changes', { land: 'merge', test: 'make check' });
+  const job = await pool.queue.getJob('fix');
+  const results = [before, resultOf('fix', 'no-changes')];
+  await job?.updateData({ ...(job.data as object), results, kept: 1, returned });
+  await end(pool, back);
+  const [landing = expect.fail('it has none')] = (await readTask(pool, 'fix'))?.landings ?? [];
+  expect(landingInWords(landing)).toBe(
+    'could not land on main and was worked anew, without a result, so its branch stays: it conflicts with what is there',
+  );
+  expect(isForPeople(landing)).toBe(true);
+  // Once more on the queue it is being worked.
+  await job?.retry('completed');
+  const [now = expect.fail('it has none')] = (await readTask(pool, 'fix'))?.landings ?? [];
+  expect(landingInWords(now)).toContain('and is worked anew');
+  expect(isForPeople(now)).toBe(false);
 });
 
 test('a target that is held is named once, however many landers say so, and not while another one is at it', () => {
