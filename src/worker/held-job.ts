@@ -1,5 +1,6 @@
 /** A job in our hands, and what its worker lends to all of them. */
 import type { Job } from 'bullmq';
+import type { Redis } from 'ioredis';
 import type { HookCallbacks } from '../cell/hook-facts.ts';
 import type { TaskJob } from '../job/job.ts';
 import type { LandingQueue } from '../job/landing.ts';
@@ -21,6 +22,7 @@ import type { SpawnerPool } from './spawner-pool.ts';
 
 export interface JobContext {
   spawners: Pick<SpawnerPool, 'of'>;
+  redis: Redis;
   queue: TaskQueue;
   /** Where finished branches go that are to land, and for how long such a job is kept. */
   landings: LandingQueue;

@@ -23,6 +23,7 @@ import { JobLabels } from './job-labels.ts';
 export interface RedisParts
   extends Pick<
     JobContext,
+    | 'redis'
     | 'queue'
     | 'landings'
     | 'attempts'
@@ -63,6 +64,7 @@ export function redisParts(redis: Redis, { prefix, log, labels, lookAgainMs }: R
   // A worker that hears nothing of it calls the task a little later.
   const onSetAside = () => void control.publish({ kind: 'aside' }).catch(() => undefined);
   return {
+    redis,
     queue,
     landings: openLandingQueue(redis, prefix),
     attempts: new Attempts(redis, { prefix }),
