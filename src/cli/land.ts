@@ -7,9 +7,10 @@ import type { LandingJob } from '../job/landing.ts';
 import { createLogger } from '../observe/logger.ts';
 import { Redactor } from '../observe/redact.ts';
 import { secretsOfWorker } from '../observe/secrets.ts';
+import { whileWanted } from '../os/within.ts';
 import { type LandingAsked, landTasks } from '../producer/land-tasks.ts';
 import { idFaults } from '../producer/task-ids.ts';
-import { type LanderProcess, startLander } from '../worker/lander-process.ts';
+import { type LanderProcess, type LanderProcessOptions, startLander } from '../worker/lander-process.ts';
 import type { TargetGroup } from '../worker/landing-groups.ts';
 import { type Connected, withRedis } from './connected.ts';
 import { allOf, refuse } from './faults.ts';
@@ -26,6 +27,14 @@ export interface LandFlags extends CommonFlags {
 
 /** Where others land on a target, it is looked again so soon. */
 const LOOK_MS = 1_000;
+/** Once it is insisted, the end of what is under way is waited for no longer than this. */
+const INSISTED_MS = 2_000;
+
+/** Why it ends although something may wait. */
+const LEFT = {
+  held: 'Some wait still: see cellpool landing.',
+  paused: 'The pool is paused, so nothing lands: cellpool resume.',
+};
 
 export async function land(ids: readonly string[], flags: LandFlags): Promise<number> {
   const [settings] = allOf(
@@ -51,10 +60,11 @@ interface LandCall {
 async function landWith(call: LandCall): Promise<number> {
   const { ids, flags, settings, connected, stop } = call;
   const json = flags.json === true;
-  const refusals = ids.length === 0 ? 0 : await ask(call);
+  // A Redis that is connected may say nothing: whoever wants to stop does not wait for it.
+  const refusals = ids.length === 0 ? 0 : await whileWanted(stop.asked, ask(call));
   const redactor = new Redactor(secretsOfWorker(settings));
   let unlanded = 0;
-  const lander = await startLander({
+  const lander = await startWhileWanted(stop, {
     settings,
     redis: await connected.connection('worker'),
     log: createLogger(settings.logLevel ?? 'warn', redactor),
@@ -70,11 +80,36 @@ async function landWith(call: LandCall): Promise<number> {
     if (flags.watch === true) return await keepLanding(lander, stop);
     const left = await landAll(lander, stop);
     if (stop.asked.aborted) return 130;
-    if (left) say('Some wait still: see cellpool landing.');
-    return refusals + unlanded > 0 || left ? 1 : 0;
+    if (left !== null) say(LEFT[left]);
+    return refusals + unlanded > 0 || left !== null ? 1 : 0;
   } finally {
-    await lander.end();
+    await endInTime(lander, stop);
   }
+}
+
+async function startWhileWanted({ asked }: StopRequests, options: LanderProcessOptions): Promise<LanderProcess> {
+  const starting = startLander(options);
+  try {
+    return await whileWanted(asked, starting);
+  } catch (error) {
+    // It may come up all the same.
+    void starting.then(
+      late => late.end(),
+      () => undefined,
+    );
+    throw error;
+  }
+}
+
+async function endInTime(lander: LanderProcess, { insisted }: StopRequests): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<void>(resolve => {
+    whenAborted(insisted, () => {
+      timer = setTimeout(resolve, INSISTED_MS);
+    });
+  });
+  await Promise.race([lander.end(), late]);
+  clearTimeout(timer);
 }
 
 async function ask({ ids, flags, settings, connected }: LandCall): Promise<number> {
@@ -99,21 +134,22 @@ async function keepLanding({ lander, drainAsked }: LanderProcess, stop: StopRequ
     whenAborted(drainAsked, resolve);
   });
   // The round at work comes to its end; a second signal cuts it short.
-  const ended = lander.drain();
-  whenAborted(stop.insisted, () => void lander.stop());
-  await ended;
+  const cut = new Promise<void>(resolve => whenAborted(stop.insisted, () => void lander.stop().then(resolve)));
+  await Promise.race([lander.drain(), cut]);
   return 0;
 }
 
-/** @returns whether something waits that is held up */
-async function landAll({ lander }: LanderProcess, stop: StopRequests): Promise<boolean> {
-  whenAborted(stop.asked, () => void lander.stop());
-  while (!stop.asked.aborted) {
-    if (!(await lander.look())) return false;
-    if (lander.onlyHeld) return true;
+/** @returns why something may wait still; null: nothing does, or a person has stopped it */
+async function landAll({ lander }: LanderProcess, stop: StopRequests): Promise<keyof typeof LEFT | null> {
+  const asked = new Promise<boolean>(resolve => whenAborted(stop.asked, () => resolve(false)));
+  for (;;) {
+    const isLeft = await Promise.race([lander.look(), asked]);
+    if (stop.asked.aborted) return null;
+    if (lander.isPaused) return 'paused';
+    if (!isLeft) return null;
+    if (lander.onlyHeld) return 'held';
     await sleep(LOOK_MS, undefined, { signal: stop.asked }).catch(() => undefined);
   }
-  return true;
 }
 
 function tellFate({ taskId, target, branch, commit: of }: LandingJob, fate: Fate, json: boolean): void {

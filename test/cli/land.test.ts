@@ -127,6 +127,28 @@ describe('land', () => {
     expectNothingLeft();
   });
 
+  test('in a paused pool says so, and ends with 1', async () => {
+    await finished('one', { 'one.txt': '1\n' });
+    await setting.cli.run(['pause']);
+    const { exitCode, stdout, stderr } = await setting.cli.run(['land']);
+    expect({ exitCode, stdout }).toEqual({ exitCode: 1, stdout: '' });
+    expect(stderr).toContain('The pool is paused, so nothing lands: cellpool resume.');
+    await setting.cli.run(['resume']);
+    expect(await setting.cli.run(['land'])).toMatchObject({ exitCode: 0 });
+  });
+
+  test('is stopped in the middle of a test run, which comes to nothing and is done by the next call', async () => {
+    const begun = join(setting.cli.folder, 'begun');
+    await finished('one', { 'one.txt': '1\n' }, { test: `[ -e '${begun}' ] || { : >'${begun}'; exec sleep 60; }` });
+    const landing = setting.cli.start(['land']);
+    await vi.waitUntil(() => existsSync(begun), { timeout: 60_000, interval: 20 });
+    landing.signal('SIGINT');
+    expect(await landing.ended).toMatchObject({ exitCode: 130, signal: null, stdout: '' });
+    expectNothingLeft();
+    expect(await setting.cli.run(['land'])).toMatchObject({ exitCode: 0 });
+    expect(subjects()).toEqual(['Land one', 'first']);
+  });
+
   test('with --watch goes on until it is stopped', async () => {
     const watching = setting.cli.start(['land', '--watch']);
     await watching.says('Landing what comes.');
