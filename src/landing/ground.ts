@@ -1,7 +1,7 @@
 /**
  * Where states of a target are made: a bare repository of the worker's that borrows the objects of the candidates'
  * repository and, where it is another one, of the target's. Nothing is checked out to merge, so no hook, driver or filter
- * of anybody's runs, and both are only read.
+ * of anybody's runs, and both are only read. Of the target's attributes those count by which git itself merges.
  */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -11,6 +11,7 @@ import { splitNul, withTrailers } from '../git/commands.ts';
 import { accept, ownGit, ownGitOk, refused } from '../git/git.ts';
 import { identityOf } from '../git/identity.ts';
 import { isAncestor, type Source } from '../git/source.ts';
+import { takeMergeAttributes } from './merge-attributes.ts';
 import type { Candidate, Stacked } from './try-batch.ts';
 
 export interface LandingGround {
@@ -33,17 +34,18 @@ const UNRELATED = 'all of it: the two have no history in common';
 const NAMED = 5;
 
 /**
- * Makes it at `gitDir`, where nothing may stand; whoever opened it removes it.
- * @throws {CellpoolError} GIT_MISSING when git is too old for it; SPAWN_FAILED
+ * Makes it at `gitDir`, where nothing may stand, for merges onto `tip`; whoever opened it removes it.
+ * @throws {CellpoolError} GIT_MISSING when git is too old for it; SPAWN_FAILED; GIT_FAILED
  */
-export async function openGround(options: LandingGround): Promise<LandingGround> {
-  const { lenders, gitDir } = options;
+export async function openGround({ tip, ...ground }: LandingGround & { tip: string }): Promise<LandingGround> {
+  const { lenders, gitDir } = ground;
   await demandMergeTree();
   const objects = lenders.map(lender => `${lender.gitDir}/objects`);
   const [{ gitDir: path, format }] = lenders;
   await initBorrowing({ mirror: { path, objects: objects[0] ?? '', format }, gitDir, on: null });
   await writeFile(join(gitDir, 'objects', 'info', 'alternates'), objects.map(folder => `${folder}\n`).join(''));
-  return options;
+  await takeMergeAttributes(gitDir, tip);
+  return ground;
 }
 
 /** Whether the commit is there to land: its repository may have lost it. @throws {CellpoolError} GIT_FAILED */

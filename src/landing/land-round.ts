@@ -59,7 +59,7 @@ export async function landRound(round: Round): Promise<RoundResult> {
   const gitDir = join(folder, 'ground.git');
   try {
     const more = destination.gitDir === source.gitDir ? [] : [source];
-    const ground = await openGround({ gitDir, lenders: [destination, ...more], author });
+    const ground = await openGround({ gitDir, tip, lenders: [destination, ...more], author });
     const { before, gone, candidates } = await sorted(ground, tip, round.candidates);
     const stack = stackOn.bind(null, ground);
     const judgeOn = (state: Stacked) => judge(state.commit, gitDir, state.candidates.at(-1)?.taskId ?? null);
