@@ -5,7 +5,7 @@ import { addsSecret } from '../cell/work-secrets.ts';
 import { ownGit, ownGitOk } from '../git/git.ts';
 import { isAncestor, type Source, tipOf } from '../git/source.ts';
 import type { Fate } from '../job/fate.ts';
-import { hasEnded, readJobs } from '../job/stored-job.ts';
+import { hasEnded, readJobs, standingCommit } from '../job/stored-job.ts';
 import { landingOfResult } from '../job/stored-landing.ts';
 import { type FateContext, superseded } from './landing-fates.ts';
 import type { WaitingCandidate } from './landing-groups.ts';
@@ -84,11 +84,12 @@ async function cancelledWithin(
   { data }: WaitingCandidate,
 ): Promise<string | null> {
   for (const stored of await readJobs(tasks, data.dependsOn ?? [])) {
-    const result = stored?.result ?? null;
-    if (result === null || result.commit === null) continue;
-    const landing = await landingOfResult(redis, queue, result);
-    if (landing?.data?.fate?.why !== 'cancelled' || !(await hasCommit(source, result.commit))) continue;
-    if (await isAncestor(source, result.commit, data.commit)) return result.taskId;
+    if (stored?.result == null) continue;
+    const { taskId } = stored.result;
+    const commit = standingCommit(stored.result, stored.data?.returned);
+    const landing = await landingOfResult(redis, queue, { taskId, commit });
+    if (commit === null || landing?.data?.fate?.why !== 'cancelled' || !(await hasCommit(source, commit))) continue;
+    if (await isAncestor(source, commit, data.commit)) return taskId;
   }
   return null;
 }
