@@ -6,6 +6,7 @@ import { WorkerList } from '../../src/redis/worker-list.ts';
 import { BOARD_HOST, endJob, enterCell, leaveArtifacts, type TestBoard } from '../support/board.ts';
 import { addJob, jobOf, resultOf } from '../support/jobs.ts';
 import type { TestRedis } from '../support/redis.ts';
+import { addLanding, endLanding, fateOf, held, landingJobOf, noteTarget } from '../support/shown-landings.ts';
 
 const SECOND = 1_000;
 const MINUTE = 60 * SECOND;
@@ -81,6 +82,21 @@ function stagesAt(at: number): StageTime[] {
   ];
 }
 
+/** Two that wait on a target where nothing lands, and one of each fate. */
+async function seedLandings(server: TestRedis, { landing, redis, prefix }: TestBoard): Promise<void> {
+  const client = await server.connect('worker');
+  const fates = [
+    fateOf('landed', { batch: ['fix-login', 'sort-branches'], flaky: true }),
+    fateOf('returned', { message: 'it contradicts main in src/login.ts, src/basket.ts' }),
+    fateOf('refused', { why: 'red', message: 'not ok 3 - refuses blanks\n# fail 1' }),
+  ];
+  for (const fate of fates) await endLanding(client, prefix, landing, landingJobOf(`is-${fate.kind}`, { fate }));
+  for (const id of ['explain-cache', 'round-prices']) await addLanding(landing, landingJobOf(id, { title: TITLES[1] }));
+  await noteTarget(redis, prefix, {
+    held: held('branch main is checked out in /repo. Switch it to another branch', true),
+  });
+}
+
 export async function seed(server: TestRedis, board: TestBoard): Promise<void> {
   const { queue, redis, prefix } = board;
   const now = Date.now();
@@ -130,6 +146,7 @@ export async function seed(server: TestRedis, board: TestBoard): Promise<void> {
       ...{ tokensUsed: index * 9_300 + 700, startedAt: now },
     });
   }
+  await seedLandings(server, board);
   for (const host of ['build-7', 'build-8']) {
     await new WorkerList(redis, { prefix }).beat({
       ...{ id: `${host}-worker`, host, pid: 4_242, startTime: '1', bootId: 'b', startedAt: now - 3 * 60 * MINUTE },
