@@ -9,7 +9,7 @@
  * | an attempt ended, what follows is not known yet | `claim` alone: what the attempt came to may be the task's end, or be replaced when its worker died |
  * | ended committed | `done`; where items are closed when they have landed, as its landing stands: `awaiting-landing`, `done` or `not-landed` |
  * | its work came back from its landing | `claim` and `attempt`: it stays claimed, and is worked anew |
- * | ended no-changes | `unchanged` |
+ * | ended no-changes | `unchanged`; after its work came back, where items are closed when they have landed, `not-landed` |
  * | ended cancelled, or is gone | `cancelled` |
  * | ended otherwise | `failed` |
  *
@@ -19,6 +19,7 @@
 import { createHash } from 'node:crypto';
 import { lastOfRound, type Returned } from '../../job/job.ts';
 import type { LandingJob } from '../../job/landing.ts';
+import { branchOf } from '../../job/names.ts';
 import { type AttemptResult, endedWell } from '../../job/outcome.ts';
 import { hasEnded, type StoredJob } from '../../job/stored-job.ts';
 import type { StoredLanding } from '../../job/stored-landing.ts';
@@ -42,7 +43,7 @@ export interface JobSeen {
   /** So many of the results, the oldest, are of rounds before the present one. */
   kept: number;
   /** Why the work of the round before came back; null when it did not. */
-  returned: Pick<Returned, 'target' | 'message'> | null;
+  returned: Pick<Returned, 'commit' | 'target' | 'message'> | null;
   /** Of a job that has ended committed; null when its branch is not to land, or its landing is forgotten. */
   landing: Pick<LandingJob, 'target' | 'fate'> | null;
   /** Why it ended, when no attempt tells. */
@@ -178,13 +179,19 @@ function attemptDue(result: AttemptResult, at: number, { kept, returned }: JobSe
   return { key: `${key}:returned`, news: { kind: 'attempt', attempt, outcome, message } };
 }
 
-function endOf(result: AttemptResult | undefined, { fault, landing }: JobSeen, closeOn: CloseOn): News {
+function endOf(result: AttemptResult | undefined, job: JobSeen, closeOn: CloseOn): News {
+  const { fault, landing, returned } = job;
   if (result === undefined) {
     return { kind: 'failed', attempt: 0, outcome: 'failed', message: fault ?? 'it ended before its first attempt' };
   }
-  const { attempt, outcome, commit, branch } = result;
+  const { taskId, attempt, outcome, commit, branch } = result;
   if (outcome === 'cancelled') return { kind: 'cancelled', message: messageOf(result) };
   if (!endedWell(outcome)) return { kind: 'failed', attempt, outcome, message: messageOf(result) };
+  if (outcome === 'no-changes' && returned !== null && closeOn === 'landed') {
+    const message = `its work did not land on ${returned.target}, and worked anew it changed nothing: ${returned.message}`;
+    const told = message.slice(0, MESSAGE_MAX);
+    return { kind: 'not-landed', attempt, commit: returned.commit, branch: branchOf(taskId), message: told };
+  }
   if (outcome === 'no-changes' || commit === null || branch === null) return { kind: 'unchanged', attempt };
   const committed = { attempt, commit, branch };
   if (closeOn === 'commit') return { kind: 'done', ...committed };

@@ -98,7 +98,7 @@ describe('the table', () => {
   });
   const ended = (landing: JobSeen['landing']) => job(['committed'], { endedAt: 5, landing });
   /** Its work came back, and no attempt has ended since. */
-  const back = job(['committed'], { kept: 1, returned: { target: 'main', message: 'a.txt' } });
+  const back = job(['committed'], { kept: 1, returned: { commit: 'c0ffee', target: 'main', message: 'a.txt' } });
 
   test('closed on landing, an item is closed with the commit by which its target has the work', () => {
     const noted = new Map<string, NoteState>();
@@ -130,6 +130,15 @@ describe('the table', () => {
     expect(look(noted, back, 'landed')).toEqual(['claim', 'attempt']);
     const again = { ...back, results: [...back.results, result('committed', 1, 2)], endedAt: 9 };
     expect(look(noted, { ...again, landing: fateOf('landed') }, 'landed')).toEqual(['done']);
+  });
+
+  test('closed on landing, an item whose work came back is not told as unchanged when nothing comes of the second try', () => {
+    const noted = new Map<string, NoteState>();
+    look(noted, back, 'landed');
+    const again = { ...back, results: [...back.results, result('no-changes', 1, 2)], endedAt: 9 };
+    const [due] = duesOf({ notes: noted }, again, 'landed').due;
+    expect(due?.news).toMatchObject({ kind: 'not-landed', commit: 'c0ffee', branch: 'cellpool/a-1' });
+    expect(due?.news).toMatchObject({ message: expect.stringContaining('a.txt') });
   });
 
   test('an attempt that never was, after work came back, is no work that is done', () => {
@@ -287,7 +296,7 @@ test('looked at at any moments, an item is claimed until its work has landed or 
         const isLast = at === all.length - 1;
         if (!isLast || returns) {
           seen = { ...UNSEEN, results, kept: results.length, isFollowed: true };
-          seen = { ...seen, returned: { target: 'main', message: 'a.txt' } };
+          seen = { ...seen, returned: { commit: 'c0ffee', target: 'main', message: 'a.txt' } };
           if (decided) lookAt(seen);
           if (waits || decided) expect(item).toBe('claimed');
           return;
