@@ -8,7 +8,8 @@ import { CellpoolError, type ErrorCode } from '../errors.ts';
 import type { RunResult } from '../os/run.ts';
 import { isOfTask } from './finished.ts';
 import { ownGitOk } from './git.ts';
-import { askRemote, otherSide, remoteBranches, remoteFault } from './remote.ts';
+import { pushRef } from './push-ref.ts';
+import { remoteBranches, remoteFault } from './remote.ts';
 import { saidOf } from './remote-trouble.ts';
 import { isAncestor, nameOf, type Source, tipOf } from './source.ts';
 import { forgetUnpublished, keepUnpublished } from './unpublished.ts';
@@ -95,15 +96,7 @@ async function pause(ms: number, signal: AbortSignal | undefined): Promise<void>
 
 async function push({ gitDir }: Source, url: string, move: BranchMove): Promise<void> {
   const { commit, branch, expectedOld, signal } = move;
-  const ref = `refs/heads/${branch}`;
-  // Nothing but this one ref goes, whatever the user's own pushes take along.
-  const bare = ['--no-verify', '--no-follow-tags', '--no-signed', '--recurse-submodules=no', '--no-force-if-includes'];
-  const args = ['push', '--porcelain', ...bare, `--force-with-lease=${ref}:${expectedOld ?? ''}`];
-  const side = otherSide(url, 'receive-pack', 'receive-pack');
-  const answer = await askRemote([...args, ...side, '--end-of-options', url, `${commit}:${ref}`], {
-    ...{ url, gitDir, signal, timeoutMs: PUSH_MS },
-    config: ['push.pushOption='],
-  });
+  const answer = await pushRef(gitDir, url, { branch, from: expectedOld, to: commit, timeoutMs: PUSH_MS, signal });
   if (answer.exitCode === 0) return;
   if (!isRejection(answer)) throw remoteFault(url, answer);
   const found = (await remoteBranches(url, { only: [branch], signal })).get(branch) ?? null;

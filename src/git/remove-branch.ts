@@ -2,7 +2,8 @@
 import { CellpoolError } from '../errors.ts';
 import { BRANCH_ROOT } from '../job/names.ts';
 import { ownGit } from './git.ts';
-import { askRemote, otherSide, remoteFault } from './remote.ts';
+import { pushRef } from './push-ref.ts';
+import { remoteFault } from './remote.ts';
 import { checkedOutAt, enclosedIn, type Source, tipOf } from './source.ts';
 
 /** A push that sends nothing. */
@@ -37,14 +38,7 @@ async function removeFromRemote(
   url: string,
   { branch, commit, signal }: { branch: string; commit: string; signal?: AbortSignal | undefined },
 ): Promise<boolean> {
-  const ref = `refs/heads/${branch}`;
-  const bare = ['--no-verify', '--no-follow-tags', '--no-signed', '--recurse-submodules=no', '--no-force-if-includes'];
-  const args = ['push', '--porcelain', ...bare, `--force-with-lease=${ref}:${commit}`];
-  const side = otherSide(url, 'receive-pack', 'receive-pack');
-  const answer = await askRemote([...args, ...side, '--end-of-options', url, `:${ref}`], {
-    ...{ url, gitDir, signal, timeoutMs: PUSH_MS },
-    config: ['push.pushOption='],
-  });
+  const answer = await pushRef(gitDir, url, { branch, from: commit, to: null, timeoutMs: PUSH_MS, signal });
   // The server has a rule against it, or somebody has moved it: it stays.
   if (/^!\t/m.test(answer.stdout)) return false;
   if (answer.exitCode !== 0) throw remoteFault(url, answer);
