@@ -3,7 +3,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Settings } from '../config.ts';
 import { InvalidInput } from '../errors.ts';
 import type { Fate } from '../job/fate.ts';
-import type { LandingJob } from '../job/landing.ts';
+import { type LandingJob, landingIdOf, openLandingQueue } from '../job/landing.ts';
+import { readLandings, type StoredLanding } from '../job/stored-landing.ts';
 import { createLogger } from '../observe/logger.ts';
 import { Redactor } from '../observe/redact.ts';
 import { secretsOfWorker } from '../observe/secrets.ts';
@@ -61,9 +62,10 @@ async function landWith(call: LandCall): Promise<number> {
   const { ids, flags, settings, connected, stop } = call;
   const json = flags.json === true;
   // A Redis that is connected may say nothing: whoever wants to stop does not wait for it.
-  const refusals = ids.length === 0 ? 0 : await whileWanted(stop.asked, ask(call));
+  const asked = ids.length === 0 ? [] : await whileWanted(stop.asked, ask(call));
   const redactor = new Redactor(secretsOfWorker(settings));
-  let unlanded = 0;
+  let unlanded = asked.filter(({ how }) => how === 'refused').length;
+  const told = new Set<string>();
   const lander = await startWhileWanted(stop, {
     settings,
     redis: await connected.connection('worker'),
@@ -72,6 +74,7 @@ async function landWith(call: LandCall): Promise<number> {
     eager: flags.watch !== true,
     onFate(landing, fate) {
       if (fate.kind !== 'landed') unlanded += 1;
+      told.add(landingIdOf(landing));
       tellFate(landing, fate, json);
     },
     onHeld: (group, reason) => say(printable(heldInWords(group, reason))),
@@ -81,7 +84,13 @@ async function landWith(call: LandCall): Promise<number> {
     const left = await landAll(lander, stop);
     if (stop.asked.aborted) return 130;
     if (left !== null) say(LEFT[left]);
-    return refusals + unlanded > 0 || left !== null ? 1 : 0;
+    // Another lander may have been faster with those that were named.
+    for (const { data } of await landingsOf(call, asked)) {
+      if (data?.fate === undefined || told.has(landingIdOf(data))) continue;
+      if (data.fate.kind !== 'landed') unlanded += 1;
+      tellFate(data, data.fate, json);
+    }
+    return unlanded > 0 || left !== null ? 1 : 0;
   } finally {
     await endInTime(lander, stop);
   }
@@ -93,10 +102,7 @@ async function startWhileWanted({ asked }: StopRequests, options: LanderProcessO
     return await whileWanted(asked, starting);
   } catch (error) {
     // It may come up all the same.
-    void starting.then(
-      late => late.end(),
-      () => undefined,
-    );
+    void starting.then(late => late.end()).catch(() => undefined);
     throw error;
   }
 }
@@ -112,7 +118,7 @@ async function endInTime(lander: LanderProcess, { insisted }: StopRequests): Pro
   clearTimeout(timer);
 }
 
-async function ask({ ids, flags, settings, connected }: LandCall): Promise<number> {
+async function ask({ ids, flags, settings, connected }: LandCall): Promise<LandingAsked[]> {
   const { prefix, retention } = settings;
   const context = { redis: await connected.connection('producer'), prefix, retention };
   const asked = await landTasks(context, ids, {
@@ -123,7 +129,20 @@ async function ask({ ids, flags, settings, connected }: LandCall): Promise<numbe
     const line = flags.json === true ? JSON.stringify({ event: 'asked', ...one }) : askedInWords(one);
     process.stdout.write(`${printable(line)}\n`);
   }
-  return asked.filter(({ how }) => how === 'refused').length;
+  return asked;
+}
+
+/** Those that were put on the queue, or stood there. */
+async function landingsOf({ settings, connected }: LandCall, asked: readonly LandingAsked[]): Promise<StoredLanding[]> {
+  const ids = asked.flatMap(({ how, landingId }) => (how === 'landed' || landingId === null ? [] : [landingId]));
+  if (ids.length === 0) return [];
+  const redis = await connected.connection('producer');
+  const queue = openLandingQueue(redis, settings.prefix);
+  try {
+    return (await readLandings(redis, queue, ids)).filter(one => one !== null);
+  } finally {
+    await queue.close();
+  }
 }
 
 async function keepLanding({ lander, drainAsked }: LanderProcess, stop: StopRequests): Promise<number> {

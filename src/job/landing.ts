@@ -1,4 +1,5 @@
 /** The landing job: a finished branch on its way onto its target, and what became of it. */
+import { createHash } from 'node:crypto';
 import { type JobsOptions, Queue } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { z } from 'zod';
@@ -49,6 +50,22 @@ export const landingJobSchema = landingKeys.refine(({ taskId, branch }) => branc
   message: 'must be the branch of the task',
 });
 export type LandingJob = z.infer<typeof landingJobSchema>;
+
+/** What names the target of a landing, the same on all hosts. */
+export function targetMarkOf({ repository, target, land, plan }: LandingJob): string {
+  // A repository that is named by URL is its own remote, so both ways lead to the same branch.
+  const to = isUrl(repository) || land === 'merge' ? null : (plan.landing?.remote ?? DEFAULTS.landing.remote);
+  return digestOf([repository, to, target]);
+}
+
+/** The same with the way in which it is tested: what is red by one test command may be green by another. */
+export function trialMarkOf(landing: LandingJob): string {
+  const { test, labels = [], plan } = landing;
+  const { setup, setupMs, testMs, allow, python, caches, author } = plan;
+  return digestOf([targetMarkOf(landing), test, labels, setup, setupMs, testMs, allow, python, caches, author]);
+}
+
+const digestOf = (of: unknown[]) => createHash('sha256').update(JSON.stringify(of)).digest('hex').slice(0, 24);
 
 /** One candidate is one job, however often it is put on the queue; a task has another one for each commit. */
 export function landingIdOf({ taskId, commit }: Pick<LandingJob, 'taskId' | 'commit'>): string {

@@ -6,7 +6,7 @@
 import { QueueEvents } from 'bullmq';
 import type { Redis } from 'ioredis';
 import type { Returned, TaskJob } from '../job/job.ts';
-import { type LandingJob, type LandingQueue, landingIdOf } from '../job/landing.ts';
+import { type LandingJob, type LandingQueue, landingIdOf, trialMarkOf } from '../job/landing.ts';
 import { LANDING_QUEUE } from '../job/names.ts';
 import type { AttemptResult } from '../job/outcome.ts';
 import { isNoteOf, LandingTargets, type TargetNote } from '../redis/landing-targets.ts';
@@ -131,8 +131,9 @@ export class LandingFollower {
     const notes = this.#waiting.size === 0 ? [] : await this.#targets.list();
     const seen = new Map<string, string>();
     for (const [taskId, { landing }] of this.#waiting) {
-      const ofTarget = notes.filter(note => isNoteOf(note, landing));
-      const reason = this.#reasonOf(markOf(landing), ofTarget);
+      const trial = trialMarkOf(landing);
+      const ofTarget = notes.filter(note => isNoteOf(note, { ...landing, trial }));
+      const reason = this.#reasonOf(trial, ofTarget);
       if (reason !== null) seen.set(taskId, reason);
     }
     this.#held = new Map([...seen].filter(([taskId]) => this.#seenHeld.has(taskId)));
@@ -167,5 +168,3 @@ export class LandingFollower {
 }
 
 const NOT_YET = 'its turn has not come; it is on the queue, and the next worker lands it, or `cellpool land`.';
-
-const markOf = ({ repository, target, land }: LandingJob) => `${repository} ${land} ${target}`;

@@ -11,6 +11,8 @@ import {
   landingOf,
   landingOptions,
   openLandingQueue,
+  targetMarkOf,
+  understoodLanding,
 } from '../job/landing.ts';
 import { branchOf, isTaskBranch, jobIdOf } from '../job/names.ts';
 import { type JobRetention, openQueue, type TaskQueue } from '../job/queue.ts';
@@ -22,6 +24,8 @@ import { idFaults } from './task-ids.ts';
 
 export interface LandingAsked {
   taskId: string;
+  /** Of its landing job; null when there is none. */
+  landingId: string | null;
   /** `queued`: waits to land now. `waiting`: did so already. `landed`: has landed before. `refused`: cannot land. */
   how: 'queued' | 'waiting' | 'landed' | 'refused';
   /** Why not; left out when nothing is in the way. */
@@ -97,14 +101,24 @@ async function landingFor(
   return landing ?? 'it has committed nothing';
 }
 
+/** A candidate that has landed elsewhere may land once more; one that waits to is not sent to another target unasked. */
 async function queueOne(queue: LandingQueue, landing: LandingJob, retention: JobRetention): Promise<LandingAsked> {
-  const { taskId } = landing;
-  const before = await Job.fromId<{ fate?: { kind?: string } }>(queue as never, landingIdOf(landing));
-  if (before?.data.fate?.kind === 'landed') return { taskId, how: 'landed' };
-  if (before !== undefined && before.finishedOn === undefined) return { taskId, how: 'waiting' };
+  const { taskId, target } = landing;
+  const landingId = landingIdOf(landing);
+  const before = await Job.fromId<unknown>(queue as never, landingId);
+  const { data = null } = before === undefined ? {} : understoodLanding(before.data);
+  const isSame = data !== null && targetMarkOf(data) === targetMarkOf(landing);
+  if (data?.fate?.kind === 'landed' && isSame) return { taskId, landingId, how: 'landed' };
+  if (before !== undefined && before.finishedOn === undefined) {
+    if (isSame) return { taskId, landingId, how: 'waiting' };
+    return refused(
+      taskId,
+      `it waits to land on ${data?.target ?? 'another branch'}, not on ${target}: cancel that first`,
+    );
+  }
   await before?.remove();
   await queue.add(LANDING_JOB, checkedLanding(landing), landingOptions(landing, retention));
-  return { taskId, how: 'queued' };
+  return { taskId, landingId, how: 'queued' };
 }
 
-const refused = (taskId: string, reason: string): LandingAsked => ({ taskId, how: 'refused', reason });
+const refused = (taskId: string, reason: string): LandingAsked => ({ taskId, landingId: null, how: 'refused', reason });

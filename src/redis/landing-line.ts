@@ -121,6 +121,11 @@ export class LandingLine {
     return found.flatMap((id: string, at) => (at % 2 === 0 ? [{ id, data: parsed(found[at + 1]) }] : []));
   }
 
+  /** How many are in the hands of a lander. @throws the error of Redis */
+  async tried(): Promise<number> {
+    return this.#redis.llen(`${this.#base}active`);
+  }
+
   /** Fails one that waits and is nothing of ours. False when it does not wait any more. @throws the error of Redis */
   async drop(id: string, reason: string): Promise<boolean> {
     const args = [this.#base, id, Date.now(), reason];

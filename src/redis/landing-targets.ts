@@ -13,6 +13,8 @@ const STALE_MS = 60_000;
 export const targetNoteSchema = z.object({
   repository: z.string(),
   target: z.string(),
+  /** What is tried there, and how: `trialMarkOf` a landing; left out: all that lands on it. */
+  trial: z.string().optional(),
   /** Whether it is the branch in the repository or in a remote of it; left out where both are the same. */
   land: z.enum(LAND).exclude(['none']).optional(),
   host: z.string(),
@@ -26,8 +28,9 @@ export const targetNoteSchema = z.object({
       reason: z.string(),
       /** Whether it stays so until a person does something. */
       forPerson: z.boolean(),
-      /** Epoch ms, of when it began. */
+      /** Epoch ms, of when it began, and of when its lander looks again. */
       since: z.number(),
+      until: z.number().optional(),
     })
     .nullable(),
   /** Epoch ms. */
@@ -37,9 +40,10 @@ export type TargetNote = z.infer<typeof targetNoteSchema>;
 
 /** Whether the note is of the target that a landing has. */
 export function isNoteOf(
-  note: Pick<TargetNote, 'repository' | 'target' | 'land'>,
-  landing: { repository: string; target: string; land: TargetNote['land'] },
+  note: Pick<TargetNote, 'repository' | 'target' | 'land' | 'trial'>,
+  landing: { repository: string; target: string; land: TargetNote['land']; trial?: string | undefined },
 ): boolean {
+  if (note.trial !== undefined && landing.trial !== undefined) return note.trial === landing.trial;
   if (note.repository !== landing.repository || note.target !== landing.target) return false;
   return note.land === undefined || note.land === landing.land;
 }

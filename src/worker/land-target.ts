@@ -6,7 +6,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type CommitToTest, testCommit } from '../cell/test-commit.ts';
-import { CellpoolError } from '../errors.ts';
+import { CellpoolError, messageOf } from '../errors.ts';
 import { keepTip } from '../git/keep-tip.ts';
 import { refresh } from '../git/remote-cache.ts';
 import { backToLine } from '../job/back-to-line.ts';
@@ -44,6 +44,8 @@ export interface RoundEnd {
   red: { tip: string; tail: string } | null;
   /** Candidates that are not to be tried here, or not yet. */
   left: { id: string; why: Left }[];
+  /** How many were tried. */
+  tried: number;
 }
 
 /**
@@ -82,8 +84,11 @@ export async function landTarget(
       : error;
   } finally {
     kept.end();
-    await removeTree(folder);
     if (!kept.lost) await putBack(context, [...mine.values()], token);
+    await removeTree(folder).catch(error => {
+      // A reaper finds it by its name.
+      context.log.warn({ folder, problem: messageOf(error) }, 'the place of a landing could not be removed');
+    });
   }
 }
 
@@ -122,13 +127,13 @@ class Round {
     const { group, mine, folder, signal } = this.#parts;
     await this.#finishKnown();
     const [head] = mine.values();
-    if (head === undefined) return this.#end(null);
+    if (head === undefined) return this.#end(null, 0);
     const { site } = await spawners.of(group.repository, signal);
     const { source } = site;
     const destination = await destinationOf(source, { ...head.data, land: group.land }, { home, signal });
     await Promise.all([...new Set([source, destination])].map(one => refresh(one, signal)));
     const examined = await this.#examine({ source, destination });
-    if (examined.length === 0) return this.#end(null);
+    if (examined.length === 0) return this.#end(null, 0);
     this.#context.onTrying(examined.map(({ one }) => one.data.taskId));
     const result = await landRound({
       ...{ source, destination, target: group.target, folder: join(folder, 'round'), signal },
@@ -147,11 +152,11 @@ class Round {
       'round over',
     );
     for (const one of examined) await this.#settle(one, result, { source, destination });
-    return this.#end(result.redTip === null ? null : { tip: result.tip, tail: result.redTip });
+    return this.#end(result.redTip === null ? null : { tip: result.tip, tail: result.redTip }, examined.length);
   }
 
-  #end(red: RoundEnd['red']): RoundEnd {
-    return { settled: this.#settled, red, left: this.#left };
+  #end(red: RoundEnd['red'], tried: number): RoundEnd {
+    return { settled: this.#settled, red, left: this.#left, tried };
   }
 
   /** Their lander died between writing the fate and telling BullMQ. */

@@ -6,7 +6,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { asCellpoolError, CellpoolError, messageOf } from '../errors.ts';
 import { PAGE, type WaitingLanding } from '../redis/landing-line.ts';
-import type { LandingTargets } from '../redis/landing-targets.ts';
+import type { LandingTargets, TargetNote } from '../redis/landing-targets.ts';
 import { type LandContext, landTarget } from './land-target.ts';
 import { Doubts } from './landing-doubts.ts';
 import { groupsOf, type TargetGroup } from './landing-groups.ts';
@@ -32,7 +32,8 @@ export interface LanderOptions extends Omit<LandContext, 'onTrying' | 'doubtsOf'
 export class Lander {
   readonly #options: LanderOptions;
   readonly #holds = new Holds();
-  readonly #doubts = new Doubts();
+  /** By target and way of testing. */
+  readonly #doubts = new Map<string, Doubts>();
   readonly #news: LandingNews;
   readonly #own: OwnCandidates;
   readonly #over = new AbortController();
@@ -96,30 +97,32 @@ export class Lander {
 
   async #lookOnce(): Promise<boolean> {
     for (;;) {
+      this.#onlyHeld = false;
       let settled = 0;
       const seen: TargetGroup[] = [];
       // Those behind a page on which nothing moves may be of other targets.
       for (let from = 0; settled === 0; from += PAGE) {
         const page = await this.#options.line.look(from);
         this.#paused = page === null;
-        if (page === null) return false;
-        const groups = await this.#groupsOf(page, seen);
+        const groups = page === null ? [] : await this.#groupsOf(page, seen);
         seen.push(...groups);
         for (const group of groups) {
           if (this.#draining) return true;
           settled += await this.#land(group);
         }
-        if (page.length < PAGE) break;
+        if (page === null || page.length < PAGE) break;
       }
       if (settled > 0 && !this.#draining) continue;
       await this.#forgetOthers(seen);
-      this.#onlyHeld =
-        seen.length > 0 && seen.every(({ mark, waiting }) => waiting.length === 0 || this.#holds.of(mark));
-      return seen.length > 0;
+      if (this.#paused) return false;
+      // What others try just now may come back into the line.
+      const tried = await this.#options.line.tried();
+      this.#onlyHeld = tried === 0 && seen.length > 0 && seen.every(group => this.#whyHeld(group) !== null);
+      return tried > 0 || seen.length > 0;
     }
   }
 
-  /** Targets that were not seen on a page before. What is no job of ours is failed. */
+  /** Those that were not seen on a page before. What is no job of ours is failed. */
   async #groupsOf(page: readonly WaitingLanding[], seen: readonly TargetGroup[]): Promise<TargetGroup[]> {
     const { groups, nonsense } = groupsOf(page);
     for (const { id, fault } of nonsense) {
@@ -127,64 +130,80 @@ export class Lander {
       const reason = `this is no landing job of cellpool: ${fault}`;
       if (await this.#options.line.drop(id, reason)) this.#options.log.warn({ landing: id, fault }, 'dropped');
     }
-    const known = new Set(seen.map(({ mark }) => mark));
-    return groups.filter(({ mark }) => !known.has(mark)).map(group => this.#own.among(group));
+    const known = new Set(seen.map(({ trial }) => trial));
+    return groups.filter(({ trial }) => !known.has(trial));
   }
 
   async #land(group: TargetGroup): Promise<number> {
     const { leases, log, eager = false } = this.#options;
-    const { mark, target, repository, waiting } = group;
+    const { mark, trial, target, repository } = group;
+    const doubts = this.#doubtsOn(trial);
+    const waiting = doubts.among(this.#own.among(group));
     if (waiting.length === 0) {
-      await this.#news.say(group, [], this.#own.whyNone(mark));
+      await this.#news.say(group, [], this.#whyHeld(group));
       return 0;
     }
-    if (this.#holds.isHeld(mark)) return 0;
+    if (this.#holds.isHeld(trial)) return 0;
     // One that has found it red itself is the one to look again.
-    const isLeft = !eager && this.#holds.of(mark) === null && (await this.#news.isRedToOthers(group));
-    if (isLeft) return 0;
+    if (!eager && this.#holds.of(trial) === null && (await this.#news.isRedToOthers(group))) return 0;
     const lease = await leases.take(mark);
     if (lease === null) return 0;
     try {
-      const { settled, red, left } = await landTarget(
+      const { settled, red, left, tried } = await landTarget(
         {
           ...this.#options,
-          batch: this.#doubts.batchOn(mark, this.#options.batch),
-          doubtsOf: id => this.#doubts.of(id),
-          onTrying: ids => void this.#news.say(group, ids, this.#holds.of(mark)),
+          batch: doubts.batch(this.#options.batch),
+          doubtsOf: id => doubts.of(id),
+          onTrying: ids => void this.#news.say(group, ids, this.#holds.of(trial)),
         },
-        group,
+        { ...group, waiting },
         lease,
         this.#over.signal,
       );
-      this.#doubts.over(mark);
       for (const { id, why } of left) this.#own.leave(id, why);
       if (red !== null) this.#hold(group, redTarget(group, red.tail));
-      else if (this.#holds.lift(mark)) this.#options.onHeld?.(group, null);
+      else if (tried > 0 && this.#holds.lift(trial)) this.#options.onHeld?.(group, null);
+      if (tried > 0) doubts.over();
       return settled;
     } catch (error) {
       if (this.#over.signal.aborted) return 0;
       const known = asCellpoolError(error);
       log.warn({ repository, target, code: known.code, problem: known.message }, 'nothing landed');
-      this.#doubts.failed(mark, waiting[0]?.id ?? '', known);
+      doubts.failed(waiting[0]?.id ?? '', known);
       this.#hold(group, known);
       return 0;
     } finally {
-      await this.#news.say(group, [], this.#holds.of(mark));
+      await this.#news.say(group, [], this.#holds.of(trial));
       await leases.release(lease).catch(() => undefined);
     }
   }
 
+  #doubtsOn(trial: string): Doubts {
+    const known = this.#doubts.get(trial) ?? new Doubts();
+    this.#doubts.set(trial, known);
+    return known;
+  }
+
+  /** Why nothing of the group is tried for now; null: it is about to be. */
+  #whyHeld(group: TargetGroup): TargetNote['held'] {
+    const held = this.#holds.of(group.trial);
+    return held ?? (this.#own.among(group).length > 0 ? null : this.#own.whyNone(group));
+  }
+
   #hold(group: TargetGroup, error: CellpoolError): void {
-    const reason = this.#holds.hold(group.mark, error);
+    const reason = this.#holds.hold(group.trial, error);
     if (reason !== null) this.#options.onHeld?.(group, reason);
   }
 
   /** Nothing waits for the others any more. */
   async #forgetOthers(seen: readonly TargetGroup[]): Promise<void> {
-    const waiting = new Set(seen.map(({ mark }) => mark));
-    for (const mark of this.#news.marks.filter(one => !waiting.has(one))) {
-      await this.#news.forget(mark);
-      this.#holds.lift(mark);
+    this.#own.keep(new Set(seen.flatMap(({ waiting }) => waiting.map(({ id }) => id))));
+    const waiting = new Set(seen.map(({ trial }) => trial));
+    const trials = new Set([...this.#news.trials, ...this.#doubts.keys()]);
+    for (const trial of [...trials].filter(one => !waiting.has(one))) {
+      await this.#news.forget(trial);
+      this.#holds.lift(trial);
+      this.#doubts.delete(trial);
     }
   }
 }

@@ -1,6 +1,5 @@
 /** Finished branches that wait, by their targets: what one lander tries together. Pure. */
-import { createHash } from 'node:crypto';
-import { type LandingJob, landingIdOf, understoodLanding } from '../job/landing.ts';
+import { type LandingJob, landingIdOf, targetMarkOf, trialMarkOf, understoodLanding } from '../job/landing.ts';
 import { isUrl } from '../job/repository.ts';
 
 export interface WaitingCandidate {
@@ -9,12 +8,12 @@ export interface WaitingCandidate {
   data: LandingJob;
 }
 
-/** All that wait for one target, in their order. */
+/** All that wait for one target and are tested in the same way, in their order. */
 export interface TargetGroup extends Pick<LandingJob, 'repository' | 'target' | 'land'> {
   /** Names the target; the same on all hosts. */
   mark: string;
-  /** The remote that `push` goes to, as far as somebody has named it; else null. */
-  remote: string | null;
+  /** Names the target with the way of testing. */
+  trial: string;
   waiting: WaitingCandidate[];
 }
 
@@ -31,43 +30,26 @@ export function groupsOf(jobs: readonly { id: string; data: unknown }[]): {
       nonsense.push({ id, fault: fault ?? 'is the landing of another commit' });
       continue;
     }
-    const target = targetOf(data);
-    const group = groups.get(target.mark) ?? { ...target, waiting: [] };
-    groups.set(target.mark, group);
+    const { repository, target, land } = data;
+    const trial = trialMarkOf(data);
+    const way = isUrl(repository) ? 'merge' : land;
+    const group = groups.get(trial) ?? { mark: targetMarkOf(data), trial, repository, target, land: way, waiting: [] };
+    groups.set(trial, group);
     group.waiting.push({ id, data });
   }
   return { groups: [...groups.values()], nonsense };
 }
 
-function targetOf({ repository, target, land: asked, plan }: LandingJob): Omit<TargetGroup, 'waiting'> {
-  // A repository that is named by URL is its own remote, so both ways lead to the same branch.
-  const land = isUrl(repository) ? 'merge' : asked;
-  const remote = land === 'push' ? (plan.landing?.remote ?? null) : null;
-  const mark = createHash('sha256')
-    .update(JSON.stringify([repository, land, remote, target]))
-    .digest('hex')
-    .slice(0, 24);
-  return { mark, repository, target, land, remote };
-}
-
 /**
- * Those of a group that are tried together: the first one and others, up to `most`, that are tested in the same way.
- * Of a task only its first commit, since what becomes of that decides about the next.
+ * Those of a group that are tried together: the first ones, up to `most`. Of a task only its first commit, since what
+ * becomes of that decides about the next.
  */
-export function batchOf({ waiting }: TargetGroup, most: number): WaitingCandidate[] {
-  const [head] = waiting;
-  if (head === undefined) return [];
-  const way = wayOf(head.data);
+export function batchOf({ waiting }: Pick<TargetGroup, 'waiting'>, most: number): WaitingCandidate[] {
   const seen = new Set<string>();
-  const alike = waiting.filter(({ data }) => {
+  const firsts = waiting.filter(({ data }) => {
     const isNew = !seen.has(data.taskId);
     seen.add(data.taskId);
-    return isNew && wayOf(data) === way;
+    return isNew;
   });
-  return alike.slice(0, most);
-}
-
-function wayOf({ test, labels = [], plan }: LandingJob): string {
-  const { setup, setupMs, testMs, allow, python, caches, author } = plan;
-  return JSON.stringify([test, labels, setup, setupMs, testMs, allow, python, caches, author]);
+  return firsts.slice(0, most);
 }

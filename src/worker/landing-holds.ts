@@ -72,7 +72,8 @@ export class Holds {
   }
 
   of(mark: string): TargetNote['held'] {
-    return this.#holds.get(mark)?.told ?? null;
+    const hold = this.#holds.get(mark);
+    return hold === undefined ? null : { ...hold.told, until: hold.until };
   }
 
   /** Nothing is in the way any more. @returns whether something was */

@@ -8,6 +8,8 @@ import { isNoteOf, type LandingTargets, type TargetNote } from '../redis/landing
 import type { TargetGroup } from './landing-groups.ts';
 
 const AGAIN_MS = 5_000;
+/** Behind the time at which a lander wanted to look again. */
+const LATE_MS = 5_000;
 
 /** Lacks of a host; another one may have what this one has not. */
 const HERE_ALONE: ReadonlySet<string> = new Set([
@@ -16,6 +18,7 @@ const HERE_ALONE: ReadonlySet<string> = new Set([
   'STATE_FOLDER',
   'GIT_MISSING',
   'NO_LABELS',
+  'ELSEWHERE',
 ]);
 
 export interface LandingNewsOptions {
@@ -27,7 +30,7 @@ export interface LandingNewsOptions {
 
 export class LandingNews {
   readonly #options: LandingNewsOptions;
-  /** By the mark of the target. */
+  /** By target and way of testing. */
   readonly #notes = new Map<string, TargetNote>();
   #timer: NodeJS.Timeout | null = null;
   #pruned = false;
@@ -36,22 +39,22 @@ export class LandingNews {
     this.#options = options;
   }
 
-  /** Marks of the targets of which something was said. */
-  get marks(): string[] {
+  /** Targets of which something was said, with the way of testing. */
+  get trials(): string[] {
     return [...this.#notes.keys()];
   }
 
   /** What is said of a target from now on; nothing once nothing is tried there and nothing is in the way. */
   async say(group: TargetGroup, trying: string[], held: TargetNote['held']): Promise<void> {
-    if (held === null && trying.length === 0) return this.forget(group.mark);
+    if (held === null && trying.length === 0) return this.forget(group.trial);
     const { host, worker, redactor } = this.#options;
-    const { mark, repository, target, land } = group;
+    const { trial, repository, target, land } = group;
     const way = isUrl(repository) ? {} : { land };
     const shown = held === null ? null : { ...held, reason: redactor.text(held.reason) };
-    const note = { repository, target, ...way, host, worker, trying, held: shown, at: Date.now() };
-    this.#notes.set(mark, note);
+    const note = { repository, target, trial, ...way, host, worker, trying, held: shown, at: Date.now() };
+    this.#notes.set(trial, note);
     this.#timer ??= setInterval(() => void this.#sayAgain(), AGAIN_MS).unref();
-    await this.#write(mark, note);
+    await this.#write(trial, note);
   }
 
   /** Nothing is said of the target any more. */
@@ -64,13 +67,15 @@ export class LandingNews {
   /** Whether another lander has found a target red just now: its tests need not fail here, too. */
   async isRedToOthers(group: TargetGroup): Promise<boolean> {
     const notes = await this.#ofOthers(group);
-    return notes.some(({ held }) => held?.code === 'TARGET_RED');
+    // One that is late has something else to do.
+    const isAtIt = (until = 0) => Date.now() < until + LATE_MS;
+    return notes.some(({ held }) => held?.code === 'TARGET_RED' && isAtIt(held.until));
   }
 
   async end(): Promise<void> {
     if (this.#timer !== null) clearInterval(this.#timer);
     this.#timer = null;
-    await Promise.all(this.marks.map(mark => this.forget(mark)));
+    await Promise.all(this.trials.map(trial => this.forget(trial)));
   }
 
   async #sayAgain(): Promise<void> {
@@ -87,10 +92,11 @@ export class LandingNews {
       await targets.clear(mark, note.worker).catch(() => undefined);
       return;
     }
-    await targets.write(mark, note).catch(() => undefined);
+    // It may have been taken back while the others were asked.
+    if (this.#notes.has(mark)) await targets.write(mark, note).catch(() => undefined);
   }
 
-  async #ofOthers(of: Pick<TargetGroup, 'repository' | 'target'> & Pick<TargetNote, 'land'>): Promise<TargetNote[]> {
+  async #ofOthers(of: Pick<TargetNote, 'repository' | 'target' | 'land' | 'trial'>): Promise<TargetNote[]> {
     const { targets, worker } = this.#options;
     const notes = await targets.list().catch(() => []);
     return notes.filter(note => note.worker !== worker && isNoteOf(note, { ...of, land: of.land ?? note.land }));

@@ -9,14 +9,23 @@ import type { TargetGroup } from './landing-groups.ts';
  */
 export type Left = 'elsewhere' | 'open';
 
-/** Milliseconds until one that was left is looked at again. */
-const AGAIN_MS: Readonly<Record<Left, number>> = { elsewhere: 60_000, open: 500 };
+const ELSEWHERE_MS = 60_000;
+/** Until one that was open is looked at again: twice as long each time, up to the second. */
+const OPEN_MS = { first: 500, most: 30_000 };
+/** Open for so long, there is no worker that could end its task. */
+const LONG_OPEN_MS = 60_000;
+
+interface LeftOne {
+  why: Left;
+  since: number;
+  times: number;
+  until: number;
+}
 
 export class OwnCandidates {
   readonly #labels: readonly string[];
-  /** By the ids of landing jobs: until when, epoch ms. */
-  readonly #left = new Map<string, number>();
-  readonly #lacking = new Map<string, { labels: string[]; since: number }>();
+  /** By the ids of landing jobs. */
+  readonly #left = new Map<string, LeftOne>();
 
   /** `labels`: what this worker has. */
   constructor(labels: readonly string[]) {
@@ -25,29 +34,42 @@ export class OwnCandidates {
 
   /** It turned out not to be for us, for now. */
   leave(id: string, why: Left, now = Date.now()): void {
-    for (const [other, until] of this.#left) if (until <= now) this.#left.delete(other);
-    this.#left.set(id, now + AGAIN_MS[why]);
+    const before = this.#left.get(id);
+    const times = before?.why === why ? before.times + 1 : 1;
+    const openMs = Math.min(OPEN_MS.most, OPEN_MS.first * 2 ** (times - 1));
+    const until = now + (why === 'open' ? openMs : ELSEWHERE_MS);
+    this.#left.set(id, { why, times, since: before?.why === why ? before.since : now, until });
   }
 
-  /** The group with those alone that are. */
-  among(group: TargetGroup, now = Date.now()): TargetGroup {
-    const lacking = new Set<string>();
-    const waiting = group.waiting.filter(({ id, data }) => {
-      const labels = lackingLabels(data.labels, this.#labels);
-      for (const label of labels) lacking.add(label);
-      return labels.length === 0 && (this.#left.get(id) ?? 0) <= now;
-    });
-    const since = this.#lacking.get(group.mark)?.since ?? now;
-    if (lacking.size === 0) this.#lacking.delete(group.mark);
-    else this.#lacking.set(group.mark, { labels: [...lacking].sort(), since });
-    return { ...group, waiting };
+  /** Those of the group that are. */
+  among({ waiting }: Pick<TargetGroup, 'waiting'>, now = Date.now()): TargetGroup['waiting'] {
+    return waiting.filter(
+      ({ id, data }) => this.#lacks(data.labels).length === 0 && (this.#left.get(id)?.until ?? 0) <= now,
+    );
   }
 
-  /** What is to be said of a target for which none of those that wait is ours; null: nothing. */
-  whyNone(mark: string): TargetNote['held'] {
-    const lacking = this.#lacking.get(mark);
-    if (lacking === undefined) return null;
-    const reason = `what waits asks for ${lacking.labels.join(', ')}, which this lander does not have`;
-    return { code: 'NO_LABELS', reason, forPerson: false, since: lacking.since };
+  /** Forgets what is known of those that do not wait any more. */
+  keep(ids: ReadonlySet<string>): void {
+    for (const id of this.#left.keys()) if (!ids.has(id)) this.#left.delete(id);
+  }
+
+  /** What is to be said of a group of which none is ours now; null: one of them is about to be. */
+  whyNone({ waiting }: Pick<TargetGroup, 'waiting'>, now = Date.now()): TargetNote['held'] {
+    const lacking = [...new Set(waiting.flatMap(({ data }) => this.#lacks(data.labels)))].sort();
+    const open = waiting.flatMap(({ id }) => this.#left.get(id) ?? []).filter(({ why }) => why === 'open');
+    if (open.some(({ since }) => now - since < LONG_OPEN_MS)) return null;
+    const [first] = open;
+    const held = { forPerson: false, since: first?.since ?? now };
+    if (first !== undefined) {
+      const reason = 'the task of what waits has not been ended by its worker: start one, which ends it';
+      return { ...held, code: 'TASK_OPEN', reason };
+    }
+    if (lacking.length === 0) return { ...held, code: 'ELSEWHERE', reason: 'what waits is on another host' };
+    const reason = `what waits asks for ${lacking.join(', ')}, which this lander does not have`;
+    return { ...held, code: 'NO_LABELS', reason };
+  }
+
+  #lacks(labels: readonly string[] | undefined): string[] {
+    return lackingLabels(labels, this.#labels);
   }
 }

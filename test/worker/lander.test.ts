@@ -317,6 +317,15 @@ describe('a target on which nothing can land', () => {
     expect(await at.targets.list()).toEqual([]);
   });
 
+  test('is red by the tests of one task alone: what is tested in another way lands', async () => {
+    const at = await landerSetting(server);
+    const one = await at.finished('one', { 'own.sh': 'true\n' }, { test: 'sh own.sh && [ ! -e two.txt ]' });
+    await at.finished('two', { 'two.txt': '2\n' });
+    await (await at.lander()).look();
+    expect(at.firstParents()).toContain('Land two');
+    expect(await at.landing('one', one)).toMatchObject({ data: { taskId: 'one' } });
+  });
+
   test('is one whose own tests fail: nobody is refused for that', async () => {
     const at = await landerSetting(server, { files: { 'test.sh': 'echo broken; exit 1\n' } });
     const one = await at.finished('one', { 'one.txt': '1\n' });

@@ -45,15 +45,11 @@ describe('groups', () => {
   });
 });
 
-describe('a batch', () => {
-  const groupOf = (...jobs: LandingJob[]) => groupsOf(waiting(...jobs)).groups[0] ?? expect.fail('there is no group');
-  const ids = (most: number, ...jobs: LandingJob[]) => batchOf(groupOf(...jobs), most).map(({ data }) => data.taskId);
+describe('a group', () => {
+  const trials = (...jobs: LandingJob[]) =>
+    groupsOf(waiting(...jobs)).groups.map(one => one.waiting.map(({ data }) => data.taskId));
 
-  test('has no more than it may, and begins with the one that waits longest', () => {
-    expect(ids(2, landingJobOf('a'), landingJobOf('b'), landingJobOf('c'))).toEqual(['a', 'b']);
-  });
-
-  test('has only what is tested in the same way as the first', () => {
+  test('has only what is tested in the same way: what is red by one command may be green by another', () => {
     const { plan } = landingJobOf('a');
     const others = [
       landingJobOf('b', { test: 'make other' }),
@@ -61,7 +57,17 @@ describe('a batch', () => {
       landingJobOf('d', { labels: ['gpu'] }),
       landingJobOf('e'),
     ];
-    expect(ids(5, landingJobOf('a'), ...others)).toEqual(['a', 'e']);
+    expect(trials(landingJobOf('a'), ...others)).toEqual([['a', 'e'], ['b'], ['c'], ['d']]);
+    expect(new Set(marks(landingJobOf('a'), ...others)).size).toBe(1);
+  });
+});
+
+describe('a batch', () => {
+  const groupOf = (...jobs: LandingJob[]) => groupsOf(waiting(...jobs)).groups[0] ?? expect.fail('there is no group');
+  const ids = (most: number, ...jobs: LandingJob[]) => batchOf(groupOf(...jobs), most).map(({ data }) => data.taskId);
+
+  test('has no more than it may, and begins with the one that waits longest', () => {
+    expect(ids(2, landingJobOf('a'), landingJobOf('b'), landingJobOf('c'))).toEqual(['a', 'b']);
   });
 
   test('has one commit of a task: what becomes of it decides about the next', () => {

@@ -19,8 +19,10 @@ beforeEach(async () => {
   targets = new LandingTargets(redis, { prefix: server.prefix() });
 });
 
-const group = { mark: 'm', repository: '/repo', target: 'main', land: 'merge' as const, remote: null, waiting: [] };
-const held = (code: string): NonNullable<TargetNote['held']> => ({ code, reason: 'no', forPerson: true, since: 1 });
+const group = { mark: 'm', trial: 't', repository: '/repo', target: 'main', land: 'merge' as const, waiting: [] };
+const held = (code: string, until = Date.now()): NonNullable<TargetNote['held']> => {
+  return { code, reason: 'no', forPerson: true, since: 1, until };
+};
 
 function newsOf(worker: string, redactor = new Redactor()): LandingNews {
   const news = new LandingNews({ targets, host: worker, worker, redactor });
@@ -37,7 +39,10 @@ test('each lander has a note of its own, which goes when nothing is tried and no
     { worker: 'two', trying: [], held: { code: 'TARGET_RED' } },
   ]);
   expect([await one.isRedToOthers(group), await two.isRedToOthers(group)]).toEqual([true, false]);
-  expect(await one.isRedToOthers({ ...group, land: 'push' })).toBe(false);
+  expect(await one.isRedToOthers({ ...group, trial: 'with other tests' })).toBe(false);
+  await two.say(group, [], held('TARGET_RED', Date.now() - 10_000));
+  // Its lander wanted to look again by now, and is busy elsewhere.
+  expect(await one.isRedToOthers(group)).toBe(false);
   await one.say(group, [], null);
   expect(await targets.list()).toMatchObject([{ worker: 'two' }]);
   await two.end();

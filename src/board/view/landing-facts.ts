@@ -2,7 +2,7 @@
  * The landings of a pool: those that are being tried, those in line by target, and the ended ones, latest first. Only
  * the jobs that are told of are read.
  */
-import { type LandingJob, landingIdOf, taskOfLanding } from '../../job/landing.ts';
+import { type LandingJob, landingIdOf, taskOfLanding, trialMarkOf } from '../../job/landing.ts';
 import type { AttemptResult } from '../../job/outcome.ts';
 import { readLandings, type StoredLanding } from '../../job/stored-landing.ts';
 import { isNoteOf, LandingTargets, type TargetNote } from '../../redis/landing-targets.ts';
@@ -124,14 +124,16 @@ function factsOf(stored: StoredLanding, found: LandingPlace['state'], targets: r
  * told as long as none of them is at it.
  */
 function heldOf(targets: readonly TargetNote[], landing: LandingJob) {
-  const notes = targets.filter(note => isNoteOf(note, landing));
+  const trial = trialMarkOf(landing);
+  const notes = targets.filter(note => isNoteOf(note, { ...landing, trial }));
   if (notes.some(({ trying }) => trying.length > 0)) return null;
   return notes.find(({ held }) => held !== null)?.held ?? null;
 }
 
 /** The targets on which nothing lands, each with what the first of its landers says; none that another one is at. */
 export function heldTargets(targets: readonly TargetNote[]): TargetNote[] {
-  const markOf = ({ repository, target, land }: TargetNote) => JSON.stringify([repository, target, land]);
+  const markOf = ({ trial, repository, target, land }: TargetNote) =>
+    trial ?? JSON.stringify([repository, target, land]);
   const tried = new Set(targets.flatMap(note => (note.trying.length > 0 ? [markOf(note)] : [])));
   const held = targets.filter(note => note.held !== null && !tried.has(markOf(note)));
   return [...new Map(held.map(note => [markOf(note), note] as const).reverse()).values()].reverse();
