@@ -87,8 +87,11 @@ redis.call('HSET', KEYS[1], 'data', ARGV[2])
 return 1
 `);
 
-/** As of a task's job: others look every second, and a lander that is cut off for that long has lost them. */
-export const LANDING_LOCK_MS = 9_000;
+/**
+ * A lander that is cut off for that long has lost them. A second less than its lease: whoever takes the target over finds
+ * in the line what the dead one had, before what stood behind that.
+ */
+export const LANDING_LOCK_MS = 8_000;
 /** Waiting ones that are looked at together. */
 export const PAGE = 200;
 

@@ -9,7 +9,7 @@ import { PAGE, type WaitingLanding } from '../redis/landing-line.ts';
 import type { LandingTargets, TargetNote } from '../redis/landing-targets.ts';
 import { type LandContext, landTarget } from './land-target.ts';
 import { Doubts } from './landing-doubts.ts';
-import { groupsOf, type TargetGroup } from './landing-groups.ts';
+import { groupsOf, type TargetGroup, type WaitingCandidate } from './landing-groups.ts';
 import { Holds } from './landing-holds.ts';
 import { LandingNews } from './landing-news.ts';
 import { OwnCandidates } from './own-candidates.ts';
@@ -156,7 +156,7 @@ export class Lander {
           doubtsOf: id => doubts.of(id),
           onTrying: ids => void this.#news.say(group, ids, this.#holds.of(trial)),
         },
-        { ...group, waiting },
+        { ...group, waiting: await this.#withReclaimed(group, waiting) },
         lease,
         this.#over.signal,
       );
@@ -176,6 +176,16 @@ export class Lander {
       await this.#news.say(group, [], this.#holds.of(trial));
       await leases.release(lease).catch(() => undefined);
     }
+  }
+
+  /** What the one had that had the lease before, and has died, is in the line again by now, before all others. */
+  async #withReclaimed({ trial }: TargetGroup, waiting: readonly WaitingCandidate[]): Promise<WaitingCandidate[]> {
+    const { groups } = groupsOf((await this.#options.line.look()) ?? []);
+    const now = groups.find(one => one.trial === trial) ?? { waiting: [] };
+    const first = this.#doubtsOn(trial).among(this.#own.among(now));
+    const known = new Set(first.map(({ id }) => id));
+    // Those of a page further behind come after them.
+    return [...first, ...waiting.filter(({ id }) => !known.has(id))];
   }
 
   #doubtsOn(trial: string): Doubts {
