@@ -19,7 +19,7 @@ import { interruptible, type StopRequests, whenAborted } from './interrupts.ts';
 import type { CommonFlags } from './options.ts';
 import { say } from './outputs.ts';
 import { settingsOf } from './settings-of.ts';
-import { printable } from './words.ts';
+import { isolationInWords, printable } from './words.ts';
 
 export interface LandFlags extends CommonFlags {
   watch?: boolean;
@@ -79,6 +79,7 @@ async function landWith(call: LandCall): Promise<number> {
     },
     onHeld: (group, reason) => say(printable(heldInWords(group, reason))),
   });
+  say(isolationInWords(lander.isolation));
   try {
     if (flags.watch === true) return await keepLanding(lander, stop);
     const left = await landAll(lander, stop);

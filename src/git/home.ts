@@ -2,6 +2,7 @@
 import { CellpoolError, messageOf } from '../errors.ts';
 import { allEnded } from '../os/all-ended.ts';
 import { type RefMove, refTransaction } from './commands.ts';
+import { fetchObjects } from './fetch-objects.ts';
 import { ownGitOk } from './git.ts';
 import { type BranchMove, publish, replacedRef } from './publish.ts';
 import { checkedOutAt, enclosedIn, isAncestor, type Source, tipOf } from './source.ts';
@@ -25,7 +26,7 @@ export interface Homecoming extends BranchMove {
  * was moved then.
  */
 export async function bringHome(source: Source, work: Homecoming): Promise<string | null> {
-  await fetchObjects(source, work);
+  await fetchObjects(source, work.from, work.ref, 'COMMIT_FAILED');
   return source.remote === undefined ? moveBranch(source, work) : publish(source, source.remote, work);
 }
 
@@ -55,21 +56,6 @@ async function moveBranch(source: Source, work: Homecoming): Promise<string | nu
   const now = await tipOf(source, work.branch);
   if (now !== work.commit) throw moved(work, now);
   return replaced;
-}
-
-/** Said outright, because the source's config may say otherwise. */
-const UPLOAD_PACK = '--upload-pack=git-upload-pack';
-
-async function fetchObjects(source: Source, work: Homecoming): Promise<void> {
-  const args = ['fetch', '--quiet', '--no-tags', '--no-write-fetch-head', '--no-recurse-submodules', '--refmap='];
-  await ownGitOk(
-    [...args, '--no-prune', '--no-write-commit-graph', UPLOAD_PACK, '--end-of-options', work.from, work.ref],
-    {
-      ...enclosedIn(source, [work.from]),
-      config: ['fetch.fsckObjects=true', 'fetch.pruneTags=false', 'fetch.parallel=1', 'fetch.bundleURI='],
-    },
-    'COMMIT_FAILED',
-  );
 }
 
 /** @throws {CellpoolError} BRANCH_CHECKED_OUT when somebody works on the branch */

@@ -165,6 +165,11 @@ async function listed({ gitDir }: Source, args: readonly string[]): Promise<RunR
   }
 }
 
+/** Whether the commit is there: a repository may have lost it, or never had it. */
+export async function hasCommit({ gitDir }: Pick<Source, 'gitDir'>, commit: string): Promise<boolean> {
+  return (await ownGit(['cat-file', '-e', `${commit}^{commit}`], { gitDir })).exitCode === 0;
+}
+
 /** Whether `ancestor` is part of the history of `commit`, both of which the repository must hold. */
 export async function isAncestor(source: Pick<Source, 'gitDir'>, ancestor: string, commit: string): Promise<boolean> {
   const args = ['merge-base', '--is-ancestor', ancestor, commit];

@@ -1,14 +1,12 @@
 /** Where a target is: in the repository of the candidates, or in a remote of it. */
 import { resolve } from 'node:path';
+import { DEFAULTS } from '../config.ts';
 import { CellpoolError } from '../errors.ts';
 import { remoteGit } from '../git/git.ts';
 import { openRemote } from '../git/remote-cache.ts';
 import { nameOf, type Source } from '../git/source.ts';
 import type { LandingJob } from '../job/landing.ts';
 import { isUrl, urlFaults } from '../job/repository.ts';
-
-/** The remote that `push` goes to where nobody says another one. */
-const REMOTE = 'origin';
 
 /**
  * A repository that is named by URL is its own remote. The cache of another one may be old: see `refresh`. An address is
@@ -23,7 +21,7 @@ export async function destinationOf(
   { home, signal }: { home: string; signal?: AbortSignal | undefined },
 ): Promise<Source> {
   if (land === 'merge' || source.remote !== undefined) return source;
-  return openRemote(home, await urlOf(source, plan.landing?.remote ?? REMOTE), signal);
+  return openRemote(home, await urlOf(source, plan.landing?.remote ?? DEFAULTS.landing.remote), signal);
 }
 
 /** As the user's git pushes there. What it says is not repeated where it is refused: it may hold a password. */

@@ -48,11 +48,6 @@ export async function openGround({ tip, ...ground }: LandingGround & { tip: stri
   return ground;
 }
 
-/** Whether the commit is there to land: its repository may have lost it. @throws {CellpoolError} GIT_FAILED */
-export async function hasCommit({ gitDir }: Pick<LandingGround, 'gitDir'>, { commit }: Candidate): Promise<boolean> {
-  return (await ownGit(['cat-file', '-e', `${commit}^{commit}`], { gitDir })).exitCode === 0;
-}
-
 /**
  * The target as it would be with one more candidate: a merge of the tip and of all candidates, whose tree is that of
  * the state below merged with the last one. First-parent history has one commit for a batch. @throws {CellpoolError}

@@ -6,9 +6,9 @@ import { join } from 'node:path';
 import { CellpoolError } from '../errors.ts';
 import { bringHome, refuseCheckedOut } from '../git/home.ts';
 import { setRef } from '../git/ref-files.ts';
-import { nameOf, type Source, tipOf } from '../git/source.ts';
+import { hasCommit, nameOf, type Source, tipOf } from '../git/source.ts';
 import { removeTree } from '../os/remove-tree.ts';
-import { hasCommit, type LandingGround, landedBy, openGround, stackOn } from './ground.ts';
+import { type LandingGround, landedBy, openGround, stackOn } from './ground.ts';
 import { type Candidate, type Judgement, type Stacked, type Trial, tryBatch } from './try-batch.ts';
 
 export interface Round {
@@ -79,7 +79,7 @@ async function sorted(ground: LandingGround, tip: string, all: readonly Candidat
   const gone: string[] = [];
   const candidates: Candidate[] = [];
   for (const one of all) {
-    const by = (await hasCommit(ground, one)) ? await landedBy(ground, tip, one) : undefined;
+    const by = (await hasCommit(ground, one.commit)) ? await landedBy(ground, tip, one) : undefined;
     if (by === undefined) gone.push(one.taskId);
     else if (by === null) candidates.push(one);
     else before.set(one.taskId, by);

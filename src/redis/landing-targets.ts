@@ -58,14 +58,14 @@ export class LandingTargets {
     this.#key = landingKeys(prefix).targets;
   }
 
-  /** `mark` names repository and target; each lander has a note of its own. @throws the error of Redis */
-  async write(mark: string, note: TargetNote): Promise<void> {
-    await this.#redis.hset(this.#key, `${mark} ${note.worker}`, JSON.stringify(note));
+  /** `trial` names target and way of testing; each lander has a note of its own. @throws the error of Redis */
+  async write(trial: string, note: TargetNote): Promise<void> {
+    await this.#redis.hset(this.#key, `${trial} ${note.worker}`, JSON.stringify(note));
   }
 
   /** This lander has nothing more to say of the target. @throws the error of Redis */
-  async clear(mark: string, worker: string): Promise<void> {
-    await this.#redis.hdel(this.#key, `${mark} ${worker}`);
+  async clear(trial: string, worker: string): Promise<void> {
+    await this.#redis.hdel(this.#key, `${trial} ${worker}`);
   }
 
   /** Takes away what landers have left that died. @throws the error of Redis */

@@ -1,7 +1,6 @@
 /** The branch an attempt begins at. */
-import { ownGit } from '../git/git.ts';
 import { refresh } from '../git/remote-cache.ts';
-import { type Source, tipOf } from '../git/source.ts';
+import { hasCommit, isAncestor, type Source, tipOf } from '../git/source.ts';
 import type { TaskJob } from '../job/job.ts';
 import { branchOf } from '../job/names.ts';
 import { readJob, type StoredJob, standingCommit } from '../job/stored-job.ts';
@@ -54,8 +53,6 @@ async function landedOn(
   const target = (await landingOfResult(redis, landings, { taskId: id, commit }))?.data?.target;
   if (commit === null || target === undefined) return null;
   const tip = await tipOf(source, target);
-  if (tip === null) return null;
-  // Another exit code than 0 and 1 means that the commit is not there, and so not on the branch either.
-  const { exitCode } = await ownGit(['merge-base', '--is-ancestor', commit, tip], { gitDir: source.gitDir });
-  return exitCode === 0 ? target : null;
+  if (tip === null || !(await hasCommit(source, commit))) return null;
+  return (await isAncestor(source, commit, tip)) ? target : null;
 }

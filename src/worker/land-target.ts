@@ -40,8 +40,8 @@ export interface LandContext extends Omit<FateContext, 'letGo'>, Pick<CommitToTe
 /** What a round came to; `settled`: candidates that have their fate now. */
 export interface RoundEnd {
   settled: number;
-  /** The target's tests fail without any candidate: where it is, and what they printed. */
-  red: { tip: string; tail: string } | null;
+  /** What the target's tests printed that fail without any candidate; null: they pass, or were not run. */
+  redTip: string | null;
   /** Candidates that are not to be tried here, or not yet. */
   left: { id: string; why: Left }[];
   /** How many were tried. */
@@ -78,7 +78,7 @@ export async function landTarget(
     await mkdir(folder, { recursive: true, mode: 0o700 });
     return await round.run();
   } catch (error) {
-    // A lease that is lost may show as anything that was cut short.
+    // The loss cuts short whatever is at work, which then fails in words of its own.
     throw kept.lost
       ? new CellpoolError('FENCED', 'another lander may have the target by now', { cause: error })
       : error;
@@ -142,7 +142,10 @@ class Round {
       judge: async (commit, from, last) => {
         const { data } = examined.find(({ one }) => one.data.taskId === last)?.one ?? head;
         const { disks, registration } = this.#context;
-        return testCommit({ site, disks, registration, commit, from, job: data, signal });
+        const tested = await testCommit({ site, disks, registration, commit, from, job: data, signal });
+        const { passed, artifacts } = tested;
+        this.#context.log.info({ target: group.target, upTo: last, passed, artifacts }, 'state tested');
+        return tested;
       },
       fence: () => this.#context.leases.permit(this.#parts.lease),
     });
@@ -152,11 +155,11 @@ class Round {
       'round over',
     );
     for (const one of examined) await this.#settle(one, result, { source, destination });
-    return this.#end(result.redTip === null ? null : { tip: result.tip, tail: result.redTip }, examined.length);
+    return this.#end(result.redTip, examined.length);
   }
 
-  #end(red: RoundEnd['red'], tried: number): RoundEnd {
-    return { settled: this.#settled, red, left: this.#left, tried };
+  #end(redTip: RoundEnd['redTip'], tried: number): RoundEnd {
+    return { settled: this.#settled, redTip, left: this.#left, tried };
   }
 
   /** Their lander died between writing the fate and telling BullMQ. */

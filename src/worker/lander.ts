@@ -149,7 +149,7 @@ export class Lander {
     const lease = await leases.take(mark);
     if (lease === null) return 0;
     try {
-      const { settled, red, left, tried } = await landTarget(
+      const { settled, redTip, left, tried } = await landTarget(
         {
           ...this.#options,
           batch: doubts.batch(this.#options.batch),
@@ -161,7 +161,7 @@ export class Lander {
         this.#over.signal,
       );
       for (const { id, why } of left) this.#own.leave(id, why);
-      if (red !== null) this.#hold(group, redTarget(group, red.tail));
+      if (redTip !== null) this.#hold(group, redTarget(group, redTip));
       else if (tried > 0 && this.#holds.lift(trial)) this.#options.onHeld?.(group, null);
       if (tried > 0) doubts.over();
       return settled;

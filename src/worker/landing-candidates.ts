@@ -2,8 +2,8 @@
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { addsSecret } from '../cell/work-secrets.ts';
-import { ownGit, ownGitOk } from '../git/git.ts';
-import { isAncestor, type Source, tipOf } from '../git/source.ts';
+import { ownGitOk } from '../git/git.ts';
+import { hasCommit, isAncestor, type Source, tipOf } from '../git/source.ts';
 import type { Fate } from '../job/fate.ts';
 import { hasEnded, readJobs, standingCommit } from '../job/stored-job.ts';
 import { landingOfResult } from '../job/stored-landing.ts';
@@ -109,8 +109,4 @@ async function patchOf({ gitDir }: Source, commit: string, file: string): Promis
   });
   const { size } = await stat(file);
   return size <= PATCH_MAX ? await readFile(file, 'utf8') : null;
-}
-
-async function hasCommit({ gitDir }: Source, commit: string): Promise<boolean> {
-  return (await ownGit(['cat-file', '-e', `${commit}^{commit}`], { gitDir })).exitCode === 0;
 }

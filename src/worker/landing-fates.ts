@@ -39,7 +39,7 @@ export type Settled = 'settled' | 'later';
 
 const NOTHING = { commit: null, batch: [], flaky: false };
 
-/** Bytes of it go to Redis, into pages and into a prompt; tests print their verdict last. */
+/** Characters; they go to Redis, into pages and into a prompt; tests print their verdict last. */
 const MESSAGE_MAX = 8_000;
 
 /** @throws {CellpoolError} FENCED when the job is not ours any more; the error of Redis */
@@ -84,7 +84,8 @@ export async function settleLanded(
   if (plan.landing?.removeBranch === true) {
     const removed = await removeBranch(source, branch, commit).catch(error => messageOf(error));
     if (removed !== true) context.log.warn({ task: taskId, branch, problem: removed }, 'its branch stays');
-    else await refresh(source).catch(() => undefined);
+    // A cache that is behind shows the branch until its next fetch.
+    else await refresh(source).catch(error => context.log.debug({ branch, problem: messageOf(error) }, 'not fetched'));
   }
   return settle(context, one, token, { kind: 'landed', ...landed, at: Date.now() });
 }

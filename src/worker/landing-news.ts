@@ -33,7 +33,6 @@ export class LandingNews {
   /** By target and way of testing. */
   readonly #notes = new Map<string, TargetNote>();
   #timer: NodeJS.Timeout | null = null;
-  #pruned = false;
 
   constructor(options: LandingNewsOptions) {
     this.#options = options;
@@ -58,10 +57,10 @@ export class LandingNews {
   }
 
   /** Nothing is said of the target any more. */
-  async forget(mark: string): Promise<void> {
-    if (!this.#notes.delete(mark)) return;
+  async forget(trial: string): Promise<void> {
+    if (!this.#notes.delete(trial)) return;
     const { targets, worker } = this.#options;
-    await targets.clear(mark, worker).catch(() => undefined);
+    await targets.clear(trial, worker).catch(() => undefined);
   }
 
   /** Whether another lander has found a target red just now: its tests need not fail here, too. */
@@ -79,21 +78,19 @@ export class LandingNews {
   }
 
   async #sayAgain(): Promise<void> {
-    for (const [mark, note] of this.#notes) await this.#write(mark, { ...note, at: Date.now() });
-    if (this.#pruned) return;
-    this.#pruned = true;
+    for (const [trial, note] of this.#notes) await this.#write(trial, { ...note, at: Date.now() });
     await this.#options.targets.prune().catch(() => undefined);
   }
 
-  async #write(mark: string, note: TargetNote): Promise<void> {
+  async #write(trial: string, note: TargetNote): Promise<void> {
     const { targets } = this.#options;
     // What this host lacks says nothing of the target, as long as another one is at it.
     if (HERE_ALONE.has(note.held?.code ?? '') && (await this.#ofOthers(note)).length > 0) {
-      await targets.clear(mark, note.worker).catch(() => undefined);
+      await targets.clear(trial, note.worker).catch(() => undefined);
       return;
     }
     // It may have been taken back while the others were asked.
-    if (this.#notes.has(mark)) await targets.write(mark, note).catch(() => undefined);
+    if (this.#notes.has(trial)) await targets.write(trial, note).catch(() => undefined);
   }
 
   async #ofOthers(of: Pick<TargetNote, 'repository' | 'target' | 'land' | 'trial'>): Promise<TargetNote[]> {

@@ -10,7 +10,7 @@ import type { TargetGroup } from './landing-groups.ts';
 export type Left = 'elsewhere' | 'open';
 
 const ELSEWHERE_MS = 60_000;
-/** Until one that was open is looked at again: twice as long each time, up to the second. */
+/** Until one that was open is looked at again: ms, twice as long each time. */
 const OPEN_MS = { first: 500, most: 30_000 };
 /** Open for so long, there is no worker that could end its task. */
 const LONG_OPEN_MS = 60_000;

@@ -82,8 +82,11 @@ function beforeOf({ context: { redactor }, data }: Pick<HeldJob, 'context' | 'da
   };
 }
 
+/** What of a job the configuration of its cell depends on. */
+type JobToSpawn = Pick<HeldJob, 'token' | 'data' | 'attempt'> & { job: Pick<HeldJob['job'], 'timestamp'> };
+
 /** What a cell of this job is spawned with. */
-export function spawnConfigOf({ job, token, data, attempt }: HeldJob): SpawnConfig {
+export function spawnConfigOf({ job, token, data, attempt }: JobToSpawn): SpawnConfig {
   const { task, plan } = data;
   const { test, title, model, agent, timeoutMs, tokenBudget, costBudgetUsd, stallMs, loopRepeats } = task;
   return {

@@ -1,15 +1,16 @@
 import type { Redis } from 'ioredis';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
 import type { Fate } from '../../src/job/fate.ts';
-import { type LandingJob, type LandingQueue, landingIdOf, openLandingQueue } from '../../src/job/landing.ts';
-import { openQueue, type TaskQueue } from '../../src/job/queue.ts';
+import { type LandingJob, type LandingQueue, landingIdOf } from '../../src/job/landing.ts';
+import type { TaskQueue } from '../../src/job/queue.ts';
 import { cancelTasks } from '../../src/producer/cancel.ts';
 import { LandingLine } from '../../src/redis/landing-line.ts';
 import { addJob, holdJobs, jobOf, untilState } from '../support/jobs.ts';
-import { addLanding, committedAs, LANDED } from '../support/landings.ts';
+import { addLanding, committedAs, LANDED, openQueues, type Queues } from '../support/landings.ts';
 import { type TestRedis, testRedis } from '../support/redis.ts';
 
 let server: TestRedis;
+let pool: Queues;
 let prefix: string;
 let redis: Redis;
 let queue: TaskQueue;
@@ -23,10 +24,8 @@ beforeAll(async () => {
 afterAll(() => server.close());
 
 beforeEach(async () => {
-  prefix = server.prefix();
-  redis = await server.connect('producer');
-  queue = openQueue(redis, prefix);
-  landings = openLandingQueue(redis, prefix);
+  pool = await openQueues(server);
+  ({ prefix, redis, queue, landings } = pool);
   const data = jobOf('a', { test: 'true', land: 'merge' });
   await addJob(queue, data);
   const worker = holdJobs(await server.connect('worker'), prefix, async job => {
@@ -38,8 +37,7 @@ beforeEach(async () => {
 });
 
 afterEach(async () => {
-  await Promise.all([queue.close(), landings.close()]);
-  redis.disconnect();
+  await pool.close();
 });
 
 const cancel = async () => (await cancelTasks({ redis, prefix }, ['a'], { waitMs: 0 }))[0];

@@ -3,18 +3,29 @@ import { type Job, UnrecoverableError, type Worker } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from 'vitest';
 import type { TaskJob } from '../../src/job/job.ts';
-import { type LandingJob, type LandingQueue, landingIdOf, openLandingQueue } from '../../src/job/landing.ts';
+import { type LandingJob, type LandingQueue, landingIdOf } from '../../src/job/landing.ts';
 import type { AttemptResult } from '../../src/job/outcome.ts';
-import { openQueue, type TaskQueue } from '../../src/job/queue.ts';
+import type { TaskQueue } from '../../src/job/queue.ts';
 import { cancelTasks } from '../../src/producer/cancel.ts';
 import { TaskFollower } from '../../src/producer/follow.ts';
 import type { LandingNews } from '../../src/producer/follow-landing.ts';
 import { LandingTargets, type TargetNote } from '../../src/redis/landing-targets.ts';
 import { addJob, holdJobs, jobOf, resultOf, untilState } from '../support/jobs.ts';
-import { addLanding, committedAs, LANDED, landWith, REFUSED, RETURNED, type Verdict } from '../support/landings.ts';
+import {
+  addLanding,
+  committedAs,
+  LANDED,
+  landWith,
+  openQueues,
+  type Queues,
+  REFUSED,
+  RETURNED,
+  type Verdict,
+} from '../support/landings.ts';
 import { type TestRedis, testRedis } from '../support/redis.ts';
 
 let server: TestRedis;
+let pool: Queues;
 let prefix: string;
 let redis: Redis;
 let queue: TaskQueue;
@@ -34,10 +45,8 @@ beforeAll(async () => {
 afterAll(() => server.close());
 
 beforeEach(async () => {
-  prefix = server.prefix();
-  redis = await server.connect('producer');
-  queue = openQueue(redis, prefix);
-  landings = openLandingQueue(redis, prefix);
+  pool = await openQueues(server);
+  ({ prefix, redis, queue, landings } = pool);
   follower = null;
   told = [];
 });
@@ -45,8 +54,7 @@ beforeEach(async () => {
 afterEach(async () => {
   await follower?.close();
   await Promise.all(workers.splice(0).map(worker => worker.close(true)));
-  await Promise.all([queue.close(), landings.close()]);
-  redis.disconnect();
+  await pool.close();
 });
 
 async function follow(...taskIds: string[]): Promise<TaskFollower> {

@@ -3,18 +3,19 @@ import type { Redis } from 'ioredis';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
 import { DEFAULTS } from '../../src/config.ts';
 import type { TaskJob } from '../../src/job/job.ts';
-import { type LandingQueue, landingIdOf, openLandingQueue } from '../../src/job/landing.ts';
+import { type LandingQueue, landingIdOf } from '../../src/job/landing.ts';
 import type { AttemptResult } from '../../src/job/outcome.ts';
-import { openQueue, type TaskQueue } from '../../src/job/queue.ts';
+import type { TaskQueue } from '../../src/job/queue.ts';
 import { endLanding } from '../../src/job/stored-landing.ts';
 import { cancelTasks } from '../../src/producer/cancel.ts';
 import { landTasks } from '../../src/producer/land-tasks.ts';
 import { LandingLine } from '../../src/redis/landing-line.ts';
 import { addJob, holdJobs, jobOf, resultOf, untilState } from '../support/jobs.ts';
-import { committedAs } from '../support/landings.ts';
+import { committedAs, openQueues, type Queues } from '../support/landings.ts';
 import { type TestRedis, testRedis } from '../support/redis.ts';
 
 let server: TestRedis;
+let pool: Queues;
 let prefix: string;
 let redis: Redis;
 let queue: TaskQueue;
@@ -26,15 +27,12 @@ beforeAll(async () => {
 afterAll(() => server.close());
 
 beforeEach(async () => {
-  prefix = server.prefix();
-  redis = await server.connect('producer');
-  queue = openQueue(redis, prefix);
-  landings = openLandingQueue(redis, prefix);
+  pool = await openQueues(server);
+  ({ prefix, redis, queue, landings } = pool);
 });
 
 afterEach(async () => {
-  await Promise.all([queue.close(), landings.close()]);
-  redis.disconnect();
+  await pool.close();
 });
 
 async function ended(data: TaskJob, result: AttemptResult): Promise<void> {

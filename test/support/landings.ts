@@ -1,17 +1,37 @@
 /** Landings put on the queue by hand, and a lander that merges nothing: it only gives candidates their fates. */
-
 import { type Job, UnrecoverableError, Worker } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { expect, vi } from 'vitest';
 import { addJobs } from '../../src/job/add-jobs.ts';
 import type { Fate } from '../../src/job/fate.ts';
 import type { TaskJob } from '../../src/job/job.ts';
-import { LANDING_JOB, type LandingJob, type LandingQueue, landingOf, landingOptions } from '../../src/job/landing.ts';
+import {
+  LANDING_JOB,
+  type LandingJob,
+  type LandingQueue,
+  landingOf,
+  landingOptions,
+  openLandingQueue,
+} from '../../src/job/landing.ts';
 import { LANDING_QUEUE } from '../../src/job/names.ts';
 import type { AttemptResult } from '../../src/job/outcome.ts';
-import type { TaskQueue } from '../../src/job/queue.ts';
+import { openQueue, type TaskQueue } from '../../src/job/queue.ts';
 import { readJob } from '../../src/job/stored-job.ts';
 import { resultOf } from './jobs.ts';
+import type { TestRedis } from './redis.ts';
+
+export type Queues = Awaited<ReturnType<typeof openQueues>>;
+
+/** Both queues of a pool of its own, as a producer has them; whoever opens them closes them. */
+export async function openQueues(server: TestRedis) {
+  const [redis, prefix] = [await server.connect('producer'), server.prefix()];
+  const [queue, landings] = [openQueue(redis, prefix), openLandingQueue(redis, prefix)];
+  const close = async () => {
+    await Promise.all([queue.close(), landings.close()]);
+    redis.disconnect();
+  };
+  return { redis, prefix, queue, landings, close };
+}
 
 /** What an attempt comes to whose commit is `digit` again and again. */
 export function committedAs(digit: string, taskId: string, attempt = 1): AttemptResult {

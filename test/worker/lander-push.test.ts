@@ -4,7 +4,6 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { openMirror, pinBase } from '../../src/git/mirror.ts';
 import { openSource } from '../../src/git/source.ts';
-import type { HeldJob } from '../../src/worker/held-job.ts';
 import { spawnConfigOf } from '../../src/worker/run-attempt.ts';
 import { type TestRedis, testRedis } from '../support/redis.ts';
 import { makeRemote } from '../support/remote.ts';
@@ -107,7 +106,7 @@ describe('from a folder', () => {
     const data = (await at.task('two'))?.data ?? expect.fail('two is not there');
     const tip = git(at.bare, 'rev-parse', 'main');
     expect(data.returned).toMatchObject({ tip, beginsAtTip: true, why: 'conflict' });
-    const config = spawnConfigOf({ job: { timestamp: 1 }, token: 't', data, attempt: 1 } as unknown as HeldJob);
+    const config = spawnConfigOf({ job: { timestamp: 1 }, token: 't', data, attempt: 1 });
     expect(config.commit).toBe(tip);
     // As a cell does it: the branch of that name is elsewhere in the folder.
     const source = await openSource(at.top);

@@ -52,7 +52,7 @@ export async function landerSetting(
   const log = pino({ level: 'debug' }, { write: (line: string) => void logs.push(JSON.parse(line)) });
   const opencodeBin = uselessOpencode(folder);
 
-  /** A further one is another process's as far as anybody can tell. */
+  /** Landers share nothing but Redis and the disk, so that a second one stands for another process. */
   async function lander({ id = 'w', batch = 5, labels = [] as string[], redactor = new Redactor() } = {}) {
     const worker = { id, ...(await ownIdentity()) };
     const registration = { cells: new CellRegistry(redis, { prefix, host: 'test', home }), worker };
